@@ -1,0 +1,13 @@
+/* Administration over the socket: HTTP and JSON, from one table of routes. */
+#ifndef PROVOSTD_ADMIN_H
+#define PROVOSTD_ADMIN_H
+
+#include "src/server/gate/gate.h"
+#include "src/server/http/http.h"
+
+struct admin;
+struct admin *admin_create(struct gate *g, char *error, size_t error_cap);
+void admin_destroy(struct admin *a);
+struct http_handler admin_handler(struct admin *a);
+
+#endif

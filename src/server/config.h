@@ -1,0 +1,38 @@
+/* Configuration: libconfig files, checked against the table of keys (data/config.tsv), every error with file and line. */
+#ifndef PROVOSTD_CONFIG_H
+#define PROVOSTD_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define CONFIG_LIST_MAX 64
+
+struct config_names { const char *name[CONFIG_LIST_MAX]; size_t count; };
+
+/* All strings live as long as the config. */
+struct config {
+    const char *file;
+    struct config_names listen;
+    const char *tls_certificate, *tls_key;     /* NULL: plain */
+    const char *state;                         /* directory */
+    const char *store;                         /* "sqlite" */
+    const char *domain;                        /* "" if none */
+    unsigned workers;                          /* 0: one per core */
+    const char *log_level;
+    size_t body_max;                           /* bytes */
+    unsigned head_timeout, body_timeout, idle_timeout; /* seconds */
+    unsigned connections_max;
+    struct { const char *method, *file; unsigned cache_seconds, threads; } auth;
+    struct { const char *type, *path;          /* %u user, %n name without domain, %d domain */
+             struct config_names drafts, trash, sent, outbox, calendar, contacts, tasks, notes, journal; } mailbox;
+    struct { unsigned heartbeat_min, heartbeat_max, folders_max; } ping; /* seconds */
+    struct { const char *socket; } admin;      /* NULL: none */
+    bool require_device_information;
+    void *priv;
+};
+
+/* Read and check. error: "FILE:LINE: what is wrong and what is allowed". NULL on failure. */
+struct config *config_load(const char *path, char *error, size_t error_cap);
+void config_free(struct config *c);
+
+#endif

@@ -15,7 +15,7 @@ int pv__lower(unsigned char c);
 bool pv__equal_nocase(const char *a, size_t a_len, const char *b, size_t b_len);
 /* Decimal without sign, blanks or more digits than `most` has; leading zeros only if allowed. */
 bool pv__parse_u64(const char *text, size_t len, uint64_t most, bool leading_zeros, uint64_t *out);
-/* The same with an optional leading '-'. */
+/* The same with an optional leading '-'; neither leading zeros nor "-0". */
 bool pv__parse_i64(const char *text, size_t len, int64_t least, int64_t most, int64_t *out);
 /* Length in bytes of the valid UTF-8 sequence at text (1..4), 0 if it is broken, cut or overlong. */
 size_t pv__utf8_next(const uint8_t *text, size_t len, uint32_t *code_out);

@@ -39,7 +39,7 @@ bool auth_start(struct auth *a, struct auth_check *q);
 bool auth_reload(struct auth *a, char *error, size_t error_cap);
 
 /* Administration of the users file: written anew atomically (fsync, rename), comments and further fields kept. Block: call from a pool. */
-enum auth_edit { AUTH_EDIT_OK, AUTH_EDIT_EXISTS, AUTH_EDIT_UNKNOWN, AUTH_EDIT_BAD_NAME, AUTH_EDIT_FAILED };
+enum auth_edit { AUTH_EDIT_OK, AUTH_EDIT_EXISTS, AUTH_EDIT_UNKNOWN, AUTH_EDIT_BAD_NAME, AUTH_EDIT_BAD_PASSWORD, AUTH_EDIT_FAILED };
 enum auth_edit auth_user_add(struct auth *a, const char *user, const char *password);
 enum auth_edit auth_user_passwd(struct auth *a, const char *user, const char *password);
 enum auth_edit auth_user_remove(struct auth *a, const char *user);

@@ -1,8 +1,44 @@
-# Short names for what meson, ninja and the test runner do. `make deps` installs what Debian 12 needs (as root).
+# Short names for what meson, ninja and the test runner do.
+#
+#   make            build/provostd and build/provost
+#   make deps       install the Debian packages that are needed (root)
+#   make demo       a device gets in, a policy changes, the device follows: on this machine
+#   make check      every test, with sanitizers
+#   make fuzz       libFuzzer, FUZZ_MINUTES for each target; the corpus stays in build-fuzz/corpus
+#   make bench      figures beside nginx, libwbxml and the disk
+#   make install    DESTDIR and PREFIX as usual
 BUILD ?= build
+PREFIX ?= /usr/local
+FUZZ_MINUTES ?= 1
 
-.PHONY: all deps demo check check-tsan fuzz bench install clean
+.PHONY: all deps demo check fuzz bench install clean
 
-all: $(BUILD)/build.ninja
+all:
+	@scripts/deps build
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --prefix=$(PREFIX) >/dev/null
+	@ninja -C $(BUILD) provostd provost
+
+deps:
+	scripts/deps check bench
+
+demo: all
+	@scripts/demo $(BUILD)
+
+check:
+	@scripts/deps check
+	@tests/run --all
+
+fuzz:
+	@scripts/deps check
+	@scripts/fuzz $(FUZZ_MINUTES)
+
+bench:
+	@scripts/deps bench
+	@tests/bench/run
+
+install: all
 	ninja -C $(BUILD)
-	ln -sf src/server/provostd $(BUILD)/provostd 2>/dev/null || true
+	DESTDIR="$(DESTDIR)" meson install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf build build-asan build-tsan build-fuzz build-bench

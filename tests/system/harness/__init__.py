@@ -1,1 +1,1 @@
-"""What the system tests share: a WBXML codec, a device, a server, an administrator, a bad server."""
+"""What the system tests share: WBXML codec, device, server, administrator, bad server."""

@@ -1,4 +1,4 @@
-"""A device that speaks ActiveSync exactly as told: any version, query form and key, in any place."""
+"""A device that speaks ActiveSync exactly as told: any version, query form and key."""
 
 import base64
 import gzip
@@ -94,7 +94,7 @@ class Answer:
 
 
 class Device:
-    """key: what the device holds (0: nothing yet); a handshake changes it, any request overrules it."""
+    """key: what the device holds (0: nothing); a handshake changes it, a request may overrule it."""
 
     def __init__(self, server, user="ann", password=None, version="14.1", form="plain",
                  device_id=None, device_type="TestPhone", agent="TestMail/1.0"):

@@ -33,7 +33,10 @@ struct pv_setting_info {
     int64_t min, max;
     uint32_t enum_mask;        /**< ENUM: bit n set when n is allowed */
     int64_t unset;             /**< what an unset value means (a limit's "no limit" is PV_NO_LIMIT) */
-    bool empty_when_unset;     /**< on the wire an unset value is an empty tag, else `unset` is written */
+    int64_t no_limit;          /**< a set value that means no limit; if it is above min, all higher ones do too.
+                                    PV_NO_LIMIT: there is none */
+    bool empty_when_unset;     /**< on the wire an unset value is an empty tag, else its meaning is written */
+    bool password;             /**< counts only while DevicePasswordEnabled is 1 */
     enum pv_version first;     /**< first version that carries it */
     bool wap;                  /**< 2.5 can carry it in the WAP document */
     uint16_t tag, item_tag;    /**< 0 for a treatment; item_tag for lists */

@@ -1,0 +1,141 @@
+/* One request over the administration socket: route, body, answer. */
+#include "src/server/admin/admin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/lib/base/text.h"
+#include "src/server/admin/internal.h"
+#include "src/server/admin/wipe.h"
+#include "src/server/observe/log.h"
+
+enum { POOL_THREADS = 1, POOL_QUEUE = 64 }; /* the users file is edited by one at a time anyway */
+
+static void call_free(void *data) {
+    struct admin_call *c = data;
+    if (c->settings)
+        for (size_t i = 0; i < c->policy.count; i++) free((char *)c->settings[i].value);
+    free(c->settings);
+    json_decref(c->body);
+    json_decref(c->list);
+    explicit_bzero(c->password, sizeof c->password);
+    free(c);
+}
+
+static void reply_text(struct http_exchange *x, unsigned http, const char *text, const char *allow) {
+    struct http_field fields[] = {{"Cache-Control", "no-store"},
+                                  {allow ? "Allow" : NULL, allow},
+                                  {NULL, NULL}};
+    http_reply(x, &(struct http_reply){.status = http,
+                                       .type = "application/json",
+                                       .body = text,
+                                       .len = strlen(text),
+                                       .fields = fields});
+}
+
+/* Answers that must not need memory: code and sentence are ours, nothing in them needs escaping. */
+static void reply_fixed(struct http_exchange *x, unsigned http, const char *code,
+                        const char *sentence, const char *allow) {
+    char text[256];
+    snprintf(text, sizeof text, "{\"error\":\"%s\",\"code\":\"%s\"}", sentence, code);
+    reply_text(x, http, text, allow);
+}
+
+void admin_no_memory(struct admin_call *c) {
+    reply_fixed(c->http, 503, "no_memory", "The server is out of memory.", NULL);
+}
+
+void admin_reply(struct admin_call *c, unsigned http, json_t *json) {
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    if (text == NULL) {
+        admin_no_memory(c);
+        return;
+    }
+    reply_text(c->http, http, text, NULL);
+    free(text);
+}
+
+void admin_error(struct admin_call *c, unsigned http, const char *code, const char *sentence) {
+    admin_reply(c, http, json_pack("{s:s,s:s}", "error", sentence, "code", code));
+}
+
+json_t *admin_text(const char *text) {
+    char escaped[1024];
+    if (text == NULL) text = "";
+    size_t len = strlen(text);
+    if (pv__utf8_valid((const uint8_t *)text, len)) return json_stringn(text, len);
+    pv__escape(text, len, escaped, sizeof escaped);
+    return json_string(escaped);
+}
+
+json_t *admin_time(int64_t at) {
+    char text[32];
+    struct tm utc;
+    time_t t = (time_t)at;
+    if (at == 0 || gmtime_r(&t, &utc) == NULL ||
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
+        return json_null();
+    return json_string(text);
+}
+
+/* The body of a route that takes one; false: answered. */
+static bool read_body(struct admin_call *c) {
+    size_t len;
+    const uint8_t *body = http_body(c->http, &len);
+    json_error_t error;
+    c->body = json_loadb((const char *)body, len, JSON_REJECT_DUPLICATES, &error);
+    http_drop_body(c->http);
+    if (json_is_object(c->body)) return true;
+    admin_error(c, 400, "bad_json", "The body must be one JSON object without duplicate names.");
+    return false;
+}
+
+static void serve(struct http_exchange *x, void *ctx) {
+    char allow[64];
+    struct admin_call *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        reply_fixed(x, 503, "no_memory", "The server is out of memory.", NULL);
+        return;
+    }
+    c->admin = ctx;
+    c->http = x;
+    http_set_data(x, c, call_free);
+    c->route = admin_route_find(http_method(x), http_target(x), c->arg, sizeof c->arg, allow,
+                                sizeof allow);
+    if (c->route == NULL && allow[0] != '\0')
+        reply_fixed(x, 405, "bad_method", "This path does not know that method.", allow);
+    else if (c->route == NULL)
+        reply_fixed(x, 404, "unknown_path", "There is nothing at this path.", NULL);
+    else if (!c->route->body || read_body(c)) {
+        LOG(LOG_DEBUG, http_session(x), "admin", KV_TEXT("method", c->route->method),
+            KV_TEXT("path", c->route->path), KV_TEXT("of", c->arg));
+        c->route->serve(c);
+    }
+}
+
+struct admin *admin_create(struct gate *g, char *error, size_t error_cap) {
+    struct admin *a = calloc(1, sizeof *a);
+    if (a) {
+        wipe_json_when_freed();
+        a->gate = g;
+        a->started = (int64_t)time(NULL);
+        a->pool = pool_create("admin", POOL_THREADS, POOL_QUEUE);
+        if (a->pool) return a;
+    }
+    free(a);
+    snprintf(error, error_cap, "administration: no memory or threads");
+    return NULL;
+}
+
+void admin_destroy(struct admin *a) {
+    if (a == NULL) return;
+    pool_destroy(a->pool);
+    free(a);
+}
+
+struct http_handler admin_handler(struct admin *a) {
+    return (struct http_handler){.serve = serve, .ctx = a, .body_max = ADMIN_BODY_MAX};
+}

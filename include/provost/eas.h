@@ -112,9 +112,9 @@ struct pv_request_fault {
 /** Parse request line and headers of a POST.
  *
  * Plain query: parameters in any order, names without regard to case, percent-decoded (+ stays +), the first of a duplicate counts. Base64 query
- * (spec/protocol.md 10.2, spec/clients.md 4.13): both alphabets, percent-encoded, padding may be missing; the version
- * header wins over the version byte; a key length other than 0 or 4 falls back to the header; a device id of other
- * bytes than letters and digits is kept as upper-case hex.
+ * (MS-ASHTTP 2.2.1.1.1.1, and what real clients make of it): both alphabets, percent-encoded, padding may be missing; the
+ * version header wins over the version byte; a key length other than 4, 0 included, falls back to the header; a device id of
+ * other bytes than letters and digits is kept as upper-case hex; a type where the key belongs is taken as the type.
  * @param out       set on PV_OK. On other results everything that could be read is set too (for the log and for a refusal).
  * @param fault_out set on PV_E_MALFORMED, E_UNKNOWN (command: 501), E_UNSUPPORTED (version: 400), E_RANGE (108, 109, or 400 below 14.0).
  * @return those, PV_OK, or PV_E_NOMEM. */
@@ -135,7 +135,7 @@ struct pv_refusal {
     size_t len;
 };
 
-/** Turn a common Status (101 and above) into the answer for that version and command (design.md rule 8; spec/protocol.md 4):
+/** Turn a common Status (101 and above, MS-ASCMD 2.2.2) into the answer for that version and command:
  *  from 14.0 on 200 with the command's root and Status; below, the HTTP code of the status table. A command without
  *  WBXML answer gets the HTTP code in every version.
  *  @param key_sent for Status 140 below 14.0: 449 with, 403 without a key. */
@@ -146,6 +146,8 @@ PV_API void pv_refuse(enum pv_version version, enum pv_cmd cmd, unsigned status,
 PV_API unsigned pv_status_http(unsigned status, bool key_sent);
 /** Name of a common Status such as "DeviceNotProvisioned"; "?" if unknown. */
 PV_API const char *pv_status_name(unsigned status);
+/** One sentence for a person; static storage, never NULL. */
+PV_API const char *pv_status_text(unsigned status);
 
 #ifdef __cplusplus
 }

@@ -39,7 +39,7 @@ pv_device_info_read(const struct pv_node *device_information, struct pv_arena *a
 /** Write DeviceInformation{Set{...}} with the fields that are not NULL and that the version knows. */
 PV_API void pv_device_info_write(const struct pv_device_info *info, enum pv_version version, struct pv_wbxml_writer *w);
 
-/** What a Provision request is (spec/protocol.md 2). */
+/** What a Provision request is. */
 enum pv_ask_kind {
     PV_ASK_POLL,     /**< empty, or DeviceInformation only */
     PV_ASK_POLICY,   /**< initial request */

@@ -34,7 +34,25 @@ class ServerCase(unittest.TestCase):
             self.assertEqual(answer.http, 200, answer)
             self.assertEqual(answer.tree, (root or cmd, [("Status", str(status))]))
 
+    def assertOffered(self, answer):
+        """A Provision answer with a policy key, temporary or final."""
+        self.assertEqual((answer.http, answer.status, answer.policy_status), (200, 1, 1), answer)
+        self.assertTrue(answer.key, answer)
+
     def assertFolders(self, answer):
         """FolderSync passed: Status 1 and at least the Inbox."""
         self.assertEqual((answer.http, answer.root), (200, "FolderSync"), answer)
         self.assertEqual(answer.status, 1, answer)
+
+
+class OwnServerCase(ServerCase):
+    """A fresh server for each test: for tests that change policies, users or the server's life."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = cls.admin = None
+
+    def setUp(self):
+        self.server = Server(users=self.users, config=self.config, tls=self.tls)
+        self.addCleanup(self.server.close)
+        self.admin = self.server.admin

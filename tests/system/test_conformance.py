@@ -1,0 +1,580 @@
+"""What Microsoft's interop suites check of provisioning, FolderSync, OPTIONS and framing.
+
+Each test is named by suite, scenario and case (ASPROV S01 TC01); the last class holds cases that the
+suites leave out. The device sends what the suites send: an empty key header with Provision.
+"""
+
+import base64
+import struct
+import unittest
+
+from harness import eas, wbxml
+from harness.case import OwnServerCase, ServerCase
+from harness.eas import VERSIONS, device_information, number
+
+SUITE_VERSIONS = ("12.1", "14.0", "14.1", "16.0", "16.1")
+SINCE_14 = SUITE_VERSIONS[1:]
+DOCUMENT = "Policies/Policy/Data/EASProvisionDoc"
+
+# MS-ASPROV, schema order. The first list is what 12.0 carries.
+SETTINGS_12_0 = (
+    "DevicePasswordEnabled AlphanumericDevicePasswordRequired PasswordRecoveryEnabled "
+    "AttachmentsEnabled MinDevicePasswordLength MaxInactivityTimeDeviceLock "
+    "MaxDevicePasswordFailedAttempts MaxAttachmentSize AllowSimpleDevicePassword "
+    "DevicePasswordExpiration DevicePasswordHistory").split()
+SETTINGS = (
+    "DevicePasswordEnabled AlphanumericDevicePasswordRequired PasswordRecoveryEnabled "
+    "RequireStorageCardEncryption AttachmentsEnabled MinDevicePasswordLength "
+    "MaxInactivityTimeDeviceLock MaxDevicePasswordFailedAttempts MaxAttachmentSize "
+    "AllowSimpleDevicePassword DevicePasswordExpiration DevicePasswordHistory AllowStorageCard "
+    "AllowCamera RequireDeviceEncryption AllowUnsignedApplications "
+    "AllowUnsignedInstallationPackages MinDevicePasswordComplexCharacters AllowWiFi "
+    "AllowTextMessaging AllowPOPIMAPEmail AllowBluetooth AllowIrDA RequireManualSyncWhenRoaming "
+    "AllowDesktopSync MaxCalendarAgeFilter AllowHTMLEmail MaxEmailAgeFilter "
+    "MaxEmailBodyTruncationSize MaxEmailHTMLBodyTruncationSize RequireSignedSMIMEMessages "
+    "RequireEncryptedSMIMEMessages RequireSignedSMIMEAlgorithm RequireEncryptionSMIMEAlgorithm "
+    "AllowSMIMEEncryptionAlgorithmNegotiation AllowSMIMESoftCerts AllowBrowser "
+    "AllowConsumerEmail AllowRemoteDesktop AllowInternetSharing UnapprovedInROMApplicationList "
+    "ApprovedApplicationList").split()
+
+
+def provision_tag_order(answer):
+    """Positions in the schema of the children of Provision: must ascend."""
+    schema = ["Settings:DeviceInformation", "Status", "Policies", "RemoteWipe",
+              "AccountOnlyRemoteWipe"]
+    return [schema.index(tag) for tag in wbxml.tags(answer.tree)]
+
+
+class Provisioning(OwnServerCase):
+    """MS-ASPROV S01 and S03, MS-ASCMD S12."""
+
+    def each(self, versions=SUITE_VERSIONS):
+        return [self.device(version, form) for version, form in eas.MATRIX if version in versions]
+
+    def assertPolicy(self, answer, data):
+        self.assertOffered(answer)
+        self.assertEqual(provision_tag_order(answer), sorted(provision_tag_order(answer)))
+        policy = wbxml.nodes(answer.tree, "Policies/Policy")[0]
+        self.assertEqual(wbxml.tags(policy),
+                         ["PolicyType", "Status", "PolicyKey"] + (["Data"] if data else []))
+        self.assertEqual(answer.text("Policies/Policy/PolicyType"), "MS-EAS-Provisioning-WBXML")
+        self.assertRegex(answer.key, r"^[0-9]{1,10}$")
+        self.assertLess(int(answer.key), 2**32)
+
+    def test_ASPROV_S01_TC01_acknowledge_policy_settings(self):
+        self.admin.policy("AttachmentsEnabled=0", "DevicePasswordExpiration=730",
+                          "MaxAttachmentSize=2097151", "UnapprovedInROMApplicationList=a.exe,b.exe",
+                          "ApprovedApplicationList=" + "0123456789abcdef" * 2 + "01234567")
+        for device in self.each():
+            with self.subTest(version=device.version, form=device.form):
+                offer = device.provision_initial(key="")
+                self.assertPolicy(offer, data=True)
+                self.assertEqual(offer.text(DOCUMENT + "/AttachmentsEnabled"), "0")
+                self.assertEqual(offer.text(DOCUMENT + "/DevicePasswordExpiration"), "730")
+                names = wbxml.nodes(offer.tree, DOCUMENT + "/UnapprovedInROMApplicationList"
+                                    "/ApplicationName")
+                self.assertEqual([name for _, name in names], ["a.exe", "b.exe"])
+                self.assertTrue(offer.text(DOCUMENT + "/ApprovedApplicationList/Hash"))
+                ack = device.provision_ack(offer.key, key="")
+                self.assertPolicy(ack, data=False)
+                self.assertFolders(device.foldersync(key=int(ack.key)))
+
+    def test_ASPROV_S01_TC02_non_provisionable_devices_allowed(self):
+        self.admin.policy("AllowNonProvisionable=1")
+        for device in self.each():
+            with self.subTest(version=device.version, form=device.form):
+                self.assertFolders(device.foldersync(key=""))
+
+    def test_ASPROV_S01_TC03_settings_unset_again(self):
+        self.admin.policy("AttachmentsEnabled=0", "MinDevicePasswordLength=6",
+                          "DevicePasswordHistory=5")
+        self.admin.policy("AttachmentsEnabled=", "MinDevicePasswordLength=",
+                          "DevicePasswordHistory=")
+        for device in self.each():
+            with self.subTest(version=device.version, form=device.form):
+                offer = device.provision_initial(key="")
+                self.assertEqual(offer.text(DOCUMENT + "/AttachmentsEnabled"), "1")
+                self.assertEqual(offer.text(DOCUMENT + "/MinDevicePasswordLength"), "")
+                self.assertEqual(offer.text(DOCUMENT + "/DevicePasswordHistory"), "0")
+
+    def test_ASPROV_S03_TC01_invalid_policy_type(self):
+        for device in self.each():
+            with self.subTest(version=device.version, form=device.form):
+                answer = device.provision_initial(kind="InvalidMS-EAS-Provisioning-WBXML")
+                self.assertEqual((answer.status, answer.policy_status), (1, 3), answer)
+
+    def test_ASPROV_S03_TC02_wrong_policy_key(self):
+        for version in SUITE_VERSIONS:
+            with self.subTest(version=version):
+                one, two = self.device(version), self.device(version, user="bob")
+                temporary = one.offer()
+                one.provision_ack(temporary)
+                for key in (temporary, 1234567890):
+                    answer = two.provision_ack(key, key="")
+                    self.assertEqual((answer.status, answer.policy_status), (1, 5), answer)
+
+    def test_ASPROV_S03_TC03_policies_tag_left_out(self):
+        for device in self.each():
+            with self.subTest(version=device.version, form=device.form):
+                policy = ("Policy", [("PolicyType", "MS-EAS-Provisioning-WBXML")])
+                info = [device_information()] if number(device.version) >= 141 else []
+                self.assertEqual(device.provision(info + [policy], key="").status, 2)
+
+    def test_ASPROV_S03_TC04_first_digit_of_the_key(self):
+        for device in self.each():
+            with self.subTest(version=device.version, form=device.form):
+                digit = int(str(device.handshake())[0])
+                self.assertRefused(device.foldersync(key=digit), "FolderSync", 144,
+                                   device.version)
+
+    test_ASCMD_S12_TC03_first_digit_of_the_key = test_ASPROV_S03_TC04_first_digit_of_the_key
+
+    def test_ASPROV_S03_TC05_partly_applied(self):
+        for device in self.each():
+            with self.subTest(version=device.version, form=device.form):
+                answer = device.provision_ack(device.offer(), status=2, key="")
+                self.assertEqual((answer.http, answer.status), (200, 139), answer)
+
+    def test_ASPROV_S03_TC06_managed_externally(self):
+        for device in self.each(SINCE_14):
+            with self.subTest(version=device.version, form=device.form):
+                answer = device.provision_ack(device.offer(), status=4, key="")
+                self.assertEqual((answer.http, answer.status), (200, 145), answer)
+
+    test_ASCMD_S21_TC14_managed_externally = test_ASPROV_S03_TC06_managed_externally
+
+    def test_ASPROV_S03_TC07_empty_key(self):
+        for device in self.each(SINCE_14):
+            with self.subTest(version=device.version, form=device.form):
+                device.handshake()
+                self.assertRefused(device.foldersync(key=""), "FolderSync", 141, device.version)
+
+    def test_ASCMD_S12_TC01_device_information_everywhere(self):
+        for device in self.each(VERSIONS):
+            with self.subTest(version=device.version, form=device.form):
+                offer = device.provision_initial(information=device_information())
+                self.assertOffered(offer)
+                policy = [("PolicyType", eas.policy_type(device.version)),
+                          ("PolicyKey", offer.key), ("Status", "1")]
+                ack = device.provision([device_information(),
+                                        ("Policies", [("Policy", policy)])])
+                self.assertOffered(ack)
+                self.assertEqual(ack.text("Settings:DeviceInformation/Status"), "1")
+
+    def test_ASCMD_S12_TC02_no_policy_type(self):
+        for device in self.each():
+            with self.subTest(version=device.version, form=device.form):
+                info = [device_information()] if number(device.version) >= 141 else []
+                empty = ("Policies", [("Policy", None)])
+                self.assertEqual(device.provision(info + [empty], key="").status, 2)
+
+    def test_ASCMD_S21_TC12_user_not_enabled(self):
+        self.admin("user", "disable", "carl")
+        for version in SUITE_VERSIONS:
+            with self.subTest(version=version):
+                device = self.device(version, user="carl")
+                self.assertRefused(device.foldersync(), "FolderSync", 126, version)
+
+
+class DeviceInformationDemanded(OwnServerCase):
+    config = "require_device_information = true;"
+
+    def test_ASCMD_S21_TC03_device_information_required(self):
+        for version in VERSIONS:
+            with self.subTest(version=version):
+                device = self.device(version)
+                answer = device.provision_initial(information=None)
+                if number(version) < 141:
+                    self.assertOffered(answer)
+                else:
+                    self.assertEqual(answer.tree, ("Provision", [("Status", "165")]))
+                    device.handshake()
+                    self.assertFolders(device.foldersync())
+
+
+class Documents(ServerCase):
+    def test_adapter_complete_set_of_each_version_in_schema_order(self):
+        for version in VERSIONS[1:]:
+            with self.subTest(version=version):
+                answer = self.device(version).provision_initial()
+                document = wbxml.nodes(answer.tree, DOCUMENT)[0]
+                self.assertEqual(wbxml.tags(document),
+                                 SETTINGS_12_0 if version == "12.0" else SETTINGS)
+
+    def test_adapter_values_of_a_policy_that_restricts_nothing(self):
+        values = dict(wbxml.nodes(self.device("16.1").provision_initial().tree, DOCUMENT)[0][1])
+        number_or_empty = {"MinDevicePasswordLength", "MaxInactivityTimeDeviceLock",
+                           "MaxDevicePasswordFailedAttempts", "MaxAttachmentSize",
+                           "DevicePasswordExpiration"}
+        lists = {"UnapprovedInROMApplicationList", "ApprovedApplicationList"}
+        for name, value in values.items():
+            with self.subTest(setting=name):
+                if name in lists:
+                    self.assertIsNone(value)
+                elif name in number_or_empty:
+                    self.assertTrue(value is None or value.isdigit(), value)
+                else:
+                    self.assertRegex(value, r"^-?[0-9]+$")
+        self.assertEqual(values["AllowBluetooth"], "2")
+        self.assertEqual(values["MaxEmailBodyTruncationSize"], "-1")
+        self.assertIn(values["MinDevicePasswordComplexCharacters"], "1234")
+        for name in ("AllowCamera", "AllowWiFi", "AttachmentsEnabled", "AllowSimpleDevicePassword"):
+            self.assertEqual(values[name], "1", name)
+
+    def test_2_5_gets_a_wap_document_as_text(self):
+        answer = self.device("2.5").provision_initial()
+        data = answer.text("Policies/Policy/Data")
+        self.assertIsInstance(data, str)
+        self.assertRegex(data, r"^<wap-provisioningdoc>.*</wap-provisioningdoc>$")
+
+
+class FolderSync(ServerCase):
+    """MS-ASCMD S04, as far as folders are not made through ActiveSync."""
+
+    def setUp(self):
+        self.folders = self.server.maildir("ann")
+        self.folders.folder("Work").folder("Work/Projects")
+        self.device_in = self.device()
+        self.device_in.handshake()
+
+    def changes(self, answer, kind):
+        rows = wbxml.nodes(answer.tree, f"Changes/{kind}")
+        return [dict(content) for _, content in rows]
+
+    def key_of(self, answer):
+        self.assertFolders(answer)
+        return answer.text("SyncKey")
+
+    def test_ASCMD_S04_TC01_all_folders(self):
+        answer = self.device_in.foldersync("0")
+        self.assertNotIn(self.key_of(answer), (None, "", "0"))
+        self.assertEqual(wbxml.tags(answer.tree), ["Status", "SyncKey", "Changes"])
+        rows = self.changes(answer, "Add")
+        self.assertEqual(int(answer.text("Changes/Count")), len(rows))
+        self.assertGreater(len(rows), 2)
+        siblings = [(row["ParentId"], row["DisplayName"]) for row in rows]
+        self.assertEqual(len(siblings), len(set(siblings)))
+        self.assertEqual([row["Type"] for row in rows].count("2"), 1)
+        ids = {row["ServerId"] for row in rows}
+        for row in rows:
+            self.assertIn(row["ParentId"], ids | {"0"}, row)
+
+    def test_ASCMD_S04_TC02_nothing_changed(self):
+        key = self.key_of(self.device_in.foldersync("0"))
+        answer = self.device_in.foldersync(key)
+        self.assertFolders(answer)
+        self.assertEqual(answer.text("Changes/Count"), "0")
+
+    def test_ASCMD_S04_TC03_TC07_a_folder_comes(self):
+        second = self.device()
+        second.handshake()
+        keys = [self.key_of(d.foldersync("0")) for d in (self.device_in, second)]
+        self.folders.folder("Added")
+        for device, key in zip((self.device_in, second), keys):
+            answer = device.foldersync(key)
+            self.assertEqual([row["DisplayName"] for row in self.changes(answer, "Add")],
+                             ["Added"])
+            self.assertEqual(answer.text("Changes/Count"), "1")
+
+    def test_ASCMD_S04_TC04_ids_stay_the_same(self):
+        first = {row["DisplayName"]: row["ServerId"]
+                 for row in self.changes(self.device_in.foldersync("0"), "Add")}
+        again = {row["DisplayName"]: row["ServerId"]
+                 for row in self.changes(self.device_in.foldersync("0"), "Add")}
+        self.assertEqual(first, again)
+
+    def test_ASCMD_S04_TC05_empty_sync_key(self):
+        answer = self.device_in.command("FolderSync", ("FolderSync", [("SyncKey", None)]))
+        self.assertEqual((answer.http, answer.tree), (200, ("FolderSync", [("Status", "9")])))
+
+    def test_ASCMD_S04_TC06_no_sync_key(self):
+        answer = self.device_in.command("FolderSync", ("FolderSync", None))
+        self.assertEqual((answer.http, answer.tree), (200, ("FolderSync", [("Status", "10")])))
+
+    def test_ASCMD_S04_TC08_a_folder_is_renamed(self):
+        self.folders.folder("Before")
+        answer = self.device_in.foldersync("0")
+        (identity,) = [row["ServerId"] for row in self.changes(answer, "Add")
+                       if row["DisplayName"] == "Before"]
+        self.folders.rename("Before", "After")
+        answer = self.device_in.foldersync(self.key_of(answer))
+        (row,) = self.changes(answer, "Update")
+        self.assertEqual((row["ServerId"], row["DisplayName"]), (identity, "After"))
+        self.assertEqual(answer.text("Changes/Count"), "1")
+
+    def test_ASCMD_S04_TC09_a_folder_goes(self):
+        self.folders.folder("Doomed")
+        answer = self.device_in.foldersync("0")
+        (identity,) = [row["ServerId"] for row in self.changes(answer, "Add")
+                       if row["DisplayName"] == "Doomed"]
+        self.folders.remove("Doomed")
+        answer = self.device_in.foldersync(self.key_of(answer))
+        self.assertEqual(self.changes(answer, "Delete"), [{"ServerId": identity}])
+        self.assertEqual(answer.text("Changes/Count"), "1")
+
+    def test_ASCMD_S04_TC10_folders_only(self):
+        self.folders.deliver(subject="Not in a hierarchy")
+        answer = self.device_in.foldersync("0")
+        self.assertFolders(answer)
+        self.assertNotIn(b"Not in a hierarchy", answer.body)
+
+
+class Http(ServerCase):
+    """MS-ASHTTP, and the common statuses of MS-ASCMD S21 that concern framing."""
+
+    def test_ASHTTP_S01_TC01_content_type(self):
+        for version in VERSIONS:
+            device = self.device(version)
+            device.handshake()
+            answer = device.foldersync()
+            self.assertEqual(answer.headers["Content-Type"], eas.TYPE)
+            self.assertEqual(int(answer.headers["Content-Length"]), len(answer.raw))
+
+    def test_ASHTTP_S01_TC02_gzip_only_when_accepted(self):
+        for name in (f"Folder {i:03}" for i in range(80)):
+            self.server.maildir("bob").folder(name)
+        device = self.device(user="bob")
+        device.handshake()
+        tree = ("FolderSync", [("SyncKey", "0")])
+        plain = device.command("FolderSync", tree)
+        self.assertIsNone(plain.headers["Content-Encoding"])
+        packed = device.command("FolderSync", tree, fields={"Accept-Encoding": "gzip, deflate"})
+        self.assertEqual(packed.headers["Content-Encoding"], "gzip")
+        self.assertLess(len(packed.raw), len(plain.raw))
+        self.assertEqual(int(packed.headers["Content-Length"]), len(packed.raw))
+        self.assertEqual(packed.text("Changes/Count"), plain.text("Changes/Count"))
+        refused = device.command("FolderSync", tree, fields={"Accept-Encoding": "gzip;q=0"})
+        self.assertIsNone(refused.headers["Content-Encoding"])
+
+    def test_ASHTTP_S01_TC11_TC13_command_codes(self):
+        for name, root in (("FolderSync", "FolderSync"), ("Settings", "Settings"),
+                           ("Ping", "Ping"), ("Provision", "Provision")):
+            for version in ("12.1", "14.0", "14.1", "16.0", "16.1"):
+                with self.subTest(cmd=name, version=version):
+                    device = self.device(version, "base64")
+                    answer = device.command(name, (root, None), key=0)
+                    if name == "Provision":
+                        self.assertEqual(answer.tree, ("Provision", [("Status", "1")]))
+                    else:
+                        self.assertRefused(answer, name, 142, version)
+
+    def test_ASHTTP_S02_TC01_version_191(self):
+        raw = struct.pack("<BBH", 191, 9, 0x0409) + b"\x05DEV01\x00\x04Test"
+        target = eas.PATH + "?" + base64.b64encode(raw).decode().replace("+", "%2B")
+        device = self.device()
+        for _ in range(2):
+            answer = device.http("POST", target, {"Authorization": eas.basic("ann", "secret")},
+                                 wbxml.encode(("FolderSync", [("SyncKey", "0")])))
+            self.assertEqual(answer.http, 400)
+
+    def test_ASHTTP_S02_TC02_no_credentials_then_a_wrong_password(self):
+        device = self.device()
+        target = device.target("FolderSync")
+        none = device.http("POST", target, {"MS-ASProtocolVersion": "14.1"})
+        self.assertEqual(none.http, 401)
+        device.password = "wrong"
+        wrong = device.foldersync()
+        self.assertEqual(wrong.http, 401)
+        for answer in (none, wrong):
+            self.assertRegex(answer.headers["WWW-Authenticate"], r'^Basic realm="')
+
+    def test_ASHTTP_S02_TC04_wrong_path(self):
+        device = self.device()
+        answer = device.http("POST", device.target("FolderSync").replace("?", "/NotSupport?"),
+                             device.headers(0))
+        self.assertEqual(answer.http, 404)
+
+    def test_ASHTTP_S02_TC05_unknown_command(self):
+        for version in VERSIONS:
+            with self.subTest(version=version):
+                self.assertEqual(self.device(version).command("NotExist").http, 501)
+
+    def test_ASHTTP_S03_TC02_user_agents(self):
+        device = self.device()
+        device.handshake()
+        for agent in ("Apple-iPhone9C1/1402.100", "TestMail/2.0", "x" * 500):
+            device.agent = agent
+            self.assertFolders(device.foldersync())
+
+    def test_ASHTTP_S03_TC03_key_header_of_a_handshake(self):
+        for form in ("plain", "base64"):
+            with self.subTest(form=form):
+                device = self.device("14.1", form)
+                offer = device.provision_initial(key=None)
+                self.assertOffered(offer)
+                self.assertOffered(device.provision_ack(offer.key, key=int(offer.key)))
+
+    def test_ASHTTP_S04_TC01_options(self):
+        answer = self.device().options()
+        self.assertEqual((answer.http, answer.body), (200, b""))
+        self.assertEqual(answer.headers["MS-ASProtocolVersions"], ",".join(VERSIONS))
+        commands = answer.headers["MS-ASProtocolCommands"].split(",")
+        self.assertEqual(sorted(commands), ["FolderSync", "Ping", "Provision", "Settings"])
+        self.assertEqual(answer.headers["Content-Length"], "0")
+
+    def test_ASHTTP_R1202_folder_sync_0_brings_versions_and_commands(self):
+        device = self.device()
+        device.handshake()
+        answer, options = device.foldersync("0"), device.options()
+        for name in ("MS-ASProtocolVersions", "MS-ASProtocolCommands"):
+            self.assertEqual(answer.headers[name], options.headers[name])
+        later = device.foldersync(answer.text("SyncKey"))
+        self.assertIsNone(later.headers["MS-ASProtocolVersions"])
+
+    def test_ASCMD_S21_TC07_unknown_element(self):
+        for version in VERSIONS:
+            with self.subTest(version=version):
+                device = self.device(version)
+                device.handshake()
+                body = b"\x03\x01\x6a\x00\x00\x07\x56\x52\x030\x00\x01\x7f\x01\x01"
+                answer = device.command("FolderSync", body)
+                if number(version) < 140:
+                    self.assertEqual(answer.http, 400)
+                else:
+                    self.assertEqual(answer.tree, ("FolderSync", [("Status", "102")]))
+
+    def test_ASCMD_S21_TC10_TC11_long_device_id_and_type(self):
+        for version in VERSIONS:
+            for status, fields in ((108, {"device_id": "D" * 35}), (109, {"device_type": "T" * 35})):
+                with self.subTest(version=version, status=status):
+                    answer = self.device(version, **fields).foldersync()
+                    if number(version) < 140:
+                        self.assertEqual(answer.http, 400)
+                    else:
+                        self.assertEqual((answer.http, answer.tree),
+                                         (200, ("FolderSync", [("Status", str(status))])))
+
+
+class OwnCases(ServerCase):
+    """What the suites leave out: query parameters and bodies as real devices send them, or worse."""
+
+    def test_parameters_in_the_order_of_ios(self):
+        device = self.device()
+        key = device.handshake()
+        target = f"{eas.PATH}?User=ann%40example%2Eorg&DeviceId={device.device_id}" \
+                 "&DeviceType=iPhone&Cmd=FolderSync"
+        answer = device.http("POST", target, device.headers(key),
+                             wbxml.encode(("FolderSync", [("SyncKey", "0")])))
+        self.assertFolders(answer)
+
+    def test_parameter_names_in_any_case_the_first_of_two_counts(self):
+        device = self.device()
+        key = device.handshake()
+        target = f"{eas.PATH}?cmd=FolderSync&user=ann&deviceid={device.device_id}" \
+                 "&devicetype=TestPhone&Cmd=Nothing&DeviceId=OTHER"
+        answer = device.http("POST", target, device.headers(key),
+                             wbxml.encode(("FolderSync", [("SyncKey", "0")])))
+        self.assertFolders(answer)
+
+    def test_base64_alphabets_padding_and_escapes(self):
+        device = self.device(form="base64", device_id="TESTDEVB64")
+        key = device.handshake()
+        coded = device.query64("FolderSync", key)
+        body = wbxml.encode(("FolderSync", [("SyncKey", "0")]))
+        url_safe = coded.replace("+", "-").replace("/", "_")
+        rows = {"standard": coded, "no padding": coded.rstrip("="), "url-safe": url_safe,
+                "url-safe without padding": url_safe.rstrip("="),
+                "percent-encoded": "".join(f"%{ord(c):02X}" for c in coded)}
+        for name, query in rows.items():
+            with self.subTest(form=name):
+                self.assertFolders(device.http("POST", f"{eas.PATH}?{query}", device.headers(),
+                                               body))
+
+    def test_base64_query_cut_at_every_byte(self):
+        device = self.device(form="base64")
+        key = device.handshake()
+        whole = base64.b64decode(device.query64("FolderSync", key))
+        body = wbxml.encode(("FolderSync", [("SyncKey", "0")]))
+        mandatory = 4 + 1 + len(device.device_id) + 1 + 4 + 1 + len(device.device_type)
+        for cut in range(len(whole)):
+            if cut == mandatory:  # only the user's name is left out: complete
+                continue
+            query = base64.b64encode(whole[:cut]).decode().replace("+", "%2B")
+            answer = device.http("POST", f"{eas.PATH}?{query}", device.headers(), body)
+            with self.subTest(cut=cut):
+                self.assertFalse(answer.http == 200 and answer.status == 1, answer)
+        self.assertFolders(device.foldersync())
+
+    def test_the_version_header_wins_over_the_version_byte(self):
+        device = self.device("16.1", "base64")
+        target = device.target("FolderSync", 0)
+        fields = dict(device.headers(), **{"MS-ASProtocolVersion": "12.1"})
+        answer = device.http("POST", target, fields, wbxml.encode(("FolderSync", None)))
+        self.assertEqual(answer.http, 449)
+
+    def test_bodies_cut_at_every_byte(self):
+        device = self.device()
+        device.handshake()
+        whole = wbxml.encode(("FolderSync", [("SyncKey", "0")]))
+        for cut in range(1, len(whole)):
+            with self.subTest(cut=cut):
+                answer = device.command("FolderSync", whole[:cut])
+                self.assertEqual(answer.tree, ("FolderSync", [("Status", "102")]))
+        self.assertFolders(device.foldersync())
+
+    def test_hostile_bodies(self):
+        head = b"\x03\x01\x6a\x00"
+        rows = {"nested a thousand deep": head + b"\x00\x07" + b"\x56" * 1000 + b"\x01" * 1000,
+                "a million open elements": head + b"\x00\x07" + b"\x56" * 60000,
+                "length of six bytes": head + b"\x00\x07\x56\x52\xc3\x81\x80\x80\x80\x80\x00\x01\x01",
+                "opaque of 4 GiB": head + b"\x00\x07\x56\x52\xc3\x8f\xff\xff\xff\x7f\x01\x01",
+                "page 26": head + b"\x00\x1a\x56\x52\x030\x00\x01\x01",
+                "string without end": head + b"\x00\x07\x56\x52\x03" + b"0" * 100,
+                "string table of 4 GiB": b"\x03\x01\x6a\x8f\xff\xff\xff\x7f\x00\x07\x56\x01",
+                "another character set": b"\x03\x01\x04\x00\x00\x07\x56\x52\x030\x00\x01\x01",
+                "bytes after the root": wbxml.encode(("FolderSync", [("SyncKey", "0")])) + b"\x00",
+                "root of another command": wbxml.encode(("Ping", None)),
+                "text": b"<?xml version='1.0'?><FolderSync/>"}
+        for version in ("12.1", "14.1"):
+            device = self.device(version)
+            device.handshake()
+            for name, body in rows.items():
+                with self.subTest(version=version, row=name):
+                    answer = device.command("FolderSync", body)
+                    if version == "12.1":
+                        self.assertEqual((answer.http, answer.body), (400, b""))
+                    else:
+                        self.assertEqual((answer.http, answer.root), (200, "FolderSync"))
+                        self.assertIn(answer.status, (102, 103, 10))
+            self.assertFolders(device.foldersync())
+
+    def test_odd_but_legal_encodings(self):
+        device = self.device()
+        device.handshake()
+        tree = ("FolderSync", [("SyncKey", "0")])
+        rows = {"page switch before every tag": wbxml.encode(tree, full_tags=True),
+                "text as opaque": wbxml.encode(tree, opaque_text=True),
+                "with a string table": b"\x03\x01\x6a\x04abc\x00" + wbxml.encode(tree)[4:]}
+        for name, body in rows.items():
+            with self.subTest(row=name):
+                self.assertFolders(device.command("FolderSync", body))
+
+    def test_refusals_do_not_look_at_the_body(self):
+        for version in VERSIONS:
+            with self.subTest(version=version):
+                answer = self.device(version).command("FolderSync", b"\xff" * 100)
+                self.assertRefused(answer, "FolderSync", 142, version)
+
+    def test_an_empty_body_is_a_bad_request(self):
+        device = self.device()
+        device.handshake()
+        self.assertEqual(device.command("FolderSync").http, 400)
+        self.assertFolders(device.foldersync())
+
+    def test_provision_with_a_broken_body(self):
+        for version in VERSIONS:
+            with self.subTest(version=version):
+                answer = self.device(version).command("Provision", b"\x03\x01\x6a\x00\x00\x0e\x45")
+                if number(version) < 140:
+                    self.assertEqual(answer.http, 400)
+                else:
+                    self.assertEqual(answer.tree, ("Provision", [("Status", "102")]))
+
+    def test_settings_not_there_in_2_5(self):
+        device = self.device("2.5")
+        device.handshake()
+        self.assertIn(device.settings_device_information().http, (400, 501))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -49,6 +49,7 @@ PV_API const struct pv_setting_info *pv_setting_info(enum pv_setting setting);
 /** By exact name. */
 PV_API bool pv_setting_find(const char *name, enum pv_setting *setting_out);
 
+/** Sorted by bytes, each entry once: so the functions below make it, and the order does not count as a change. */
 struct pv_list {
     const char *const *items; /* in the arena of the policy */
     size_t count;
@@ -81,6 +82,8 @@ pv_policy_copy(const struct pv_policy *from, struct pv_arena *arena, struct pv_p
 /** Rules between settings (beyond single ranges), such as "no program may run cannot be expressed". @return PV_OK or E_RANGE with message. */
 PV_API PV_MUST_CHECK enum pv_err
 pv_policy_check(const struct pv_policy *policy, char *message, size_t message_cap);
+/** One sentence for an administrator about a policy that is allowed but hardly meant so; NULL if there is none. */
+PV_API const char *pv_policy_hint(const struct pv_policy *policy);
 
 /** Write the content of Data for a version at the writer's place: EASProvisionDoc with the complete element set of that
  *  version in schema order (12.0 and later), or the WAP XML as text (2.5). Never fails by itself: w is sticky. */

@@ -55,8 +55,6 @@ struct store_change {
 
 struct store_write {
     struct task task;                         /* private */
-    struct store_write *next;                 /* private */
-    void *copy;                               /* private */
     struct worker *home;                      /* private: done runs there, or on the writer's thread if submitted from no worker */
     bool durable;                             /* result: false means nothing of it was stored */
     void (*done)(struct store_write *);       /* on home */
@@ -64,7 +62,7 @@ struct store_write {
 
 struct store_ops {
     const char *name;
-    /* Read everything at start, in the caller's thread. false: stop (error is set). */
+    /* Read everything at start, in the caller's thread: policies, users, devices. false: stop (error is set). */
     bool (*load)(struct store *s, const struct store_visitor *v, void *ctx, char *error, size_t error_cap);
     bool (*submit)(struct store *s, const struct store_change *changes, size_t count, struct store_write *w);
     /* Blocking reads, from a pool's thread. The strings live until free(*block_out). @return 1 found, 0 not there, -1 out of reach. */

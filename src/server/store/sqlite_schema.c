@@ -1,0 +1,77 @@
+#include <stdio.h>
+
+#include "src/server/store/sqlite.h"
+
+/* Migration n brings user_version from n to n + 1. Rows are only ever added. */
+static const char *const migrations[] = {
+    "CREATE TABLE device ("
+    " user TEXT NOT NULL, device_id TEXT NOT NULL, device_type TEXT NOT NULL,"
+    " user_agent TEXT NOT NULL, version TEXT NOT NULL,"
+    " first_seen INTEGER NOT NULL, last_seen INTEGER NOT NULL, info TEXT NOT NULL,"
+    " key INTEGER NOT NULL, key_at INTEGER NOT NULL, key_revision INTEGER NOT NULL,"
+    " key_hash TEXT NOT NULL,"
+    " acked_offer INTEGER NOT NULL, acked_status INTEGER NOT NULL, outcome TEXT NOT NULL,"
+    " refused INTEGER NOT NULL, provisioned_once INTEGER NOT NULL, asked INTEGER NOT NULL,"
+    " access TEXT NOT NULL, wipe TEXT NOT NULL, wipe_sent INTEGER NOT NULL,"
+    " wipe_failed INTEGER NOT NULL, wiped INTEGER NOT NULL,"
+    " PRIMARY KEY (user, device_id)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE offer ("
+    " user TEXT NOT NULL, device_id TEXT NOT NULL, position INTEGER NOT NULL,"
+    " key INTEGER NOT NULL, at INTEGER NOT NULL, revision INTEGER NOT NULL, hash TEXT NOT NULL,"
+    " PRIMARY KEY (user, device_id, position)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE policy ("
+    " revision INTEGER PRIMARY KEY, name TEXT NOT NULL, at INTEGER NOT NULL,"
+    " settings TEXT NOT NULL) STRICT;"
+    "CREATE TABLE user (name TEXT PRIMARY KEY, enabled INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE folder_state ("
+    " user TEXT NOT NULL, device_id TEXT NOT NULL, key INTEGER NOT NULL,"
+    " previous_key INTEGER NOT NULL, tree TEXT NOT NULL, previous_tree TEXT NOT NULL,"
+    " ping TEXT NOT NULL, PRIMARY KEY (user, device_id)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE folder_ids (user TEXT PRIMARY KEY, ids TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+};
+#define SCHEMA (sizeof migrations / sizeof *migrations)
+
+static bool schema_of(sqlite3 *db, int64_t *version_out)
+{
+    sqlite3_stmt *q = NULL;
+    bool ok = sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &q, NULL) == SQLITE_OK &&
+              sqlite3_step(q) == SQLITE_ROW;
+    if (ok)
+        *version_out = sqlite3_column_int64(q, 0);
+    sqlite3_finalize(q);
+    return ok;
+}
+
+static bool migrate_one(sqlite3 *db, size_t from)
+{
+    char sql[64];
+    snprintf(sql, sizeof sql, "PRAGMA user_version = %zu; COMMIT", from + 1);
+    if (sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK &&
+        sqlite3_exec(db, migrations[from], NULL, NULL, NULL) == SQLITE_OK &&
+        sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK)
+        return true;
+    return false; /* the connection is closed, which rolls back */
+}
+
+bool sqlite_store_migrate(sqlite3 *db, char *error, size_t error_cap)
+{
+    int64_t version;
+    if (!schema_of(db, &version)) {
+        snprintf(error, error_cap, "%s: %s", sqlite3_db_filename(db, "main"), sqlite3_errmsg(db));
+        return false;
+    }
+    if (version < 0 || version > (int64_t)SCHEMA) {
+        snprintf(error, error_cap,
+                 "%s has schema %lld, this provostd knows schemas up to %zu: it was written by a "
+                 "newer one", sqlite3_db_filename(db, "main"), (long long)version, SCHEMA);
+        return false;
+    }
+    for (size_t from = (size_t)version; from < SCHEMA; from++) {
+        if (!migrate_one(db, from)) {
+            snprintf(error, error_cap, "%s: schema %zu cannot be made: %s",
+                     sqlite3_db_filename(db, "main"), from + 1, sqlite3_errmsg(db));
+            return false;
+        }
+    }
+    return true;
+}

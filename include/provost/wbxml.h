@@ -1,7 +1,7 @@
 /** @file wbxml.h  WBXML as ActiveSync uses it (MS-ASWBXML): decoder, encoder, XML rendering.
  *
  * Tags are numbers: page << 8 | token, with the token as in the tables (0x05..0x3F, without the content bit).
- * provost/tags.h names them all (PV_Provision_PolicyKey). No function here keeps hidden state: each is safe from any
+ * provost/tags.h names all that may be sent (PV_Provision_PolicyKey); legacy ones are only decoded. No function here keeps hidden state: each is safe from any
  * thread that shares neither the arena nor the writer. */
 #ifndef PROVOST_WBXML_H
 #define PROVOST_WBXML_H
@@ -42,17 +42,17 @@ struct pv_wbxml_limits {
 #define PV_WBXML_DEPTH_MAX 64
 /** document 1 MiB, depth 32, elements 65536, text 64 KiB, opaque 1 MiB, string table 4 KiB */
 PV_API extern const struct pv_wbxml_limits pv_wbxml_limits_default;
-/** For Provision and Settings (spec/protocol.md 12.6): document 64 KiB, depth 32, elements 4096, text 4 KiB, ... */
+/** For Provision and Settings: document 64 KiB, depth 32, elements 4096, text, opaque and string table 4 KiB */
 PV_API extern const struct pv_wbxml_limits pv_wbxml_limits_small;
 
 /** Decode one WBXML document.
  *
  * @param arena    Holds every node made here. Owned by the caller.
- * @param in, len  Borrowed; must outlive *root_out (texts point into it).
+ * @param in, len  Borrowed; must outlive *root_out (texts point into it; one that came in pieces is in the arena).
  * @param lim      Limits; NULL means pv_wbxml_limits_default.
  * @param root_out Set only on PV_OK. Dies with the arena, never freed alone.
  * @param at_out   Where decoding stopped, as a byte offset: on PV_OK just behind the root's END, so at < len means
- *                 trailing bytes, which the caller judges. May be NULL.
+ *                 trailing bytes, which the caller judges; on an error the start of the item that has it. May be NULL.
  * @return PV_OK, E_SHORT (feed more), E_MALFORMED, E_UNSUPPORTED (attributes, entities, extensions, literals,
  *         a charset other than UTF-8 or US-ASCII), E_TOOBIG, E_NOMEM, E_USAGE. */
 PV_API PV_MUST_CHECK enum pv_err
@@ -108,16 +108,20 @@ PV_API void pv_wbxml_node(struct pv_wbxml_writer *w, const struct pv_node *node)
  *  elements, a bad tag, NUL in text), E_TOOBIG (depth). */
 PV_API PV_MUST_CHECK enum pv_err pv_wbxml_finish(struct pv_wbxml_writer *w, size_t *len_out);
 
-/** Render as one line of XML (as spec/examples/ writes it, without prolog): `xmlns="Page:"` where the page changes, empty
- *  elements as <Name/>, text escaped, bytes that are no UTF-8 or no XML character as U+FFFD, OPAQUE as
- *  <Name opaque="base64"/>, unknown tags as <_PPTT> in hex with xmlns="_PP:" for an unknown page. indent > 0 puts each element on a line of its
- *  own. NUL-terminated. @return PV_OK, E_NOMEM, E_USAGE. */
+/** Render as one line of XML without prolog: `xmlns="Page:"` where the page changes, empty elements as <Name/>,
+ *  text escaped, bytes that are no UTF-8 or no XML character as U+FFFD, an element's only OPAQUE as
+ *  <Name opaque="base64"/>, any other as <_ opaque="base64"/>, unknown tags as <_PPTT> in hex with xmlns="_PP:" for
+ *  an unknown page. indent > 0 puts each element on a line of its own. NUL-terminated.
+ *  @return PV_OK, E_NOMEM, E_USAGE. */
 PV_API PV_MUST_CHECK enum pv_err
 pv_xml_write(const struct pv_node *root, unsigned indent, char *buf, size_t cap, size_t *len_out);
 
-/** Read what pv_xml_write writes, and the .xml files of the worked examples (prolog, DOCTYPE without internal subset,
- *  comments between elements; the five named and numeric entities). For tests and tools, hostile input is bounded all the same.
- *  @param arena holds nodes and texts. @return PV_OK, E_SHORT, E_MALFORMED, E_UNKNOWN (a name), E_TOOBIG, E_NOMEM. */
+/** Read what pv_xml_write writes, with prolog, DOCTYPE without internal subset, comments, and the five named and
+ *  numeric references. For tests and tools; hostile input is bounded all the same.
+ *  @param arena  Holds nodes and texts; xml is not needed afterwards.
+ *  @param at_out As of pv_wbxml_decode, on PV_OK behind white space that follows the root.
+ *  @return PV_OK, E_SHORT, E_MALFORMED, E_UNKNOWN (a name), E_UNSUPPORTED (CDATA, processing instructions, an
+ *          internal subset), E_TOOBIG, E_NOMEM, E_USAGE. */
 PV_API PV_MUST_CHECK enum pv_err
 pv_xml_read(struct pv_arena *arena, const char *xml, size_t len, const struct pv_wbxml_limits *lim,
             const struct pv_node **root_out, size_t *at_out);

@@ -1,4 +1,4 @@
-#include <provost/arena.h>
+#include "src/lib/base/arena.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -60,4 +60,23 @@ char *pv_strndup(struct pv_arena *arena, const void *text, size_t len)
     if (len) memcpy(copy, text, len);
     copy[len] = '\0';
     return copy;
+}
+
+void *pv__arena_join(struct pv_arena *arena, const void *a, size_t a_len, const void *b,
+                     size_t b_len)
+{
+    unsigned char *piece;
+
+    if (a_len > SIZE_MAX - b_len) return NULL;
+    if (arena->base && (const unsigned char *)a + a_len == arena->base + arena->used) {
+        if (b_len > arena->cap - arena->used) return NULL;
+        piece = arena->base + arena->used - a_len;
+        arena->used += b_len;
+    } else {
+        piece = cut(arena, a_len + b_len, 1);
+        if (!piece) return NULL;
+        memcpy(piece, a, a_len);
+    }
+    memcpy(piece + a_len, b, b_len);
+    return piece;
 }

@@ -151,7 +151,7 @@ void pv__out_text(struct pv__out *o, const char *text)
 
 void pv__out_i64(struct pv__out *o, int64_t value)
 {
-    char text[20]; /* 19 digits and a sign */
+    char text[PV__I64_TEXT];
     size_t at = sizeof text;
     uint64_t rest = value < 0 ? (uint64_t)-(value + 1) + 1 : (uint64_t)value;
 

@@ -29,6 +29,7 @@ void pv__out_init(struct pv__out *o, char *buf, size_t cap);
 void pv__out_bytes(struct pv__out *o, const void *text, size_t len);
 void pv__out_text(struct pv__out *o, const char *text);
 void pv__out_i64(struct pv__out *o, int64_t value);
+enum { PV__I64_TEXT = 21 }; /* room for the longest, terminated */
 /* Terminates. PV_OK or PV_E_NOMEM. len_out may be NULL. */
 PV_MUST_CHECK enum pv_err pv__out_end(struct pv__out *o, size_t *len_out);
 

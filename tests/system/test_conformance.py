@@ -1,7 +1,7 @@
 """What Microsoft's interop suites check of provisioning, FolderSync, OPTIONS and framing.
 
-Each test is named by suite, scenario and case (ASPROV S01 TC01); the last class holds cases that the
-suites leave out. The device sends what the suites send: an empty key header with Provision.
+Each test is named by suite, scenario and case (ASPROV S01 TC01); the last class holds cases that
+the suites leave out. The device sends what the suites send: an empty key header with Provision.
 """
 
 import base64
@@ -435,7 +435,8 @@ class Http(ServerCase):
 
     def test_ASCMD_S21_TC10_TC11_long_device_id_and_type(self):
         for version in VERSIONS:
-            for status, fields in ((108, {"device_id": "D" * 35}), (109, {"device_type": "T" * 35})):
+            for status, fields in ((108, {"device_id": "D" * 35}),
+                                   (109, {"device_type": "T" * 35})):
                 with self.subTest(version=version, status=status):
                     answer = self.device(version, **fields).foldersync()
                     if number(version) < 140:
@@ -446,7 +447,7 @@ class Http(ServerCase):
 
 
 class OwnCases(ServerCase):
-    """What the suites leave out: query parameters and bodies as real devices send them, or worse."""
+    """What the suites leave out: parameters and bodies as real devices send them, or worse."""
 
     def test_parameters_in_the_order_of_ios(self):
         device = self.device()
@@ -516,7 +517,7 @@ class OwnCases(ServerCase):
         head = b"\x03\x01\x6a\x00"
         rows = {"nested a thousand deep": head + b"\x00\x07" + b"\x56" * 1000 + b"\x01" * 1000,
                 "a million open elements": head + b"\x00\x07" + b"\x56" * 60000,
-                "length of six bytes": head + b"\x00\x07\x56\x52\xc3\x81\x80\x80\x80\x80\x00\x01\x01",
+                "length of six bytes": head + b"\x00\x07\x56\x52\xc3" + b"\x81" * 5 + b"\x01" * 3,
                 "opaque of 4 GiB": head + b"\x00\x07\x56\x52\xc3\x8f\xff\xff\xff\x7f\x01\x01",
                 "page 26": head + b"\x00\x1a\x56\x52\x030\x00\x01\x01",
                 "string without end": head + b"\x00\x07\x56\x52\x03" + b"0" * 100,

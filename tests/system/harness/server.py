@@ -51,7 +51,8 @@ def hash_password(password):
 class Server:
     """with Server() as s: ...    The end checks the exit code and that sanitizers kept silent."""
 
-    def __init__(self, users=None, config="", tls=False, state=None, start=True):
+    def __init__(self, users=None, config="", tls=False, state=None, start=True,
+                 ignore_signals=False):
         self.users = dict(USERS if users is None else users)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="provost-test-"))
         self.state = pathlib.Path(state) if state else self.dir / "state"
@@ -59,6 +60,7 @@ class Server:
         self.users_file = self.dir / "users"
         self.config_file = self.dir / "provost.conf"
         self.tls = tls
+        self.ignore_signals = ignore_signals  # SIGXFSZ and SIGPIPE, as Python itself has them
         self.process, self.port, self.lines = None, None, []
         self.state.mkdir(exist_ok=True)
         self.write_users()
@@ -111,7 +113,8 @@ class Server:
         self.lines = []
         self.process = subprocess.Popen([str(BUILD / "provostd"), "-c", str(self.config_file)],
                                         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                                        env=environment(), cwd=self.dir)
+                                        env=environment(), cwd=self.dir,
+                                        restore_signals=not self.ignore_signals)
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._reader.start()
         ready = wait_for("the server's ready line", self._is_ready)

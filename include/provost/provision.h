@@ -256,7 +256,8 @@ PV_API unsigned
 pv_profile_judge(const struct pv_profile *profile, const struct pv_policy *policy, enum pv_kept kept_out[PV_SETTING_COUNT]);
 
 #define PV_CLIENT_STATES(X) X(IDLE, "idle") X(COMMAND, "command") X(ASKED, "asked") X(ACKED, "acked") \
-    X(INFORMING, "informing") X(WIPE_POLL, "wipe-poll") X(WIPING, "wiping") X(DONE, "done") X(FAILED, "failed")
+    X(INFORMING, "informing") X(WIPE_POLL, "wipe-poll") X(FORBIDDEN, "forbidden") X(WIPING, "wiping") \
+    X(WIPE_ACKED, "wipe-acked") X(DONE, "done") X(FAILED, "failed")
 #define PV_CLIENT_STATE_ENUM(id, text) PV_CLIENT_##id,
 enum pv_client_state { PV_CLIENT_STATES(PV_CLIENT_STATE_ENUM) PV_CLIENT_STATE_COUNT };
 #undef PV_CLIENT_STATE_ENUM

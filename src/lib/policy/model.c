@@ -24,18 +24,21 @@ bool pv_setting_find(const char *name, enum pv_setting *setting_out)
     return false;
 }
 
+int64_t pv__setting_meaning(const struct pv_setting_info *info, int64_t value)
+{
+    if (value == info->no_limit || (info->no_limit > info->min && value >= info->no_limit))
+        return PV_NO_LIMIT;
+    return value;
+}
+
 int64_t pv_policy_value(const struct pv_policy *policy, enum pv_setting setting)
 {
     const struct pv_setting_info *info = pv_setting_info(setting);
-    int64_t value;
 
     if (!info) return 0;
     if (!pv__is_set(policy, setting)) return info->unset;
     if (info->kind == PV_SETTING_LIST) return (int64_t)pv__list(policy, setting)->count;
-    value = policy->value[setting];
-    if (value == info->no_limit || (info->no_limit > info->min && value >= info->no_limit))
-        return PV_NO_LIMIT;
-    return value;
+    return pv__setting_meaning(info, policy->value[setting]);
 }
 
 static bool is_blank(char c)

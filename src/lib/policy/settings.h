@@ -25,6 +25,8 @@ static inline void pv__list_put(struct pv_policy *policy, enum pv_setting s, str
 /* Text as number of that setting: PV_OK, E_MALFORMED (no number), E_RANGE. Not for lists. */
 PV_MUST_CHECK enum pv_err
 pv__setting_parse(const struct pv_setting_info *info, const char *text, size_t len, int64_t *out);
+/* A set number as what it means: itself, or PV_NO_LIMIT. */
+int64_t pv__setting_meaning(const struct pv_setting_info *info, int64_t value);
 void pv__trim(const char **text, size_t *len);
 
 /* Collects the entries of one list; the limits of the model hold. */

@@ -29,15 +29,11 @@ class Credentials(OwnServerCase):
                 self.assertRefused(device.foldersync(), "FolderSync", 142, "14.1")
 
     def test_hashes_that_mail_servers_have(self):
-        import warnings
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            from crypt import crypt
         rows = {"sha512": "$6$abcdefgh", "sha256": "$5$abcdefgh", "bcrypt": "$2b$04$" + "a" * 22,
                 "yescrypt": "$y$j75$abcdefgh"}
         with open(self.server.users_file, "a", encoding="utf-8") as users:
             for name, salt in rows.items():
-                users.write(f"{name}:{crypt('word', salt)}:1000:further:fields\n")
+                users.write(f"{name}:{hash_password('word', salt)}:1000:further:fields\n")
             users.write("locked:!\nstar:*\nempty:\nbang:!" + hash_password("word") + "\n")
         self.server.restart()
         for name in rows:

@@ -94,7 +94,7 @@ class Answer:
 
 
 class Device:
-    """key: what the device holds (0: nothing); a handshake changes it, a request may overrule it."""
+    """key: what the device holds (0: nothing); a handshake changes it, any call overrules it."""
 
     def __init__(self, server, user="ann", password=None, version="14.1", form="plain",
                  device_id=None, device_type="TestPhone", agent="TestMail/1.0"):

@@ -44,8 +44,8 @@ def wait_for(what, condition, deadline=DEADLINE):
     return value
 
 
-def hash_password(password):
-    return crypt.crypt(password, "$6$rounds=1000$provosttests")
+def hash_password(password, salt="$6$rounds=1000$provosttests"):
+    return crypt.crypt(password, salt)
 
 
 class Server:

@@ -1,4 +1,4 @@
-/* The foundation: errors, arena, numbers, UTF-8, escapes, base64, SHA-256, the reader of peers' bytes. */
+/* The foundation: errors, arena, numbers, UTF-8, escapes, base64, SHA-256, the reader. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-"""What an administrator does: users, policies, devices; as JSON, as text, and when it goes wrong."""
+"""What an administrator does: users, policies, devices; in JSON, as text, and going wrong."""
 
 import os
 import re

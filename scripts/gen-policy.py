@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Makes from data/policy.tsv: provost/settings.h (header), the table of src/lib/policy (source), a section of the
-manual (man, scdoc) and a description for other programs (json)."""
+"""Makes from data/policy.tsv: provost/settings.h (header), the table of src/lib/policy (source),
+a section of the manual (man, scdoc) and a description for other programs (json)."""
 import csv
 import json
 import sys
 
-UNITS = {"duration": "seconds up to 315360000, or 90s, 15m, 12h, 30d, never", "list": "entries separated by commas"}
+ALLOWED = {"duration": "seconds up to 315360000, or 90s, 15m, 12h, 30d, never",
+           "list": "entries separated by commas"}
 
 
 class Setting:
@@ -25,7 +26,7 @@ class Setting:
             numbers = [int(n) for n in row["allowed"].split(",")]
             self.min, self.max = min(numbers), max(numbers)
             self.mask = sum(1 << n for n in numbers)
-        self.allowed = UNITS.get(self.kind, row["allowed"])
+        self.allowed = ALLOWED.get(self.kind, row["allowed"])
 
 
 def read(path):
@@ -50,14 +51,17 @@ def number(value):
 
 
 def source(settings):
-    out = ["/* Made from data/policy.tsv; do not edit. */", '#include "src/lib/policy/settings.h"', "",
+    out = ["/* Made from data/policy.tsv; do not edit. */",
+           '#include "src/lib/policy/settings.h"', "",
            "const struct pv_setting_info pv__settings[PV_SETTING_COUNT] = {"]
     for s in settings:
         fields = [f'.name = "{s.name}"', f'.meaning = "{s.meaning}"', f'.unit = "{s.unit}"',
                   f'.allowed = "{s.allowed}"', f".kind = PV_SETTING_{s.kind.upper()}",
-                  f".stricter = PV_STRICTER_{s.stricter.upper()}", f".min = {s.min}", f".max = {s.max}",
-                  f".enum_mask = {s.mask if s.kind == 'enum' else 0}", f".unset = {number(s.unset)}",
-                  f".no_limit = {number(s.no_limit)}", f".first = PV_V{s.first.replace('.', '_')}"]
+                  f".stricter = PV_STRICTER_{s.stricter.upper()}",
+                  f".min = {s.min}", f".max = {s.max}",
+                  f".enum_mask = {s.mask if s.kind == 'enum' else 0}",
+                  f".unset = {number(s.unset)}", f".no_limit = {number(s.no_limit)}",
+                  f".first = PV_V{s.first.replace('.', '_')}"]
         fields += [f".{flag} = true" for flag, on in (("empty_when_unset", s.empty), ("wap", s.wap),
                    ("password", s.password), ("treatment", s.treatment)) if on]
         fields += [] if s.treatment else [f".tag = PV_Provision_{s.name}"]
@@ -77,15 +81,18 @@ def man(settings):
     out = []
     for s in settings:
         unit = f" {s.unit}" if s.unit and s.kind != "duration" else ""
-        since = "not sent to the device" if s.treatment else f"from version {s.first} on" + (", and 2.5" if s.wap else "")
-        out += [f"*{s.name}* ({s.allowed}{unit}; unset: {unset_text(s)}; {since})", f"\t{s.meaning}", ""]
+        since = f"from version {s.first} on" + (", and 2.5" if s.wap else "")
+        where = "not sent to the device" if s.treatment else since
+        out += [f"*{s.name}* ({s.allowed}{unit}; unset: {unset_text(s)}; {where})",
+                f"\t{s.meaning}", ""]
     return "\n".join(out)
 
 
 def description(settings):
-    return json.dumps([{"name": s.name, "kind": s.kind, "allowed": s.allowed, "min": s.min, "max": s.max,
-                        "unit": s.unit, "unset": unset_text(s), "first": None if s.treatment else s.first,
-                        "wap": s.wap, "password": s.password, "treatment": s.treatment, "meaning": s.meaning}
+    return json.dumps([{"name": s.name, "kind": s.kind, "allowed": s.allowed,
+                        "min": s.min, "max": s.max, "unit": s.unit, "unset": unset_text(s),
+                        "first": None if s.treatment else s.first, "wap": s.wap,
+                        "password": s.password, "treatment": s.treatment, "meaning": s.meaning}
                        for s in settings], indent=1) + "\n"
 
 

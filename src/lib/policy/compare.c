@@ -99,7 +99,8 @@ static enum pv_change compare_one(const struct pv_policy *old, const struct pv_p
 }
 
 enum pv_change pv_policy_compare(const struct pv_policy *old, const struct pv_policy *new_,
-                                 enum pv_version version, enum pv_change change_out[PV_SETTING_COUNT])
+                                 enum pv_version version,
+                                 enum pv_change change_out[PV_SETTING_COUNT])
 {
     enum pv_change whole = PV_SAME;
 

@@ -166,7 +166,7 @@ static const char *why_not(enum pv_err err, const struct pv_setting_info *info)
 static enum pv_err refuse_value(enum pv_err err, const struct pv_setting_info *info,
                                 const char *value, char *message, size_t cap)
 {
-    char shown[80];
+    char shown[48];
     struct pv__out o;
 
     pv__escape(value, strlen(value), shown, sizeof shown);
@@ -189,7 +189,7 @@ static enum pv_err refuse_value(enum pv_err err, const struct pv_setting_info *i
 
 static enum pv_err refuse_name(const char *name, char *message, size_t cap)
 {
-    char shown[80];
+    char shown[48];
     struct pv__out o;
 
     pv__escape(name, strlen(name), shown, sizeof shown);

@@ -69,6 +69,8 @@ struct http_listen {
 
 /* Start `workers` threads that serve all listeners. error: one sentence. NULL on failure (nothing is left behind). */
 struct http_server *http_start(const struct http_listen *listens, size_t count, unsigned workers, char *error, size_t error_cap);
+/* Where listener `index` is bound: "127.0.0.1:43211" also when port 0 was asked for. Lives as long as the server. */
+const char *http_address(const struct http_server *s, size_t index);
 unsigned http_worker_count(const struct http_server *s);
 struct worker *http_worker(const struct http_server *s, unsigned index);
 /* No new connections; requests under way end within limit_ms (waiting ones get their gone call); then the threads are joined. */

@@ -24,7 +24,8 @@ void worker_post(struct worker *w, struct task *t);
 /* Embed; zeroed is "not set". Only on the worker's own thread. fn runs once unless set again. */
 struct timer {
     uint64_t at_ms;
-    unsigned slot; /* private: place in the heap + 1, 0: not set */
+    bool set;                           /* private */
+    struct timer *child, *next, *prev;  /* private: a pairing heap, so that setting needs no memory */
     void (*fn)(struct timer *);
 };
 void timer_set(struct worker *w, struct timer *t, uint64_t in_ms, void (*fn)(struct timer *));
@@ -37,5 +38,22 @@ struct watch {
 };
 bool watch_start(struct worker *w, struct watch *h, uint32_t epoll_events); /* false: out of descriptors or memory */
 void watch_stop(struct worker *w, struct watch *h);
+
+/* ---- for the engine that owns the workers (http/) ---- */
+
+/* Runs at the end of every turn of the loop. True: the next turn must not sleep. */
+struct turn {
+    struct turn *next;
+    bool (*fn)(struct turn *);
+};
+struct worker *worker_create(unsigned index); /* NULL: out of descriptors or memory */
+void worker_add_turn(struct worker *w, struct turn *t); /* before worker_start */
+bool worker_start(struct worker *w);
+/* On the worker's own thread: the loop ends after this turn. */
+void worker_quit(struct worker *w);
+/* Waits until the loop has ended. */
+void worker_join(struct worker *w);
+/* After worker_join, or if it was never started. NULL is accepted. */
+void worker_destroy(struct worker *w);
 
 #endif

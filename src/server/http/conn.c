@@ -1,0 +1,264 @@
+/* A connection's life around the daemon of libmicrohttpd: before its first byte, its deadlines, the peer that goes away, and the
+ * end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "src/server/http/engine.h"
+#include "src/server/observe/log.h"
+
+#define LINGER_MS 2000
+#define LINGER_BYTES_MAX ((unsigned)4 * 1024 * 1024)
+
+static struct worker *worker_of(const struct http_conn *c)
+{
+    return c->lane->worker;
+}
+
+int conn_fd(const struct http_conn *c)
+{
+    return c->watch.fd;
+}
+
+static void conn_free(struct http_conn *c)
+{
+    struct lane *l = c->lane;
+    timer_stop(l->worker, &c->timer);
+    conn_unwatch(c);
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        l->conns = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    tls_cert_drop(c->cert);
+    atomic_fetch_sub(&l->endpoint->connections, 1);
+    atomic_fetch_sub(&l->load, 1);
+    free(c);
+}
+
+/* Only while the socket is ours. */
+static void conn_close(struct http_conn *c)
+{
+    int fd = c->watch.fd;
+    conn_free(c);
+    close(fd);
+}
+
+/* ---- memory of those who wait ---- */
+
+/* After each answer the daemon writes zeros over the whole of a connection's memory, which makes every page of it resident. A page
+ * of zeros can go without anybody noticing. */
+static void give_back_zero_pages(const struct http_conn *c)
+{
+    static const char zeros[4096];
+    const size_t page = sizeof zeros;
+    if (!c->pool)
+        return;
+    uintptr_t at = ((uintptr_t)c->pool + page - 1) & ~(uintptr_t)(page - 1);
+    for (; at + page <= (uintptr_t)c->pool + POOL_SIZE; at += page)
+        if (memcmp((const void *)at, zeros, page) == 0)
+            (void)madvise((void *)at, page, MADV_DONTNEED);
+}
+
+/* ---- deadlines ---- */
+
+static void cut(struct http_conn *c)
+{
+    LOG(LOG_DEBUG, c->exchange ? c->exchange->session : 0, "deadline", KV_TEXT("peer", c->peer));
+    if (c->stage == CONN_SERVED)
+        shutdown(c->watch.fd, SHUT_RDWR); /* the daemon sees the end of the connection */
+    else
+        conn_close(c);
+}
+
+/* Deadlines move with every request; the timer stays where it is and looks again when it goes off. */
+static void on_timer(struct timer *t)
+{
+    struct http_conn *c = (struct http_conn *)((char *)t - offsetof(struct http_conn, timer));
+    uint64_t now = worker_now_ms(worker_of(c));
+    if (c->deadline == UINT64_MAX)
+        return;
+    if (now < c->deadline) {
+        timer_set(worker_of(c), t, c->deadline - now, on_timer);
+        return;
+    }
+    c->deadline = UINT64_MAX;
+    if (!c->exchange || !c->exchange->waiting)
+        cut(c);
+    else if (c->exchange->gone_due)
+        exchange_tell_gone(c->exchange);
+    else
+        give_back_zero_pages(c);
+}
+
+void conn_set_deadline(struct http_conn *c, uint64_t in_ms)
+{
+    c->deadline = worker_now_ms(worker_of(c)) + in_ms;
+    if (!c->timer.set || c->timer.at_ms > c->deadline)
+        timer_set(worker_of(c), &c->timer, in_ms, on_timer);
+}
+
+/* ---- the peer while an answer is awaited: the daemon does not look at a suspended connection ---- */
+
+static void on_peer_gone(struct watch *h, uint32_t events)
+{
+    struct http_conn *c = (struct http_conn *)((char *)h - offsetof(struct http_conn, watch));
+    (void)events;
+    conn_unwatch(c);
+    if (c->exchange)
+        exchange_tell_gone(c->exchange);
+}
+
+bool conn_watch_peer(struct http_conn *c)
+{
+    c->watch.fn = on_peer_gone;
+    if (!c->watching)
+        c->watching = watch_start(worker_of(c), &c->watch, EPOLLRDHUP);
+    return c->watching;
+}
+
+void conn_unwatch(struct http_conn *c)
+{
+    if (c->watching)
+        watch_stop(worker_of(c), &c->watch);
+    c->watching = false;
+}
+
+/* ---- start ---- */
+
+static void hand_over(struct http_conn *c)
+{
+    struct lane *l = c->lane;
+    /* The daemon keeps a copy of the address; nobody asks it for that. */
+    struct sockaddr none = { .sa_family = AF_UNIX };
+    c->stage = CONN_SERVED;
+    l->adding = c;
+    l->due = true;
+    if (MHD_add_connection(l->daemon, c->watch.fd, &none, sizeof none.sa_family) == MHD_YES)
+        return;
+    /* It has closed the socket. Was it already ours through the notification, it is freed. */
+    if (l->adding) {
+        l->adding = NULL;
+        conn_free(c);
+    }
+}
+
+static void on_first_byte(struct watch *h, uint32_t events)
+{
+    struct http_conn *c = (struct http_conn *)((char *)h - offsetof(struct http_conn, watch));
+    char first;
+    (void)events;
+    ssize_t n = recv(h->fd, &first, 1, MSG_PEEK);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        conn_close(c);
+        return;
+    }
+    /* An empty line before a request is skipped by the daemon; then its memory begins before the method. */
+    c->first_is_text = first != '\r' && first != '\n';
+    conn_unwatch(c);
+    hand_over(c);
+}
+
+static struct tls_cert *current_cert(struct endpoint *e)
+{
+    pthread_mutex_lock(&e->cert_lock);
+    struct tls_cert *cert = tls_cert_hold(e->cert);
+    pthread_mutex_unlock(&e->cert_lock);
+    return cert;
+}
+
+void conn_start(struct http_conn *c)
+{
+    struct lane *l = c->lane;
+    c->next = l->conns;
+    if (l->conns)
+        l->conns->prev = c;
+    l->conns = c;
+    c->deadline = UINT64_MAX;
+    if (l->station->draining) {
+        conn_close(c);
+        return;
+    }
+    conn_set_deadline(c, l->endpoint->cfg.head_ms);
+    if (l->endpoint->cfg.tls_certificate) {
+        c->cert = current_cert(l->endpoint);
+        hand_over(c);
+        return;
+    }
+    c->watch.fn = on_first_byte;
+    c->watching = watch_start(l->worker, &c->watch, EPOLLIN | EPOLLRDHUP);
+    if (!c->watching)
+        conn_close(c);
+}
+
+/* ---- end ---- */
+
+static void on_late_bytes(struct watch *h, uint32_t events)
+{
+    struct http_conn *c = (struct http_conn *)((char *)h - offsetof(struct http_conn, watch));
+    char waste[16384];
+    (void)events;
+    ssize_t n = recv(h->fd, waste, sizeof waste, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n > 0)
+        c->lingered += (unsigned)n;
+    if (n <= 0 || c->lingered > LINGER_BYTES_MAX)
+        conn_close(c);
+}
+
+/* The daemon closes a socket at once; if the peer is still sending its body, the kernel answers with a reset, and the peer may never
+ * read our answer. So the socket is kept open a little by a second descriptor, and what comes is taken in. */
+static bool linger(struct http_conn *c)
+{
+    int fd = fcntl(c->watch.fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    conn_unwatch(c);
+    c->stage = CONN_LINGERING;
+    c->watch = (struct watch){ .fd = fd, .fn = on_late_bytes };
+    c->watching = watch_start(worker_of(c), &c->watch, EPOLLIN | EPOLLRDHUP);
+    if (!c->watching)
+        close(fd);
+    conn_set_deadline(c, LINGER_MS);
+    return c->watching;
+}
+
+void conn_on_notify(void *cls, struct MHD_Connection *mhd, void **slot,
+                    enum MHD_ConnectionNotificationCode what)
+{
+    struct lane *l = cls;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        struct http_conn *c = l->adding;
+        l->adding = NULL;
+        *slot = c;
+        if (c->cert)
+            tls_cert_use(c->cert, mhd);
+        return;
+    }
+    struct http_conn *c = *slot;
+    if (!c->linger || !linger(c))
+        conn_free(c);
+}
+
+void conn_drain(struct http_conn *c, bool now)
+{
+    struct http_exchange *x = c->exchange;
+    if (c->stage == CONN_FRESH || (c->stage == CONN_LINGERING && now)) {
+        conn_close(c);
+    } else if (c->stage == CONN_SERVED) {
+        if (x && x->waiting) {
+            if (x->gone || now)
+                exchange_tell_gone(x);
+        } else if (!x || now) {
+            shutdown(c->watch.fd, SHUT_RDWR);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+/* Listening sockets, and who takes a new connection. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "src/server/http/engine.h"
+#include "src/server/observe/log.h"
+
+#define BACKLOG 1024
+#define ACCEPT_PAUSE_MS 100 /* when descriptors or memory have run out */
+#define HOST_MAX 256
+
+/* ---- opening ---- */
+
+static bool set_error(char *error, size_t cap, const char *address, const char *what)
+{
+    snprintf(error, cap, "%s: %s", address, what);
+    return false;
+}
+
+/* "127.0.0.1:8080", "[::1]:8443", ":8080" */
+static bool split_address(const char *address, char host[HOST_MAX], const char **port_out)
+{
+    const char *colon = strrchr(address, ':'), *start = address, *end = colon;
+    if (!colon || colon[1] == '\0')
+        return false;
+    if (*start == '[') {
+        start++;
+        end--;
+        if (end <= start || *end != ']')
+            return false;
+    } else if (memchr(start, ':', (size_t)(end - start))) {
+        return false;
+    }
+    if ((size_t)(end - start) >= HOST_MAX)
+        return false;
+    memcpy(host, start, (size_t)(end - start));
+    host[end - start] = '\0';
+    *port_out = colon + 1;
+    return true;
+}
+
+static void name_bound(struct endpoint *e)
+{
+    struct sockaddr_storage a;
+    socklen_t len = sizeof a;
+    char host[INET6_ADDRSTRLEN], port[8];
+    if (getsockname(e->fd, (struct sockaddr *)&a, &len) != 0 ||
+        getnameinfo((struct sockaddr *)&a, len, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        snprintf(e->name, sizeof e->name, "%s", e->cfg.address);
+        return;
+    }
+    snprintf(e->name, sizeof e->name, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+static bool open_inet(struct endpoint *e, char *error, size_t cap)
+{
+    char host[HOST_MAX];
+    const char *port;
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
+    struct addrinfo *a = NULL;
+    if (!split_address(e->cfg.address, host, &port))
+        return set_error(error, cap, e->cfg.address, "not an address and port, such as 127.0.0.1:8080");
+    int rc = getaddrinfo(*host ? host : NULL, port, &hints, &a);
+    if (rc != 0)
+        return set_error(error, cap, e->cfg.address, gai_strerror(rc));
+    int one = 1;
+    e->fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool ok = e->fd >= 0 && setsockopt(e->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
+              bind(e->fd, a->ai_addr, a->ai_addrlen) == 0 && listen(e->fd, BACKLOG) == 0;
+    int why = errno;
+    freeaddrinfo(a);
+    if (!ok)
+        return set_error(error, cap, e->cfg.address, strerror(why));
+    name_bound(e);
+    return true;
+}
+
+/* Somebody answers there. */
+static bool is_live(const struct sockaddr_un *a)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool live = fd >= 0 && (connect(fd, (const struct sockaddr *)a, sizeof *a) == 0 || errno == EAGAIN);
+    if (fd >= 0)
+        close(fd);
+    return live;
+}
+
+static bool open_unix(struct endpoint *e, char *error, size_t cap)
+{
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    struct stat st;
+    size_t len = strlen(e->cfg.address);
+    if (len >= sizeof a.sun_path)
+        return set_error(error, cap, e->cfg.address, "the path of the socket is too long");
+    memcpy(a.sun_path, e->cfg.address, len);
+    if (lstat(e->cfg.address, &st) == 0) {
+        if (!S_ISSOCK(st.st_mode))
+            return set_error(error, cap, e->cfg.address, "exists and is not a socket");
+        if (is_live(&a))
+            return set_error(error, cap, e->cfg.address, "already in use");
+        if (unlink(e->cfg.address) != 0)
+            return set_error(error, cap, e->cfg.address, strerror(errno));
+    }
+    e->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    /* Before listen nobody can connect, so the mode is never too wide. */
+    bool bound = e->fd >= 0 && bind(e->fd, (struct sockaddr *)&a, sizeof a) == 0;
+    e->is_unix = bound; /* from here on the path is ours to remove */
+    if (!bound || chmod(e->cfg.address, e->cfg.socket_mode) != 0 || listen(e->fd, BACKLOG) != 0)
+        return set_error(error, cap, e->cfg.address, strerror(errno));
+    snprintf(e->name, sizeof e->name, "%s", e->cfg.address);
+    return true;
+}
+
+bool endpoint_open(struct endpoint *e, const struct http_listen *l, char *error, size_t error_cap)
+{
+    e->fd = -1;
+    e->cfg = *l;
+    e->cfg.address = strdup(l->address);
+    e->cfg.tls_certificate = l->tls_certificate ? strdup(l->tls_certificate) : NULL;
+    e->cfg.tls_key = l->tls_key ? strdup(l->tls_key) : NULL;
+    pthread_mutex_init(&e->cert_lock, NULL);
+    if (!e->cfg.address || !e->cfg.tls_certificate != !l->tls_certificate ||
+        !e->cfg.tls_key != !l->tls_key)
+        return set_error(error, error_cap, l->address, strerror(ENOMEM));
+    if (e->cfg.tls_certificate) {
+        e->cert = tls_cert_load(e->cfg.tls_certificate, e->cfg.tls_key, error, error_cap);
+        if (!e->cert)
+            return false;
+    }
+    return e->cfg.address[0] == '/' ? open_unix(e, error, error_cap) : open_inet(e, error, error_cap);
+}
+
+void endpoint_close(struct endpoint *e)
+{
+    if (e->fd >= 0)
+        close(e->fd);
+    if (e->is_unix)
+        unlink(e->cfg.address);
+    tls_cert_drop(e->cert);
+    pthread_mutex_destroy(&e->cert_lock);
+    free((char *)e->cfg.address);
+    free((char *)e->cfg.tls_certificate);
+    free((char *)e->cfg.tls_key);
+}
+
+/* ---- accepting ---- */
+
+static void name_peer(struct http_conn *c, const struct sockaddr_storage *a)
+{
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)a;
+    const struct sockaddr_in *four = (const struct sockaddr_in *)a;
+    if (a->ss_family == AF_INET)
+        inet_ntop(AF_INET, &four->sin_addr, c->peer, sizeof c->peer);
+    else if (a->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
+        inet_ntop(AF_INET, &six->sin6_addr.s6_addr[12], c->peer, sizeof c->peer);
+    else if (a->ss_family == AF_INET6)
+        inet_ntop(AF_INET6, &six->sin6_addr, c->peer, sizeof c->peer);
+    else
+        memcpy(c->peer, "unix", sizeof "unix");
+}
+
+static struct lane *least_loaded(struct endpoint *e, struct lane *here)
+{
+    struct lane *best = here;
+    unsigned least = atomic_load_explicit(&here->load, memory_order_relaxed);
+    for (unsigned i = 0; i < e->server->worker_count; i++) {
+        unsigned load = atomic_load_explicit(&e->lanes[i].load, memory_order_relaxed);
+        if (load < least) {
+            least = load;
+            best = &e->lanes[i];
+        }
+    }
+    return best;
+}
+
+static void start_elsewhere(struct task *t)
+{
+    conn_start((struct http_conn *)((char *)t - offsetof(struct http_conn, task)));
+}
+
+/* Too many already. Over TLS there is no cheap way to say so. */
+static void turn_away(struct endpoint *e, int fd)
+{
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\n"
+                                 "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    LOG(LOG_WARN, 0, "connections-full", KV_TEXT("listen", e->name),
+        KV_UINT("limit", e->cfg.connections_max));
+    if (!e->cfg.tls_certificate)
+        (void)send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    close(fd);
+}
+
+static void take(struct lane *here, int fd, const struct sockaddr_storage *address)
+{
+    struct endpoint *e = here->endpoint;
+    struct http_conn *c = NULL;
+    if (atomic_fetch_add(&e->connections, 1) >= e->cfg.connections_max) {
+        atomic_fetch_sub(&e->connections, 1);
+        turn_away(e, fd);
+        return;
+    }
+    c = calloc(1, sizeof *c);
+    if (!c) {
+        atomic_fetch_sub(&e->connections, 1);
+        close(fd);
+        return;
+    }
+    c->watch.fd = fd;
+    name_peer(c, address);
+    c->lane = least_loaded(e, here);
+    atomic_fetch_add(&c->lane->load, 1);
+    if (c->lane == here) {
+        conn_start(c);
+    } else {
+        c->task.fn = start_elsewhere;
+        worker_post(c->lane->worker, &c->task);
+    }
+}
+
+static void accept_again(struct timer *t)
+{
+    struct lane *l = (struct lane *)((char *)t - offsetof(struct lane, accept_again));
+    l->accepting = watch_start(l->worker, &l->accept, EPOLLIN | EPOLLEXCLUSIVE);
+    if (!l->accepting)
+        timer_set(l->worker, t, ACCEPT_PAUSE_MS, accept_again);
+}
+
+void lane_stop_accepting(struct lane *l)
+{
+    timer_stop(l->worker, &l->accept_again);
+    if (l->accepting)
+        watch_stop(l->worker, &l->accept);
+    l->accepting = false;
+}
+
+/* One connection a turn, so that the workers share a burst. */
+void lane_on_accept(struct watch *h, uint32_t events)
+{
+    struct lane *l = (struct lane *)((char *)h - offsetof(struct lane, accept));
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+    (void)events;
+    int fd = accept4(h->fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        take(l, fd, &address);
+        return;
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        LOG(LOG_ERROR, 0, "accept-failed", KV_TEXT("listen", l->endpoint->name),
+            KV_TEXT("why", strerror(errno)));
+        lane_stop_accepting(l);
+        timer_set(l->worker, &l->accept_again, ACCEPT_PAUSE_MS, accept_again);
+    }
+}

@@ -1,0 +1,203 @@
+/* Load for `make bench`: devices that provision, devices that wait, and what the disk itself can
+ * do. Blocking sockets, a thread for each connection: simple enough to trust the figures. */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ANSWER_MAX 16384
+#define LOGIN "YW5uOnNlY3JldA==" /* ann:secret */
+#define THREADS_MAX 256
+
+static const char usage[] =
+    "usage: bench_load handshakes PORT SECONDS CONNECTIONS   provision again and again\n"
+    "       bench_load provision PORT DEVICES               provision each device once\n"
+    "       bench_load pings PORT DEVICES FOLDER            wait until standard input ends\n"
+    "       bench_load commits DIRECTORY SECONDS            write and fsync\n";
+
+/* Provision with DeviceInformation, its acknowledgement (the key goes in the middle), Ping. */
+#define HEAD "\x03\x01\x6a\x00"
+#define TYPE "H\x03MS-EAS-Provisioning-WBXML\0\x01"
+static const char ask[] = HEAD "\0\x0e" "E" "\0\x12" "VHW\x03" "Bench\0\x01\x01\x01"
+                          "\0\x0e" "FG" TYPE "\x01\x01\x01";
+static const char ack_start[] = HEAD "\0\x0e" "EFG" TYPE "I\x03";
+static const char ack_end[] = "\0\x01" "K\x03" "1\0\x01\x01\x01\x01";
+static const char ping_start[] = HEAD "\0\x0d" "EH\x03" "900\0\x01" "IJK\x03";
+static const char ping_end[] = "\0\x01" "L\x03" "Email\0\x01\x01\x01\x01";
+#define LEN(text) (sizeof(text) - 1)
+
+static int port;
+static _Atomic unsigned next_device, done;
+static unsigned devices;
+static double seconds;
+static const char *folder;
+
+_Noreturn static void fail(const char *what) {
+    perror(what);
+    exit(1);
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int dial(void) {
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    if (s < 0 || connect(s, (struct sockaddr *)&to, sizeof to) != 0) fail("connect");
+    setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return s;
+}
+
+static void post(int s, const char *cmd, unsigned device, const char *body, size_t len) {
+    char request[2048];
+    int n = snprintf(request, sizeof request,
+                     "POST /Microsoft-Server-ActiveSync?Cmd=%s&User=ann&DeviceId=BENCH%u"
+                     "&DeviceType=Bench HTTP/1.1\r\nHost: localhost\r\n"
+                     "Authorization: Basic " LOGIN "\r\nMS-ASProtocolVersion: 14.1\r\n"
+                     "Content-Type: application/vnd.ms-sync.wbxml\r\nContent-Length: %zu\r\n\r\n",
+                     cmd, device, len);
+    if (n < 0 || (size_t)n + len > sizeof request) fail("request");
+    memcpy(request + n, body, len);
+    for (size_t at = 0, all = (size_t)n + len; at < all;) {
+        ssize_t sent = write(s, request + at, all - at);
+        if (sent <= 0) fail("write");
+        at += (size_t)sent;
+    }
+}
+
+/* Read one answer. @return its body, of *len_out bytes, in buf */
+static const char *answer(int s, char buf[ANSWER_MAX], size_t *len_out) {
+    size_t have = 0, body = 0, length = 0;
+    while (body == 0 || have < body + length) {
+        ssize_t got = read(s, buf + have, ANSWER_MAX - 1 - have);
+        if (got <= 0) fail("read");
+        have += (size_t)got;
+        buf[have] = '\0';
+        char *end = body ? NULL : strstr(buf, "\r\n\r\n");
+        if (!end) continue;
+        char *field = strcasestr(buf, "\r\nContent-Length:");
+        if (strncmp(buf, "HTTP/1.1 200", 12) != 0 || !field) {
+            fprintf(stderr, "unexpected answer: %.60s\n", buf);
+            exit(1);
+        }
+        body = (size_t)(end + 4 - buf);
+        length = strtoul(field + 17, NULL, 10);
+        if (length > ANSWER_MAX - 1 - body) fail("answer too long");
+    }
+    *len_out = length;
+    return buf + body;
+}
+
+/* Phases 2 and 3 of one device. */
+static void handshake(int s, unsigned device) {
+    char buf[ANSWER_MAX], body[256];
+    size_t len;
+    post(s, "Provision", device, ask, LEN(ask));
+    const char *got = answer(s, buf, &len);
+    const char *key = memmem(got, len, "I\x03", 2);
+    if (!key) fail("no key in the offer");
+    size_t key_len = strnlen(key + 2, 10);
+    memcpy(body, ack_start, LEN(ack_start));
+    memcpy(body + LEN(ack_start), key + 2, key_len);
+    memcpy(body + LEN(ack_start) + key_len, ack_end, LEN(ack_end));
+    post(s, "Provision", device, body, LEN(ack_start) + key_len + LEN(ack_end));
+    got = answer(s, buf, &len);
+    if (!memmem(got, len, "I\x03", 2)) fail("no key in the confirmation");
+}
+
+static void *again_and_again(void *unused) {
+    unsigned device = next_device++;
+    int s = dial();
+    for (double end = now() + seconds; now() < end; done++) handshake(s, device);
+    close(s);
+    return unused;
+}
+
+static void *each_once(void *unused) {
+    int s = dial();
+    for (unsigned d = next_device++; d < devices; d = next_device++) handshake(s, d);
+    close(s);
+    return unused;
+}
+
+static void run_threads(void *(*body)(void *), unsigned count) {
+    pthread_t threads[THREADS_MAX];
+    if (count > THREADS_MAX) count = THREADS_MAX;
+    for (unsigned i = 0; i < count; i++)
+        if (pthread_create(&threads[i], NULL, body, NULL) != 0) fail("pthread_create");
+    for (unsigned i = 0; i < count; i++) pthread_join(threads[i], NULL);
+}
+
+static int pings(void) {
+    struct rlimit most = {devices + 100, devices + 100};
+    char body[256], c;
+    size_t n = strlen(folder);
+    if (setrlimit(RLIMIT_NOFILE, &most) != 0) fail("setrlimit");
+    if (n > 64) fail("folder");
+    memcpy(body, ping_start, LEN(ping_start));
+    memcpy(body + LEN(ping_start), folder, n);
+    memcpy(body + LEN(ping_start) + n, ping_end, LEN(ping_end));
+    for (unsigned d = 0; d < devices; d++)
+        post(dial(), "Ping", d, body, LEN(ping_start) + n + LEN(ping_end));
+    puts("sent");
+    fflush(stdout);
+    while (read(STDIN_FILENO, &c, 1) > 0) continue;
+    return 0;
+}
+
+static int commits(const char *directory) {
+    char path[4096], page[4096] = {0};
+    unsigned count = 0;
+    snprintf(path, sizeof path, "%s/commits", directory);
+    int fd = open(path, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) fail(path);
+    double began = now();
+    for (; now() < began + seconds; count++)
+        if (write(fd, page, sizeof page) != sizeof page || fsync(fd) != 0) fail(path);
+    printf("%.0f\n", count / (now() - began));
+    close(fd);
+    unlink(path);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 4) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "commits") == 0) {
+        seconds = strtod(argv[3], NULL);
+        return commits(argv[2]);
+    }
+    port = (int)strtol(argv[2], NULL, 10);
+    if (strcmp(argv[1], "handshakes") == 0 && argc == 5) {
+        seconds = strtod(argv[3], NULL);
+        double began = now();
+        run_threads(again_and_again, (unsigned)strtoul(argv[4], NULL, 10));
+        printf("%.0f\n", done / (now() - began));
+        return 0;
+    }
+    devices = (unsigned)strtoul(argv[3], NULL, 10);
+    if (strcmp(argv[1], "provision") == 0) {
+        run_threads(each_once, 32);
+        return 0;
+    }
+    if (strcmp(argv[1], "pings") == 0 && argc == 5) {
+        folder = argv[4];
+        return pings();
+    }
+    fputs(usage, stderr);
+    return 2;
+}

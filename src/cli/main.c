@@ -1,0 +1,172 @@
+/* provost: finds the command and hands over. */
+#include <curl/curl.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/cli/cli.h"
+#include "src/server/admin/version.h"
+#include "src/server/admin/wipe.h"
+
+static const struct cli_command commands[] = {
+    {"connect", NULL, "URL -u USER [OPTIONS]", "Provision as a device would and show the folders.",
+     .run_raw = connect_run},
+    {"user", "add", "NAME [--password-file FILE]", "Add a user.", 1, 1, user_add},
+    {"user", "passwd", "NAME [--password-file FILE]", "Give a user a new password.", 1, 1,
+     user_passwd},
+    {"user", "enable", "NAME", "Let a user use the server.", 1, 1, user_enable},
+    {"user", "disable", "NAME", "Keep a user out, with all devices.", 1, 1, user_disable},
+    {"user", "list", "", "List the users.", 0, 0, user_list},
+    {"user", "remove", "NAME [--yes]", "Forget a user, with all devices and keys.", 1, 1,
+     user_remove},
+    {"policy", "list", "", "List the policies.", 0, 0, policy_list},
+    {"policy", "show", "NAME", "Show every setting of a policy.", 1, 1, policy_show},
+    {"policy", "set", "NAME SETTING=VALUE...", "Change settings of a policy; an empty value unsets.",
+     2, -1, policy_set},
+    {"device", "list", "", "List the devices and how they stand.", 0, 0, device_list},
+    {"status", NULL, "", "Show what the server is doing.", 0, 0, status_show},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+const char *cli_exit_name(enum cli_exit code) {
+    static const char *const names[] = {"done",        "failed",   "usage", "credentials",
+                                        "refused",     "blocked",  "cannot-keep", "wipe",
+                                        "protocol",    "unreachable"};
+    return names[code];
+}
+
+enum cli_exit cli_fail(enum cli_exit code, const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    fflush(stdout);
+    fputs("provost: ", stderr);
+    vfprintf(stderr, format, list);
+    fputc('\n', stderr);
+    va_end(list);
+    return code;
+}
+
+bool cli_sure(const struct cli *cli, const char *question) {
+    if (cli->yes || !isatty(STDIN_FILENO)) return true;
+    fprintf(stderr, "%s [y/N] ", question);
+    int answer = getchar();
+    for (int c = answer; c != '\n' && c != EOF;) c = getchar();
+    return answer == 'y' || answer == 'Y';
+}
+
+static void print_command(const struct cli_command *c) {
+    printf("  provost %s%s%s%s%s\n      %s\n", c->name, c->verb ? " " : "", c->verb ? c->verb : "",
+           c->synopsis[0] ? " " : "", c->synopsis, c->says);
+}
+
+/* All of it, or what concerns one command. */
+static void print_help(const char *name) {
+    printf("usage: provost [-s PATH] [--json] COMMAND ...\n\n");
+    for (int i = 0; i < COMMANDS; i++)
+        if (name == NULL || strcmp(name, commands[i].name) == 0) print_command(&commands[i]);
+    printf("\noptions:\n"
+           "  -s PATH    administration socket (before the command); else $PROVOST_SOCKET,\n"
+           "             else %s\n"
+           "  --json     print one JSON document and nothing else\n"
+           "  -h, --help\n  --version\n", CLI_SOCKET);
+    if (name == NULL || strcmp(name, "connect") == 0) {
+        printf("\noptions of connect:\n");
+        connect_print_options();
+    }
+    printf("\nexit codes:\n");
+#define CLI_EXIT_LINE(id, number, text) printf("  %d  %s\n", number, text);
+    CLI_EXITS(CLI_EXIT_LINE)
+#undef CLI_EXIT_LINE
+}
+
+static const struct cli_command *find(const char *name, const char *verb, bool *known_name) {
+    *known_name = false;
+    for (int i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i].name, name) != 0) continue;
+        *known_name = true;
+        if (commands[i].verb == NULL || (verb && strcmp(commands[i].verb, verb) == 0))
+            return &commands[i];
+    }
+    return NULL;
+}
+
+static enum cli_exit usage(const struct cli_command *c) {
+    return cli_fail(CLI_USAGE, "usage: provost %s%s%s %s", c->name, c->verb ? " " : "",
+                    c->verb ? c->verb : "", c->synopsis);
+}
+
+/* Options and words of a command that has none of its own. */
+static enum cli_exit run_plain(const struct cli_command *c, struct cli *cli, int argc, char **argv) {
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"yes", no_argument, NULL, 'y'},
+                                            {"password-file", required_argument, NULL, 'p'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    int o;
+    optind = 0; /* start anew: main has used it */
+    opterr = 0;
+    while ((o = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (o == 'j')
+            cli->json = true;
+        else if (o == 'y' && strstr(c->synopsis, "--yes"))
+            cli->yes = true;
+        else if (o == 'p' && strstr(c->synopsis, "--password-file"))
+            cli->password_file = optarg;
+        else if (o == 'h') {
+            print_help(c->name);
+            return CLI_DONE;
+        } else
+            return usage(c);
+    }
+    cli->count = argc - optind;
+    cli->words = argv + optind;
+    if (cli->count < c->least || (c->most >= 0 && cli->count > c->most)) return usage(c);
+    return c->run(cli);
+}
+
+static enum cli_exit dispatch(struct cli *cli, int argc, char **argv) {
+    bool known;
+    const char *verb = argc > 1 ? argv[1] : NULL;
+    const struct cli_command *c = find(argv[0], verb, &known);
+    if (c && c->run_raw) return c->run_raw(cli, argc, argv);
+    if (c) return run_plain(c, cli, argc - (c->verb != NULL), argv + (c->verb != NULL));
+    if (known && verb && (strcmp(verb, "-h") == 0 || strcmp(verb, "--help") == 0)) {
+        print_help(argv[0]);
+        return CLI_DONE;
+    }
+    return cli_fail(CLI_USAGE, "unknown command: %s%s%s (provost --help lists them)", argv[0],
+                    known && verb ? " " : "", known && verb ? verb : "");
+}
+
+int main(int argc, char **argv) {
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {NULL, 0, NULL, 0}};
+    struct cli cli = {.socket = getenv("PROVOST_SOCKET")};
+    int o;
+    opterr = 0;
+    if (cli.socket == NULL || cli.socket[0] == '\0') cli.socket = CLI_SOCKET;
+    while ((o = getopt_long(argc, argv, "+s:h", options, NULL)) != -1) {
+        switch (o) {
+        case 's': cli.socket = optarg; break;
+        case 'j': cli.json = true; break;
+        case 'h': print_help(NULL); return CLI_DONE;
+        case 'V': printf("provost %s\n", PROVOST_VERSION); return CLI_DONE;
+        default:
+            return cli_fail(CLI_USAGE, "unknown option, or one without its value (provost --help "
+                                       "lists them)");
+        }
+    }
+    if (optind == argc) return cli_fail(CLI_USAGE, "no command (provost --help lists them)");
+    wipe_json_when_freed();
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    enum cli_exit code = dispatch(&cli, argc - optind, argv + optind);
+    curl_global_cleanup();
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return cli_fail(CLI_FAILED, "standard output cannot be written");
+    return (int)code;
+}

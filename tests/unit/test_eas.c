@@ -28,7 +28,7 @@ static struct pv_arena arena_of(size_t cap)
     return arena;
 }
 
-/* ---- versions, commands, keys ---------------------------------------------------------------- */
+/* ---- versions, commands, keys ------------------------------------------------------------ */
 
 static void versions(void **state)
 {
@@ -151,7 +151,7 @@ static void keys(void **state)
     assert_false(pv_key_is((struct pv_sent_key){PV_KEY_NUMBER, 0}, 0));
 }
 
-/* ---- request lines ---------------------------------------------------------------------------- */
+/* ---- request lines ----------------------------------------------------------------------- */
 
 struct want {
     enum pv_version version;
@@ -178,7 +178,8 @@ static const struct {
      {PV_V14_0, PV_CMD_Sync, "TESTDEV0001", "TestPhone", "ann", "none"}},
     {"absolute form", "https://mail.example.org" P "?Cmd=Sync" IDS, "14.0", NULL,
      {PV_V14_0, PV_CMD_Sync, "TESTDEV0001", "TestPhone", "ann", "none"}},
-    {"percent-encoded, plus stays", P "?Cmd=Sync&User=EX%5Cann%2bb+c%40d&DeviceId=%41&DeviceType=x",
+    {"percent-encoded, plus stays",
+     P "?Cmd=Sync&User=EX%5Cann%2bb+c%40d&DeviceId=%41&DeviceType=x",
      "14.1", NULL, {PV_V14_1, PV_CMD_Sync, "A", "x", "EX\\ann+b+c@d", "none"}},
     {"first of a duplicate", P "?Cmd=Ping&Cmd=Sync&DeviceId=A&DeviceId=B&DeviceType=x", "14.1",
      NULL, {PV_V14_1, PV_CMD_Ping, "A", "x", "", "none"}},
@@ -439,7 +440,7 @@ static void plain_parameters(void **state)
     assert_false(req.save_in_sent || req.accept_multipart);
 }
 
-/* ---- the client's side ------------------------------------------------------------------------ */
+/* ---- the client's side ------------------------------------------------------------------- */
 
 static void targets(void **state)
 {
@@ -501,7 +502,7 @@ static void a_long_parameter_does_not_fit(void **state)
     assert_int_equal(pv_request_target(&req, NULL, buf, sizeof buf), PV_OK);
 }
 
-/* ---- refusals --------------------------------------------------------------------------------- */
+/* ---- refusals ---------------------------------------------------------------------------- */
 
 static void statuses(void **state)
 {

@@ -46,7 +46,7 @@ static enum pv_err copy_text(struct pv_arena *arena, const void *text, size_t le
     return *out ? PV_OK : PV_E_NOMEM;
 }
 
-/* ---- plain --------------------------------------------------------------------------------- */
+/* ---- plain ------------------------------------------------------------------------------- */
 
 struct plain {
     struct pv_request *req;
@@ -108,7 +108,7 @@ enum pv_err pv__query_plain(struct pv_arena *arena, const char *query, size_t le
     return p.cmd_seen ? worst : PV_E_MALFORMED;
 }
 
-/* ---- base64 -------------------------------------------------------------------------------- */
+/* ---- base64 ------------------------------------------------------------------------------ */
 
 static enum pv_err take_counted(struct pv__reader *r, const uint8_t **out, uint8_t *len_out)
 {

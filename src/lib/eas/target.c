@@ -11,7 +11,7 @@
 /* version, command, locale, three counted fields, parameters with tag and length */
 #define BINARY_MAX (4 + 3 * 256 + (PV__FIELD_COUNT + 1) * 257)
 
-/* ---- plain --------------------------------------------------------------------------------- */
+/* ---- plain ------------------------------------------------------------------------------- */
 
 static void put_encoded(struct pv__out *o, const char *text)
 {
@@ -41,7 +41,7 @@ static void put_plain(struct pv__out *o, const struct pv_request *req)
     if (req->save_in_sent) pv__out_text(o, "&SaveInSent=T");
 }
 
-/* ---- base64 -------------------------------------------------------------------------------- */
+/* ---- base64 ------------------------------------------------------------------------------ */
 
 struct binary {
     uint8_t bytes[BINARY_MAX];

@@ -5,7 +5,7 @@
 
 #include "src/lib/base/bytes.h"
 
-/* ---- requests, as the server reads them ----------------------------------------------------- */
+/* ---- requests, as the server reads them -------------------------------------------------- */
 
 static enum pv_err bad(struct pv_ask *out, const char *why)
 {
@@ -118,7 +118,7 @@ enum pv_err pv_ask_read(const struct pv_node *root, enum pv_version version,
     return PV_OK;
 }
 
-/* ---- answers --------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------- */
 
 static void write_policy(const struct pv_provision_answer *answer, enum pv_version version,
                          struct pv_wbxml_writer *w)

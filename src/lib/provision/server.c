@@ -13,7 +13,7 @@ struct step {
     bool collided;     /* no random word would do */
 };
 
-/* ---- facts ---------------------------------------------------------------------------------- */
+/* ---- facts ------------------------------------------------------------------------------- */
 
 /* At least `seconds` after `since`; a clock that went back has let no time pass. */
 static bool elapsed(int64_t since, int64_t now, int64_t seconds)
@@ -70,7 +70,7 @@ enum pv_state pv_server_state(const struct pv_partnership *p,
     return PV_STATE_NEW;
 }
 
-/* ---- what a step writes --------------------------------------------------------------------- */
+/* ---- what a step writes ------------------------------------------------------------------ */
 
 static void store(struct step *s, enum pv_store how)
 {
@@ -122,7 +122,7 @@ static bool give_directive(struct step *s, unsigned status)
     return answer(s, PV_ACT_DIRECTIVE, status, PV_WHY_WIPE);
 }
 
-/* ---- needs: true if met, else the answer is written ------------------------------------------ */
+/* ---- needs: true if met, else the answer is written -------------------------------------- */
 
 //= MS-ASPROV 2.2.2.1: AccountOnlyRemoteWipe exists from 16.1 on. The request waits for a device
 //= that does not know it.
@@ -283,7 +283,7 @@ static bool (*const need_met[PV__NEED_COUNT])(struct step *) = {
     [PV__NEED_WIPED] = need_wiped,
 };
 
-/* ---- actions --------------------------------------------------------------------------------- */
+/* ---- actions ----------------------------------------------------------------------------- */
 
 /* The only place where a key comes from. 0 means that all words collide. */
 static uint32_t new_key(const struct step *s)

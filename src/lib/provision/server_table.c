@@ -99,7 +99,7 @@ const struct pv__stand pv__stands[PV_STATE_COUNT] = {
     [PV_STATE_WIPED] = {129, PV_WHY_WIPED},
 };
 
-/* ---- words ---------------------------------------------------------------------------------- */
+/* ---- words ------------------------------------------------------------------------------- */
 
 static const char *const state_texts[PV_STATE_COUNT] = {
 #define STATE_TEXT(id, text) text,
@@ -152,7 +152,7 @@ const char *pv_reason_text(enum pv_reason reason)
     return (unsigned)reason < PV_REASON_COUNT ? reasons[reason].text : "?";
 }
 
-/* ---- printing ------------------------------------------------------------------------------- */
+/* ---- printing ---------------------------------------------------------------------------- */
 
 static void put_cell(struct pv__out *o, enum pv_state state, const struct pv__rule *rule)
 {

@@ -59,6 +59,8 @@ void call_http(struct call *c, unsigned http, unsigned retry_after);
 /* The answer comes later; gone may be NULL. Afterwards end it with one of the above as ever. */
 void call_wait(struct call *c, void (*gone)(struct call *c));
 uint64_t call_session(const struct call *c);
+/* What waits long must be small: the request's body, c->body and what was cut from c->arena go; req and user stay. */
+void call_drop_body(struct call *c);
 /* Value of MS-ASProtocolVersions and MS-ASProtocolCommands. Live as long as the gate. */
 const char *gate_versions(const struct gate *g);
 const char *gate_commands(const struct gate *g);
@@ -69,13 +71,13 @@ void gate_keep_device_info(struct call *c, const struct pv_device_info *info, vo
 
 /* A waiting Ping. Its worker gets wake when the device's standing may have changed (policy, wipe, block); then gate_ping_due tells. */
 struct gate_waiter {
-    struct gate_waiter *next, *prev;     /* private */
-    struct task task;                    /* private */
+    struct gate_waiter *next, **at;      /* private: of the device */
+    struct gate_waiter *bell_next, **bell_at; /* private: to be woken */
     struct worker *home;                 /* private */
     struct device *device;               /* private */
-    bool posted;                         /* private */
     void (*wake)(struct gate_waiter *);  /* on home */
 };
+/* Add first, then ask gate_ping_due: what changes in between wakes. Does call_drop_body. */
 void gate_wait_add(struct call *c, struct gate_waiter *w);
 void gate_wait_remove(struct gate *g, struct gate_waiter *w); /* on home; no wake comes afterwards */
 /* Judge the device again as the gate judges a Ping: true when Status 7 is due. */

@@ -1,0 +1,127 @@
+/* Answers: how a call ends. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/server/gate/inner.h"
+#include "src/server/observe/log.h"
+
+static void reply(struct gate_call *gc, const struct http_reply *r)
+{
+    if (gc->answered)
+        return;
+    gc->answered = true;
+    LOG(LOG_DEBUG, http_session(gc->call.http), "answer", KV_UINT("http", r->status),
+        KV_UINT("bytes", r->len));
+    http_reply(gc->call.http, r);
+}
+
+void call_answer_with(struct call *c, const uint8_t *wbxml, size_t len,
+                      const struct http_field *fields)
+{
+    const struct http_reply r = {
+        .status = 200, .type = len ? PV_EAS_CONTENT_TYPE : NULL, .body = wbxml, .len = len,
+        .fields = fields,
+    };
+    reply(gate_call_of(c), &r);
+}
+
+void call_answer(struct call *c, const uint8_t *wbxml, size_t len)
+{
+    call_answer_with(c, wbxml, len, NULL);
+}
+
+void call_http(struct call *c, unsigned http, unsigned retry_after)
+{
+    reply(gate_call_of(c), &(struct http_reply){.status = http, .retry_after = retry_after});
+}
+
+void call_http_with(struct call *c, unsigned http, const struct http_field *fields)
+{
+    reply(gate_call_of(c), &(struct http_reply){.status = http, .fields = fields});
+}
+
+void call_status(struct call *c, unsigned status)
+{
+    const struct pv_cmd_info *info = pv_cmd_info(c->req.cmd);
+    struct pv_wbxml_writer w;
+    uint8_t body[64];
+    size_t len;
+    pv_wbxml_begin(&w, body, sizeof body);
+    pv_wbxml_start(&w, info->root);
+    pv_wbxml_leaf_u32(&w, info->status, status);
+    pv_wbxml_end(&w);
+    if (pv_wbxml_finish(&w, &len) == PV_OK)
+        call_answer(c, body, len);
+    else
+        call_http(c, 500, 0); /* a command without WBXML answer has no Status */
+}
+
+void call_refuse(struct call *c, unsigned status)
+{
+    struct pv_refusal r;
+    pv_refuse(c->req.version, c->req.cmd, status, c->req.key.kind != PV_KEY_ABSENT, &r);
+    atomic_fetch_add_explicit(&c->gate->refusals, 1, memory_order_relaxed);
+    if (r.http == 200)
+        call_answer(c, r.body, r.len);
+    else
+        call_http(c, r.http, 0);
+}
+
+void call_refused(struct gate_call *gc, const struct pv_server_out *out, uint32_t expected)
+{
+    struct call *c = &gc->call;
+    char sent[12], own[12];
+    if (log_on(LOG_INFO)) {
+        pv_key_mask(c->req.key, sent);
+        pv_key_mask((struct pv_sent_key){expected ? PV_KEY_NUMBER : PV_KEY_ABSENT, expected}, own);
+        LOG(LOG_INFO, call_session(c), "refuse", KV_TEXT("user", c->user),
+            KV_TEXT("device", c->req.device_id), KV_TEXT("command", pv_cmd_info(c->req.cmd)->name),
+            KV_TEXT("version", pv_version_text(c->req.version)), KV_UINT("status", out->status),
+            KV_TEXT("reason", pv_reason_name(out->reason)), KV_TEXT("sent", sent),
+            KV_TEXT("expected", own));
+    }
+    call_refuse(c, out->status);
+}
+
+void call_challenge(struct gate_call *gc)
+{
+    static const struct http_field fields[] = {
+        {"WWW-Authenticate", "Basic realm=\"Provost\", charset=\"UTF-8\""}, {0}};
+    call_http_with(&gc->call, 401, fields);
+}
+
+void call_options(struct gate_call *gc)
+{
+    const struct gate *g = gc->call.gate;
+    const struct http_field fields[] = {
+        {"MS-ASProtocolVersions", g->versions},
+        {"MS-ASProtocolCommands", g->commands},
+        {"MS-Server-ActiveSync", pv_version_text(PV_VERSION_COUNT - 1)},
+        {"Allow", "OPTIONS,POST"},
+        {"Public", "OPTIONS,POST"},
+        {0},
+    };
+    call_http_with(&gc->call, 200, fields);
+}
+
+static void on_gone(struct http_exchange *x)
+{
+    struct gate_call *gc = http_data(x);
+    if (gc->gone)
+        gc->gone(&gc->call);
+}
+
+void call_wait(struct call *c, void (*gone)(struct call *c))
+{
+    struct gate_call *gc = gate_call_of(c);
+    gc->gone = gone;
+    if (gc->waiting || gc->answered)
+        return;
+    gc->waiting = true;
+    http_wait(c->http, on_gone);
+}
+
+uint64_t call_session(const struct call *c)
+{
+    return http_session(c->http);
+}

@@ -1,0 +1,36 @@
+#include "src/server/gate/desk.h"
+
+#include <stddef.h>
+
+static void turn_comes(struct task *task)
+{
+    struct ticket *t = (struct ticket *)task;
+    t->run(t);
+}
+
+enum desk_result desk_take(struct desk *d, struct ticket *t, unsigned most)
+{
+    if (!d->taken) {
+        d->taken = true;
+        return DESK_NOW;
+    }
+    struct ticket **at = &d->head;
+    for (unsigned n = 0; *at; at = &(*at)->next)
+        if (++n >= most)
+            return DESK_FULL;
+    t->next = NULL;
+    t->home = worker_self();
+    t->task.fn = turn_comes;
+    *at = t;
+    return DESK_LATER;
+}
+
+void desk_leave(struct desk *d)
+{
+    struct ticket *t = d->head;
+    d->taken = t != NULL;
+    if (!t)
+        return;
+    d->head = t->next;
+    worker_post(t->home, &t->task);
+}

@@ -1,0 +1,256 @@
+/* The gate's way: parse, authenticate, user enabled, then the machine (judge.c, provision.c), then dispatch. */
+#include "src/server/gate/gate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/server/gate/inner.h"
+#include "src/server/observe/log.h"
+
+static void call_free(void *data)
+{
+    struct gate_call *gc = data;
+    if (gc->call.free_data)
+        gc->call.free_data(gc->call.data);
+    step_free(gc->step);
+    device_release(gc->call.device);
+    if (gc->big_body) {
+        pv_arena_destroy(&gc->call.arena);
+        gc->call.arena = gc->head;
+    }
+    if (gc->big_head)
+        pv_arena_destroy(&gc->call.arena);
+    free(gc);
+}
+
+/* ---- dispatch ---- */
+static void dispatch(struct gate_call *gc)
+{
+    struct call *c = &gc->call;
+    void (*serve)(struct call *) = c->gate->serve[c->req.cmd];
+    if (http_is_gone(c->http)) {
+        call_http(c, 503, 0); /* reaches nobody; ends the exchange */
+        return;
+    }
+    if (!serve || c->req.version < pv_cmd_info(c->req.cmd)->first) {
+        call_http(c, 501, 0);
+        return;
+    }
+    if (call_decode(c))
+        serve(c);
+}
+
+/* ---- who ---- */
+static void user_refused(struct gate_call *gc)
+{
+    struct call *c = &gc->call;
+    LOG(LOG_INFO, call_session(c), "user-disabled", KV_TEXT("user", c->user));
+    if (gc->options)
+        call_http(c, 403, 0);
+    else
+        call_refuse(c, 126);
+}
+
+static void authenticated(struct gate_call *gc)
+{
+    struct call *c = &gc->call;
+    memcpy(c->user, gc->check.user, sizeof c->user);
+    if (!gate_user_enabled(c->gate, c->user))
+        user_refused(gc);
+    else if (gc->options)
+        call_options(gc);
+    else if (c->req.cmd == PV_CMD_Provision)
+        provision_serve(c);
+    else
+        judge_command(gc, dispatch);
+}
+
+static void auth_done(struct auth_check *check)
+{
+    struct gate_call *gc = check->priv;
+    switch (check->verdict) {
+    case AUTH_OK: authenticated(gc); return;
+    case AUTH_BAD: call_challenge(gc); return;
+    case AUTH_LATER: call_http(&gc->call, 503, check->retry_after); return;
+    case AUTH_FAILED: call_http(&gc->call, 503, RETRY_AFTER_S); return;
+    }
+}
+
+static void authenticate(struct gate_call *gc)
+{
+    struct call *c = &gc->call;
+    gc->check.authorization = http_field(c->http, "Authorization");
+    gc->check.peer = http_peer(c->http);
+    gc->check.done = auth_done;
+    gc->check.priv = gc;
+    if (auth_start(c->gate->auth, &gc->check))
+        auth_done(&gc->check);
+    else
+        call_wait(c, NULL);
+}
+
+/* ---- what ---- */
+static enum pv_err parse_into(struct gate_call *gc, struct pv_request_fault *fault)
+{
+    struct http_exchange *x = gc->call.http;
+    const struct pv_request_head head = {
+        .target = http_target(x),
+        .protocol_version = http_field(x, "MS-ASProtocolVersion"),
+        .policy_key = http_field(x, "X-MS-PolicyKey"),
+        .accept_multipart = http_field(x, "MS-ASAcceptMultiPart"),
+    };
+    *fault = (struct pv_request_fault){0};
+    return pv_request_parse(&gc->call.arena, &head, &gc->call.req, fault);
+}
+
+static enum pv_err parse(struct gate_call *gc, struct pv_request_fault *fault)
+{
+    pv_arena_init(&gc->call.arena, gc->block, sizeof gc->block);
+    enum pv_err err = parse_into(gc, fault);
+    if (err != PV_E_NOMEM)
+        return err;
+    err = pv_arena_create(&gc->call.arena, HEAD_ARENA_MOST);
+    gc->big_head = err == PV_OK;
+    return err ? err : parse_into(gc, fault);
+}
+
+static void parse_refused(struct gate_call *gc, enum pv_err err,
+                          const struct pv_request_fault *fault)
+{
+    struct call *c = &gc->call;
+    LOG(LOG_INFO, call_session(c), "request-refused", KV_TEXT("peer", http_peer(c->http)),
+        KV_UINT("http", fault->http), KV_UINT("status", fault->status),
+        KV_TEXT("why", fault->text ? fault->text : pv_err_text(err)));
+    if (err == PV_E_NOMEM)
+        call_http(c, gc->big_head ? 414 : 503, gc->big_head ? 0 : RETRY_AFTER_S);
+    else if (fault->http == 200)
+        call_refuse(c, fault->status);
+    else
+        call_http(c, fault->http, 0);
+}
+
+/* A request line that is no ActiveSync is told before the login: it says nothing about users or devices. */
+static void serve(struct http_exchange *x, void *ctx)
+{
+    static const struct http_field allow[] = {{"Allow", "OPTIONS,POST"}, {0}};
+    struct gate *g = ctx;
+    bool options = strcmp(http_method(x), "OPTIONS") == 0;
+    atomic_fetch_add_explicit(&g->requests, 1, memory_order_relaxed);
+    struct gate_call *gc = malloc(sizeof *gc);
+    if (!gc) {
+        http_reply(x, &(struct http_reply){.status = 503, .retry_after = RETRY_AFTER_S});
+        return;
+    }
+    memset(gc, 0, offsetof(struct gate_call, block));
+    gc->call.http = x;
+    gc->call.gate = g;
+    gc->options = options;
+    http_set_data(x, gc, call_free);
+
+    struct pv_request_fault fault;
+    enum pv_err err = parse(gc, &fault);
+    if (err && fault.http == 404)
+        parse_refused(gc, err, &fault);
+    else if (options)
+        authenticate(gc);
+    else if (strcmp(http_method(x), "POST") != 0)
+        call_http_with(&gc->call, 405, allow);
+    else if (err)
+        parse_refused(gc, err, &fault);
+    else
+        authenticate(gc);
+}
+
+struct http_handler gate_handler(struct gate *g)
+{
+    return (struct http_handler){.serve = serve, .ctx = g, .body_max = g->config->body_max};
+}
+
+/* ---- the gate itself ---- */
+const struct config *gate_config(const struct gate *g)
+{
+    return g->config;
+}
+
+struct store *gate_store(const struct gate *g)
+{
+    return g->store;
+}
+
+struct auth *gate_auth(const struct gate *g)
+{
+    return g->auth;
+}
+
+const char *gate_versions(const struct gate *g)
+{
+    return g->versions;
+}
+
+const char *gate_commands(const struct gate *g)
+{
+    return g->commands;
+}
+
+/* Ascending, no blanks: two clients fall back to 2.5 otherwise (spec/clients.md 3). */
+static void list_versions(struct gate *g)
+{
+    size_t at = 0;
+    for (int v = 0; v < PV_VERSION_COUNT; v++)
+        at += (size_t)snprintf(g->versions + at, sizeof g->versions - at, "%s%s", v ? "," : "",
+                               pv_version_text((enum pv_version)v));
+}
+
+static void list_commands(struct gate *g)
+{
+    size_t at = 0;
+    g->commands[0] = '\0';
+    for (int i = 0; i < PV_CMD_COUNT; i++)
+        if (g->serve[i] || i == PV_CMD_Provision)
+            at += (size_t)snprintf(g->commands + at, sizeof g->commands - at, "%s%s",
+                                   at ? "," : "", pv_cmd_info((enum pv_cmd)i)->name);
+}
+
+void gate_register(struct gate *g, const struct command *commands, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        g->serve[commands[i].cmd] = commands[i].serve;
+    list_commands(g);
+}
+
+void gate_destroy(struct gate *g)
+{
+    if (!g)
+        return;
+    gate_save_all(g);
+    table_destroy(g->table);
+    bells_destroy(g);
+    pthread_mutex_destroy(&g->admin_mutex);
+    free(g);
+}
+
+struct gate *gate_create(const struct config *c, struct auth *a, struct store *s, char *error,
+                         size_t error_cap)
+{
+    struct gate *g = calloc(1, sizeof *g);
+    if (!g) {
+        snprintf(error, error_cap, "out of memory");
+        return NULL;
+    }
+    g->config = c;
+    g->auth = a;
+    g->store = s;
+    pthread_mutex_init(&g->admin_mutex, NULL);
+    bells_init(g);
+    list_versions(g);
+    list_commands(g);
+    g->table = table_create();
+    if (g->table && gate_load(g, error, error_cap))
+        return g;
+    if (!g->table)
+        snprintf(error, error_cap, "out of memory");
+    gate_destroy(g);
+    return NULL;
+}

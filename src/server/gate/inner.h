@@ -1,0 +1,121 @@
+/* What the files of the gate share. */
+#ifndef PROVOSTD_GATE_INNER_H
+#define PROVOSTD_GATE_INNER_H
+
+#include "src/server/gate/gate.h"
+#include "src/server/gate/policies.h"
+#include "src/server/gate/table.h"
+
+#define RETRY_AFTER_S 10           /* told when the store is out of reach or a device is busy */
+#define STEPS_WAITING_MAX 8        /* Provisions of one device that wait for the one under way */
+#define CHANGES_WAITING_MAX 1024   /* of administrators */
+#define WORKERS_MAX 256
+#define HEAD_ARENA 1024            /* for the usual request line */
+#define HEAD_ARENA_MOST 20480      /* for the longest */
+
+/* Waiters of one worker that are to be woken there. */
+struct bell {
+    struct task task;              /* first, so that the task is the bell */
+    pthread_mutex_t mutex;
+    struct gate_waiter *head, **tail;
+    bool rung;                     /* the task is under way */
+};
+
+struct gate {
+    const struct config *config;
+    struct auth *auth;
+    struct store *store;
+    struct table *table;
+    void (*serve[PV_CMD_COUNT])(struct call *c);
+    char versions[64], commands[512];
+    pthread_mutex_t admin_mutex;   /* guards the desk */
+    struct desk admin_desk;        /* changes of policies and users, one at a time */
+    uint64_t last_revision;        /* of whoever is at the desk */
+    struct bell bells[WORKERS_MAX];
+    _Atomic uint64_t requests, refusals, handshakes;
+};
+
+/* A call and what the gate keeps of it. */
+struct gate_call {
+    struct call call;              /* first: what commands see */
+    struct auth_check check;
+    struct step *step;             /* its change of the device; freed with the call */
+    void (*gone)(struct call *c);  /* the command's, while it waits */
+    void (*info_done)(struct call *c, bool durable);
+    bool options, waiting, answered;
+    bool big_head, big_body;       /* the arena was allocated */
+    struct pv_arena head;          /* of the request line, while call.arena holds the body */
+    _Alignas(16) unsigned char block[HEAD_ARENA];
+};
+
+static inline struct gate_call *gate_call_of(struct call *c)
+{
+    return (struct gate_call *)c;
+}
+
+/* ---- decode.c ---- */
+/* The body into call->body. false: it was answered (400, 101, 102). */
+bool call_decode(struct call *c);
+
+/* ---- judge.c ---- */
+/* What a command may do, once the gate has judged its device; refusals are answered there. */
+void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc));
+/* The device of the call, made if it is new, held in call->device. Shard locked. false: memory, or full. */
+bool judge_device(struct gate_call *gc, struct shard *s, int64_t now, bool *full_out);
+void judge_no_device(struct gate_call *gc, bool full);
+/* Facts for the machine, with the policy in force. Shard locked. */
+struct pv_server_in judge_facts(const struct gate_call *gc, const struct revision *policy,
+                                enum pv_event event, int64_t now);
+/* Queue a write of the device as it is, or leave that to the step that is under way. Shard locked. */
+void device_save_behind(struct gate *g, struct device *d, int64_t now);
+
+/* ---- step.c: a change of a partnership, one at a time for each device, durable before it counts ---- */
+enum step_result { STEP_DONE, STEP_STORE /* not durable; nothing has changed */, STEP_BUSY };
+struct step {
+    struct gate_call *call;
+    struct ticket ticket;
+    struct store_write write;
+    bool machine;                  /* step the machine; else only keep info */
+    struct pv_server_in in;        /* event and what the request says; facts are filled in */
+    struct pv_server_out out;
+    const struct pv_device_info *info; /* to be merged; NULL: none. Lives in the call's arena */
+    char *info_json;               /* merged, until it is kept */
+    struct pv_partnership next;    /* until it is kept */
+    uint32_t expected;             /* active key before the step, for the log */
+    struct revision *policy;       /* in force when it was stepped; held */
+    void (*done)(struct step *s, enum step_result result); /* on the call's worker */
+    void (*go)(struct gate_call *gc); /* of judge_command */
+};
+/* Zeroed but for call; freed with the call. NULL: out of memory, answered. */
+struct step *step_create(struct gate_call *gc);
+/* Wait for the turn, step, store, done. The call waits meanwhile if it must. */
+void step_start(struct step *s);
+void step_free(struct step *s);
+/* Merge DeviceInformation into its JSON. *json_out NULL: nothing changed. false: out of memory. */
+bool info_merge(const char *json, const struct pv_device_info *info, char **json_out);
+
+/* ---- provision.c ---- */
+void provision_serve(struct call *c);
+
+/* ---- wait.c ---- */
+void bells_init(struct gate *g);
+void bells_destroy(struct gate *g);
+/* Wake those who wait on the device. Shard locked. */
+void device_wake(struct gate *g, struct device *d);
+
+/* ---- answer.c ---- */
+/* Refused by the machine: told, counted and logged with the keys masked. */
+void call_refused(struct gate_call *gc, const struct pv_server_out *out, uint32_t expected);
+void call_challenge(struct gate_call *gc);
+void call_options(struct gate_call *gc);
+void call_http_with(struct call *c, unsigned http, const struct http_field *fields);
+
+/* ---- load.c ---- */
+/* Table and policies from the store; the first start makes the policy `default`. */
+bool gate_load(struct gate *g, char *error, size_t error_cap);
+/* What was only in memory (when devices were last seen) is queued for writing. */
+void gate_save_all(struct gate *g);
+/* The policies in force, held. */
+struct book *gate_book(struct gate *g);
+
+#endif

@@ -1,0 +1,160 @@
+/* Who asks, how does the policy see it: the part of the gate that every command passes. */
+#include <string.h>
+#include <time.h>
+
+#include "src/server/gate/inner.h"
+#include "src/server/observe/log.h"
+
+void device_save_behind(struct gate *g, struct device *d, int64_t now)
+{
+    d->unsaved = true;
+    if (d->desk.taken)
+        return; /* what is under way must not be overtaken; it writes again when it ends */
+    const struct store_change c = {.kind = STORE_PUT_DEVICE,
+                                   .u.device = device_record_of(d, NULL, NULL)};
+    d->unsaved = !store_submit(g->store, &c, 1, NULL);
+    d->saved_at = d->unsaved ? 0 : now;
+}
+
+/* What the device says of itself is kept at once, but written only now and then. */
+static void device_seen(struct gate_call *gc, struct device *d, int64_t now)
+{
+    const struct pv_request *req = &gc->call.req;
+    const char *agent = http_field(gc->call.http, "User-Agent");
+    d->version = (uint8_t)req->version;
+    d->last_seen = now;
+    device_set_type(d, req->device_type);
+    device_set_agent(d, agent ? agent : "");
+    d->unsaved = true;
+    if (now - d->saved_at >= DEVICE_SAVE_S)
+        device_save_behind(gc->call.gate, d, now);
+}
+
+bool judge_device(struct gate_call *gc, struct shard *s, int64_t now, bool *full_out)
+{
+    struct call *c = &gc->call;
+    struct device *d = owner_device(shard_owner(s, c->user), c->req.device_id);
+    if (!d) {
+        d = device_add(s, c->user, c->req.device_id, full_out);
+        if (!d)
+            return false;
+        d->first_seen = now;
+    }
+    device_seen(gc, d, now);
+    c->device = device_hold(d);
+    return true;
+}
+
+void judge_no_device(struct gate_call *gc, bool full)
+{
+    struct call *c = &gc->call;
+    LOG(LOG_WARN, call_session(c), "device-not-kept", KV_TEXT("user", c->user),
+        KV_TEXT("device", c->req.device_id),
+        KV_TEXT("why", full ? "the user has too many devices" : "out of memory"));
+    if (full)
+        call_refuse(c, 177);
+    else
+        call_http(c, 503, RETRY_AFTER_S);
+}
+
+struct pv_server_in judge_facts(const struct gate_call *gc, const struct revision *policy,
+                                enum pv_event event, int64_t now)
+{
+    const struct pv_request *req = &gc->call.req;
+    return (struct pv_server_in){
+        .event = event,
+        .version = req->version,
+        .now = now,
+        .key = req->key,
+        .require_device_info = gc->call.gate->config->require_device_information,
+        .policy = policy->facts[req->version],
+    };
+}
+
+/* ---- commands ---- */
+static void act(struct gate_call *gc, const struct pv_server_out *out, uint32_t expected,
+                void (*go)(struct gate_call *gc))
+{
+    switch (out->action) {
+    case PV_ACT_INBOX_ONLY:
+    case PV_ACT_ALLOW:
+        gc->call.inbox_only = out->action == PV_ACT_INBOX_ONLY;
+        go(gc);
+        return;
+    case PV_ACT_PING_7:
+        call_status(&gc->call, 7);
+        return;
+    default:
+        call_refused(gc, out, expected);
+    }
+}
+
+static void step_failed(struct gate_call *gc, enum pv_err err)
+{
+    LOG(LOG_ERROR, call_session(&gc->call), "machine-failed", KV_TEXT("error", pv_err_name(err)));
+    call_http(&gc->call, 503, RETRY_AFTER_S);
+}
+
+/* A command that changes the partnership in a way that must be on the disk first. */
+static void stepped(struct step *s, enum step_result result)
+{
+    struct gate_call *gc = s->call;
+    if (result == STEP_DONE)
+        act(gc, &s->out, s->expected, s->go);
+    else
+        call_http(&gc->call, 503, RETRY_AFTER_S);
+}
+
+static void judge_durably(struct gate_call *gc, enum pv_event event,
+                          void (*go)(struct gate_call *gc))
+{
+    struct step *s = step_create(gc);
+    if (!s)
+        return;
+    s->machine = true;
+    s->in.event = event;
+    s->in.key = gc->call.req.key;
+    s->done = stepped;
+    s->go = go;
+    step_start(s);
+}
+
+void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
+{
+    struct call *c = &gc->call;
+    const struct pv_cmd_info *info = pv_cmd_info(c->req.cmd);
+    enum pv_event event = info->key_rule == PV_KEY_PARTNERSHIP ? PV_EV_PING : PV_EV_COMMAND;
+    int64_t now = time(NULL);
+    size_t len;
+    http_body(c->http, &len);
+    /* A body that was lost on the way leaves no trace (spec/clients.md 4.10). */
+    bool keep = len > 0 || info->empty_body, full = false;
+
+    struct shard *s = table_lock(c->gate->table, c->user);
+    if (keep && !judge_device(gc, s, now, &full)) {
+        table_unlock(s);
+        judge_no_device(gc, full);
+        return;
+    }
+    struct device *d =
+        keep ? c->device : owner_device(shard_owner(s, c->user), c->req.device_id);
+    struct pv_partnership p = d ? d->partnership : (struct pv_partnership){0};
+    uint32_t expected = p.key;
+    struct revision *policy = policy_for(s->book, c->user, c->req.device_id);
+    const struct pv_server_in in = judge_facts(gc, policy, event, now);
+    struct pv_server_out out;
+    enum pv_err err = pv_server_step(&p, &in, &out);
+    bool durably = !err && keep && out.store == PV_STORE_FIRST;
+    if (!err && keep && out.store == PV_STORE_BEHIND) {
+        d->partnership = p;
+        device_save_behind(c->gate, d, now);
+    }
+    table_unlock(s);
+
+    if (err)
+        step_failed(gc, err);
+    else if (durably)
+        judge_durably(gc, event, go);
+    else
+        act(gc, &out, expected, go);
+}

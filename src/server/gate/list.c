@@ -1,0 +1,153 @@
+/* Listings for administrators: copies, so that nobody waits while they are written out. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/server/gate/inner.h"
+#include "src/server/observe/log.h"
+
+/* ---- policies ---- */
+static struct policy_view view_of(const struct revision *r)
+{
+    return (struct policy_view){r->name, r->id, r->at, &r->policy};
+}
+
+bool gate_show_policy(struct gate *g, const char *name,
+                      void (*show)(void *ctx, const struct policy_view *v), void *ctx)
+{
+    struct book *b = gate_book(g);
+    const struct revision *r = book_find(b, name);
+    if (r) {
+        const struct policy_view v = view_of(r);
+        show(ctx, &v);
+    }
+    book_release(b);
+    return r != NULL;
+}
+
+void gate_each_policy(struct gate *g, void (*each)(void *ctx, const struct policy_view *v),
+                      void *ctx)
+{
+    struct book *b = gate_book(g);
+    for (size_t i = 0; i < b->count; i++) {
+        const struct policy_view v = view_of(b->current[i]);
+        each(ctx, &v);
+    }
+    book_release(b);
+}
+
+/* ---- devices ---- */
+struct list {
+    struct device **at;
+    size_t count, cap;
+};
+
+static bool push(struct list *l, struct device *d)
+{
+    if (l->count == l->cap) {
+        size_t cap = l->cap ? l->cap * 2 : 256;
+        struct device **at = realloc(l->at, cap * sizeof(struct device *));
+        if (!at)
+            return false;
+        l->at = at;
+        l->cap = cap;
+    }
+    l->at[l->count++] = device_hold(d);
+    return true;
+}
+
+static bool collect(struct list *l, struct shard *s)
+{
+    bool ok = true;
+    pthread_mutex_lock(&s->mutex);
+    for (size_t b = 0; b <= s->mask; b++)
+        for (struct owner *o = s->buckets[b]; o; o = o->next)
+            for (struct device *d = o->devices; d && ok; d = d->next)
+                ok = push(l, d);
+    pthread_mutex_unlock(&s->mutex);
+    return ok;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct device *x = *(struct device *const *)a, *y = *(struct device *const *)b;
+    int order = strcmp(x->owner->name, y->owner->name);
+    return order ? order : strcmp(x->id, y->id);
+}
+
+/* The texts that may change, copied; NULL: out of memory. */
+static char *copy_texts(const struct device *d, struct device_view *v)
+{
+    size_t type = strlen(d->type) + 1, agent = strlen(d->agent) + 1, info = strlen(d->info) + 1;
+    char *block = malloc(type + agent + info);
+    if (!block)
+        return NULL;
+    v->device_type = memcpy(block, d->type, type);
+    v->user_agent = memcpy(block + type, d->agent, agent);
+    v->info_json = memcpy(block + type + agent, d->info, info);
+    return block;
+}
+
+/* false: out of memory. */
+static bool show_device(struct gate *g, struct device *d,
+                        void (*each)(void *ctx, const struct device_view *d), void *ctx)
+{
+    struct shard *s = table_lock(g->table, d->owner->name);
+    const struct pv_partnership *p = &d->partnership;
+    struct revision *r = policy_for(s->book, d->owner->name, d->id);
+    struct device_view v = {
+        .user = d->owner->name,
+        .device_id = d->id,
+        .policy = r->name,
+        .version = (enum pv_version)d->version,
+        .state = pv_server_state(p, &r->facts[d->version], time(NULL)),
+        .outcome = (enum pv_outcome)p->outcome,
+        .revision = p->key ? p->key_revision : 0,
+        .first_seen = d->first_seen,
+        .last_seen = d->last_seen,
+        .key_at = p->key ? p->key_at : 0,
+    };
+    char *texts = copy_texts(d, &v);
+    bool gone = d->gone;
+    revision_hold(r);
+    table_unlock(s);
+    if (texts && !gone)
+        each(ctx, &v);
+    revision_release(r);
+    free(texts);
+    return texts != NULL;
+}
+
+void gate_each_device(struct gate *g, void (*each)(void *ctx, const struct device_view *d),
+                      void *ctx)
+{
+    struct list l = {0};
+    bool ok = true;
+    for (size_t i = 0; i < TABLE_SHARDS; i++)
+        ok = collect(&l, &g->table->shards[i]) && ok;
+    if (l.count)
+        qsort(l.at, l.count, sizeof *l.at, by_name);
+    for (size_t i = 0; i < l.count; i++) {
+        ok = show_device(g, l.at[i], each, ctx) && ok;
+        device_release(l.at[i]);
+    }
+    free(l.at);
+    if (!ok)
+        LOG(LOG_ERROR, 0, "listing-cut", KV_TEXT("why", "out of memory"));
+}
+
+void gate_count(struct gate *g, struct gate_counts *out)
+{
+    *out = (struct gate_counts){
+        .requests = atomic_load_explicit(&g->requests, memory_order_relaxed),
+        .refusals = atomic_load_explicit(&g->refusals, memory_order_relaxed),
+        .handshakes = atomic_load_explicit(&g->handshakes, memory_order_relaxed),
+    };
+    for (size_t i = 0; i < TABLE_SHARDS; i++) {
+        struct shard *s = &g->table->shards[i];
+        pthread_mutex_lock(&s->mutex);
+        out->devices += (unsigned)s->devices;
+        out->waiting_pings += (unsigned)s->waiters;
+        pthread_mutex_unlock(&s->mutex);
+    }
+}

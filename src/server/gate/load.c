@@ -1,0 +1,259 @@
+/* From the store into memory at the start, and what memory still owes it at the end. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/server/gate/inner.h"
+#include "src/server/observe/log.h"
+
+#define SAVE_AT_ONCE 64
+
+/* ---- loading ---- */
+/* The newest record of each policy: only that must be understood. */
+struct kept {
+    struct kept *next;
+    uint64_t revision;
+    int64_t at;
+    char *name, *settings_json;
+};
+
+struct loading {
+    struct gate *g;
+    struct kept *policies;
+    bool out_of_memory;
+};
+
+static void load_policy(void *ctx, const struct policy_record *r)
+{
+    struct loading *l = ctx;
+    struct kept *k = l->policies;
+    while (k && strcmp(k->name, r->name) != 0)
+        k = k->next;
+    if (!k) {
+        k = calloc(1, sizeof *k);
+        if (!k || !(k->name = strdup(r->name))) {
+            free(k);
+            l->out_of_memory = true;
+            return;
+        }
+        k->next = l->policies;
+        l->policies = k;
+    }
+    free(k->settings_json);
+    k->settings_json = strdup(r->settings_json);
+    k->revision = r->revision;
+    k->at = r->at;
+    l->out_of_memory |= !k->settings_json;
+    if (r->revision > l->g->last_revision)
+        l->g->last_revision = r->revision;
+}
+
+static void load_user(void *ctx, const struct user_record *r)
+{
+    struct loading *l = ctx;
+    if (r->enabled)
+        return;
+    struct shard *s = table_lock(l->g->table, r->user);
+    struct owner *o = shard_owner_add(s, r->user);
+    if (o)
+        o->disabled = true;
+    table_unlock(s);
+    l->out_of_memory |= !o;
+}
+
+static void load_device(void *ctx, const struct device_record *r)
+{
+    struct loading *l = ctx;
+    bool full;
+    struct shard *s = table_lock(l->g->table, r->user);
+    struct device *d = device_add(s, r->user, r->device_id, &full);
+    char *info = *r->info_json ? strdup(r->info_json) : NULL;
+    if (d && (info || !*r->info_json)) {
+        d->version = (uint8_t)r->version;
+        d->partnership = r->partnership;
+        d->first_seen = r->first_seen;
+        d->last_seen = d->saved_at = r->last_seen;
+        device_set_type(d, r->device_type);
+        device_set_agent(d, r->user_agent);
+        device_set_info(d, info);
+    } else {
+        free(info);
+        l->out_of_memory = true;
+    }
+    table_unlock(s);
+}
+
+static void kept_free(struct kept *k)
+{
+    while (k) {
+        struct kept *next = k->next;
+        free(k->name);
+        free(k->settings_json);
+        free(k);
+        k = next;
+    }
+}
+
+/* Adds r, which it releases, to the book that it replaces. */
+static bool book_add(struct book **book, struct revision *r)
+{
+    struct book *with = book_with(*book, r);
+    revision_release(r);
+    if (!with)
+        return false;
+    book_release(*book);
+    *book = with;
+    return true;
+}
+
+static bool make_book(const struct kept *policies, struct book **book, char *error,
+                      size_t error_cap)
+{
+    for (const struct kept *k = policies; k; k = k->next) {
+        const struct policy_record record = {k->name, k->revision, k->at, k->settings_json};
+        char why[256] = "out of memory";
+        struct revision *r;
+        if (revision_load(&record, &r, why, sizeof why) != GATE_OK) {
+            snprintf(error, error_cap, "policy \"%s\", revision %llu, cannot be used: %s", k->name,
+                     (unsigned long long)k->revision, why);
+            return false;
+        }
+        if (!book_add(book, r)) {
+            snprintf(error, error_cap, "out of memory");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- the first start ---- */
+struct first_write {
+    struct store_write write;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    bool done;
+};
+
+static void first_written(struct store_write *w)
+{
+    struct first_write *f = (struct first_write *)w;
+    pthread_mutex_lock(&f->mutex);
+    f->done = true;
+    pthread_cond_signal(&f->wake);
+    pthread_mutex_unlock(&f->mutex);
+}
+
+static bool store_and_wait(struct gate *g, const struct revision *r)
+{
+    const struct store_change c = {
+        .kind = STORE_PUT_POLICY, .u.policy = {r->name, r->id, r->at, r->settings_json}};
+    struct first_write f = {.write.done = first_written, .mutex = PTHREAD_MUTEX_INITIALIZER,
+                            .wake = PTHREAD_COND_INITIALIZER};
+    if (!store_submit(g->store, &c, 1, &f.write))
+        return false;
+    pthread_mutex_lock(&f.mutex);
+    while (!f.done)
+        pthread_cond_wait(&f.wake, &f.mutex);
+    pthread_mutex_unlock(&f.mutex);
+    return f.write.durable;
+}
+
+/* It restricts nothing, but it is a policy: every client seen fails when it is told that there is none. */
+static bool add_default(struct gate *g, struct book **book, char *error, size_t error_cap)
+{
+    const struct revision_draft draft = {.name = POLICY_DEFAULT, .id = g->last_revision + 1,
+                                         .at = time(NULL)};
+    struct revision *r;
+    char why[256] = "out of memory";
+    if (*book && book_find(*book, POLICY_DEFAULT))
+        return true;
+    if (revision_create(&draft, &r, why, sizeof why) != GATE_OK) {
+        snprintf(error, error_cap, "the policy \"default\" cannot be made: %s", why);
+        return false;
+    }
+    g->last_revision = r->id;
+    if (!store_and_wait(g, r)) {
+        snprintf(error, error_cap, "the policy \"default\" cannot be stored");
+        revision_release(r);
+        return false;
+    }
+    if (book_add(book, r))
+        return true;
+    snprintf(error, error_cap, "out of memory");
+    return false;
+}
+
+bool gate_load(struct gate *g, char *error, size_t error_cap)
+{
+    static const struct store_visitor visitor = {load_device, load_policy, load_user};
+    struct loading l = {.g = g};
+    struct book *book = NULL;
+    bool ok = store_load(g->store, &visitor, &l, error, error_cap);
+    if (ok && l.out_of_memory) {
+        snprintf(error, error_cap, "out of memory, or a user has more than %d devices",
+                 TABLE_DEVICES_PER_USER);
+        ok = false;
+    }
+    ok = ok && make_book(l.policies, &book, error, error_cap) &&
+         add_default(g, &book, error, error_cap);
+    kept_free(l.policies);
+    for (size_t i = 0; i < TABLE_SHARDS && ok; i++)
+        g->table->shards[i].book = book_hold(book);
+    book_release(book);
+    return ok;
+}
+
+struct book *gate_book(struct gate *g)
+{
+    struct shard *s = &g->table->shards[0];
+    pthread_mutex_lock(&s->mutex);
+    struct book *b = book_hold(s->book);
+    pthread_mutex_unlock(&s->mutex);
+    return b;
+}
+
+/* ---- saving ---- */
+struct saving {
+    struct gate *g;
+    struct store_change changes[SAVE_AT_ONCE];
+    size_t count;
+};
+
+static void save_now(struct saving *s)
+{
+    if (s->count && !store_submit(s->g->store, s->changes, s->count, NULL))
+        LOG(LOG_WARN, 0, "last-seen-lost", KV_UINT("devices", s->count));
+    s->count = 0;
+}
+
+static void save_shard(struct saving *s, struct shard *shard)
+{
+    for (size_t b = 0; b <= shard->mask; b++)
+        for (struct owner *o = shard->buckets[b]; o; o = o->next)
+            for (struct device *d = o->devices; d; d = d->next) {
+                if (!d->unsaved)
+                    continue;
+                s->changes[s->count++] = (struct store_change){
+                    .kind = STORE_PUT_DEVICE, .u.device = device_record_of(d, NULL, NULL)};
+                if (s->count == SAVE_AT_ONCE)
+                    save_now(s);
+            }
+}
+
+void gate_save_all(struct gate *g)
+{
+    struct saving *s = calloc(1, sizeof *s);
+    if (!s || !g->table) {
+        free(s);
+        return;
+    }
+    s->g = g;
+    for (size_t i = 0; i < TABLE_SHARDS; i++) {
+        pthread_mutex_lock(&g->table->shards[i].mutex);
+        save_shard(s, &g->table->shards[i]);
+        save_now(s); /* the records point into the shard */
+        pthread_mutex_unlock(&g->table->shards[i].mutex);
+    }
+    free(s);
+}

@@ -1,0 +1,192 @@
+/* A change of a partnership: one at a time for each device, on a copy, in the table only once it is durable. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "src/server/gate/inner.h"
+#include "src/server/observe/log.h"
+
+struct step *step_create(struct gate_call *gc)
+{
+    struct step *s = calloc(1, sizeof *s);
+    step_free(gc->step);
+    gc->step = s;
+    if (s)
+        s->call = gc;
+    else
+        call_http(&gc->call, 503, RETRY_AFTER_S);
+    return s;
+}
+
+void step_free(struct step *s)
+{
+    if (!s)
+        return;
+    revision_release(s->policy);
+    free(s->info_json);
+    free(s);
+}
+
+static struct device *device_of(struct step *s)
+{
+    return s->call->call.device;
+}
+
+static struct shard *lock_of(struct step *s)
+{
+    return table_lock(s->call->call.gate->table, s->call->call.user);
+}
+
+/* The result of the step goes into the table. */
+static void keep(struct step *s)
+{
+    struct device *d = device_of(s);
+    d->partnership = s->next;
+    if (s->info_json) {
+        device_set_info(d, s->info_json);
+        s->info_json = NULL;
+    }
+}
+
+/* What changed while the step was under way is written now, unless the next one does it. */
+static void leave(struct step *s, int64_t now)
+{
+    struct device *d = device_of(s);
+    desk_leave(&d->desk);
+    if (d->unsaved && !d->gone)
+        device_save_behind(s->call->call.gate, d, now);
+}
+
+static void stored(struct store_write *w)
+{
+    struct step *s = (struct step *)((char *)w - offsetof(struct step, write));
+    struct device *d = device_of(s);
+    int64_t now = time(NULL);
+    struct shard *shard = lock_of(s);
+    enum step_result result = !w->durable ? STEP_STORE : d->gone ? STEP_BUSY : STEP_DONE;
+    if (result == STEP_DONE) {
+        keep(s);
+        d->saved_at = now;
+    } else {
+        d->unsaved = true;
+    }
+    leave(s, now);
+    table_unlock(shard);
+    s->done(s, result);
+}
+
+static bool submit(struct step *s)
+{
+    struct device *d = device_of(s);
+    const struct store_change c = {
+        .kind = STORE_PUT_DEVICE,
+        .u.device = device_record_of(d, &s->next, s->info_json),
+    };
+    s->write.done = stored;
+    if (!store_submit(s->call->call.gate->store, &c, 1, &s->write))
+        return false;
+    d->unsaved = false;
+    return true;
+}
+
+/* Facts, then the machine, on the copy. */
+static bool run_machine(struct step *s, struct shard *shard, int64_t now)
+{
+    struct call *c = &s->call->call;
+    struct pv_server_in said = s->in;
+    s->policy = revision_hold(policy_for(shard->book, c->user, c->req.device_id));
+    s->in = judge_facts(s->call, s->policy, said.event, now);
+    s->in.key = said.key;
+    s->in.status = said.status;
+    s->in.wipe = said.wipe;
+    s->in.type_fits = said.type_fits;
+    s->in.has_device_info = said.has_device_info;
+    if (getrandom(s->in.random, sizeof s->in.random, 0) != (ssize_t)sizeof s->in.random)
+        return false;
+    enum pv_err err = pv_server_step(&s->next, &s->in, &s->out);
+    explicit_bzero(s->in.random, sizeof s->in.random);
+    if (err)
+        LOG(LOG_ERROR, call_session(c), "machine-failed", KV_TEXT("error", pv_err_name(err)));
+    return err == PV_OK;
+}
+
+enum progress { STEPPED, UNDER_WAY, FAILED };
+
+/* Shard locked; it is this step's turn. */
+static enum progress step_locked(struct step *s, struct shard *shard, int64_t now)
+{
+    struct device *d = device_of(s);
+    s->next = d->partnership;
+    s->expected = s->next.key;
+    if (s->info && !info_merge(d->info, s->info, &s->info_json))
+        return FAILED;
+    if (s->machine && !run_machine(s, shard, now))
+        return FAILED;
+    if (s->machine ? s->out.store == PV_STORE_FIRST : s->info_json != NULL)
+        return submit(s) ? UNDER_WAY : FAILED;
+    if (s->info_json || s->out.store == PV_STORE_BEHIND)
+        d->unsaved = true;
+    keep(s);
+    return STEPPED;
+}
+
+static void run(struct step *s)
+{
+    struct device *d = device_of(s);
+    int64_t now = time(NULL);
+    struct shard *shard = lock_of(s);
+    enum progress p = d->gone ? FAILED : step_locked(s, shard, now);
+    if (p != UNDER_WAY)
+        leave(s, now);
+    table_unlock(shard);
+    if (p == UNDER_WAY)
+        call_wait(&s->call->call, NULL);
+    else
+        s->done(s, p == STEPPED ? STEP_DONE : STEP_STORE);
+}
+
+static void turn_has_come(struct ticket *t)
+{
+    run((struct step *)((char *)t - offsetof(struct step, ticket)));
+}
+
+void step_start(struct step *s)
+{
+    struct gate_call *gc = s->call;
+    bool full = false;
+    struct shard *shard = lock_of(s);
+    if (!gc->call.device && !judge_device(gc, shard, time(NULL), &full)) {
+        table_unlock(shard);
+        judge_no_device(gc, full);
+        return;
+    }
+    s->ticket.run = turn_has_come;
+    enum desk_result turn =
+        desk_take(&gc->call.device->desk, &s->ticket, STEPS_WAITING_MAX);
+    table_unlock(shard);
+    switch (turn) {
+    case DESK_NOW: run(s); return;
+    case DESK_LATER: call_wait(&gc->call, NULL); return;
+    case DESK_FULL: s->done(s, STEP_BUSY); return;
+    }
+}
+
+/* ---- DeviceInformation alone ---- */
+static void info_kept(struct step *s, enum step_result result)
+{
+    s->call->info_done(&s->call->call, result == STEP_DONE);
+}
+
+void gate_keep_device_info(struct call *c, const struct pv_device_info *info,
+                           void (*done)(struct call *c, bool durable))
+{
+    struct gate_call *gc = gate_call_of(c);
+    struct step *s = step_create(gc);
+    if (!s)
+        return;
+    gc->info_done = done;
+    s->info = info;
+    s->done = info_kept;
+    step_start(s);
+}

@@ -14,6 +14,9 @@ enum folder_type { FOLDER_GENERIC = 1, FOLDER_INBOX = 2, FOLDER_DRAFTS = 3, FOLD
                    FOLDER_TASKS = 7, FOLDER_CALENDAR = 8, FOLDER_CONTACTS = 9, FOLDER_NOTES = 10, FOLDER_JOURNAL = 11,
                    FOLDER_MAIL = 12 };
 
+#define FOLDER_COUNT_MAX 10000 /* folders of one mailbox, containers included */
+#define FOLDER_DEPTH_MAX 32    /* levels of names */
+
 struct folder {
     char *name;             /* full name, UTF-8, '/' between levels (slashes inside a level as U+2215); "INBOX" */
     char *display;          /* last level */
@@ -24,13 +27,26 @@ struct folder {
 };
 struct folder_list { struct folder *at; size_t count; };
 
-enum mailbox_result { MAILBOX_OK, MAILBOX_NONE /* no mailbox for that user */, MAILBOX_UNREACHABLE };
+enum mailbox_result {
+    MAILBOX_OK,
+    MAILBOX_NONE,           /* no mailbox for that user (yet): the list holds the Inbox alone */
+    MAILBOX_UNREACHABLE     /* no list */
+};
+
+/* What a folder looked like. Equal sums: the same messages with the same flags. Equal stamps other than 0: equal sums. */
+struct look { uint64_t stamp, sum; };
 
 struct mailbox;
 struct mailbox_ops {
     const char *name;
     /* Parents before children, siblings by name. Blocks: call from the pool. */
     enum mailbox_result (*list)(struct mailbox *m, const char *user, struct folder_list *out);
+    /* The directory in which folders come and go. false: the user's name makes no path. */
+    bool (*root)(struct mailbox *m, const char *user, char *buf, size_t cap);
+    /* Look at one folder (its path): *look holds the last look (zeroed: none) and is set anew. false: it cannot be read, *look stays.
+     * Blocks: call from the pool. */
+    bool (*look)(struct mailbox *m, const char *path, struct look *look);
+    const char *const *parts; /* the directories below a folder's path in which messages come and go; ends with NULL */
     void (*close)(struct mailbox *m);
 };
 struct mailbox { const struct mailbox_ops *ops; };

@@ -1,0 +1,99 @@
+/* The commands of the own mailbox: what they share, and their place at the gate. */
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/server/mailbox/internal.h"
+#include "src/server/mailbox/pings.h"
+#include "src/server/mailbox/spots.h"
+
+#define LOOKER_COUNT 4
+#define LOOKER_QUEUE_MAX 100000
+
+static const struct command table[] = {
+    {PV_CMD_FolderSync, foldersync_serve},
+    {PV_CMD_Settings, settings_serve},
+    {PV_CMD_Ping, ping_serve},
+};
+
+/* The gate calls a command with the call alone, and a process has one mailbox. Set before the first call is served. */
+static struct commands *the_commands;
+
+struct commands *commands_of(const struct call *c)
+{
+    (void)c;
+    return the_commands;
+}
+
+/* ---- lanes ---- */
+
+bool commands_submit(struct commands *c, const char *user, struct job *j)
+{
+    uint64_t hash = map_hash(user, strlen(user), 0);
+    return pool_submit(c->lanes[hash % LANE_COUNT], j);
+}
+
+struct awaited_write {
+    struct store_write write;
+    sem_t done;
+};
+
+static void write_done(struct store_write *w)
+{
+    sem_post(&CONTAINER_OF(w, struct awaited_write, write)->done);
+}
+
+bool commands_store(struct commands *c, const struct store_change *changes, size_t count)
+{
+    struct awaited_write a = {.write.done = write_done};
+    sem_init(&a.done, 0, 0);
+    bool queued = store_submit(gate_store(c->gate), changes, count, &a.write);
+    while (queued && sem_wait(&a.done) != 0) {}
+    sem_destroy(&a.done);
+    return queued && a.write.durable;
+}
+
+/* ---- create, destroy ---- */
+
+static bool create_pools(struct commands *c)
+{
+    for (size_t i = 0; i < LANE_COUNT; i++) {
+        c->lanes[i] = pool_create("mailbox", 1, LANE_QUEUE_MAX);
+        if (!c->lanes[i]) return false;
+    }
+    c->lookers = pool_create("look", LOOKER_COUNT, LOOKER_QUEUE_MAX);
+    return c->lookers != NULL;
+}
+
+struct commands *commands_create(struct gate *g, struct mailbox *m, const struct config *config,
+                                 char *error, size_t error_cap)
+{
+    struct commands *c = calloc(1, sizeof *c);
+    if (c) {
+        c->gate = g;
+        c->mailbox = m;
+        c->config = config;
+        c->pings = pings_create();
+    }
+    if (!c || !c->pings || !create_pools(c)) {
+        snprintf(error, error_cap, "no memory or threads for the mailbox");
+        commands_destroy(c);
+        return NULL;
+    }
+    the_commands = c;
+    gate_register(g, table, sizeof table / sizeof *table);
+    return c;
+}
+
+void commands_destroy(struct commands *c)
+{
+    if (!c) return;
+    for (size_t i = 0; i < LANE_COUNT; i++) {
+        if (c->lanes[i]) pool_destroy(c->lanes[i]);
+    }
+    if (c->lookers) pool_destroy(c->lookers);
+    for (size_t i = 0; i < WORKER_MAX; i++) spots_destroy(c->spots[i]);
+    pings_destroy(c->pings);
+    free(c);
+}

@@ -1,0 +1,43 @@
+/* Mailbox and ServerIds together: what there is to tell a device. */
+#include <stdlib.h>
+
+#include "src/server/mailbox/internal.h"
+
+static bool read_ids(struct commands *c, const char *user, struct folder_ids *out, bool *store_failed)
+{
+    struct folder_ids_record record;
+    void *block = NULL;
+    int found = store_read_folder_ids(gate_store(c->gate), user, &record, &block);
+    *store_failed = found < 0;
+    bool good = found >= 0 && folder_ids_read(found ? record.ids_json : NULL, out);
+    free(block);
+    return good;
+}
+
+enum hierarchy_result hierarchy_load(struct commands *c, const char *user, bool inbox_only,
+                                     struct hierarchy *out)
+{
+    bool store_failed;
+    *out = (struct hierarchy){0};
+    enum mailbox_result result = mailbox_list(c->mailbox, user, &out->list);
+    if (result == MAILBOX_UNREACHABLE) return HIERARCHY_UNREACHABLE;
+    if (!read_ids(c, user, &out->known, &store_failed)) {
+        return store_failed ? HIERARCHY_STORE : HIERARCHY_UNREACHABLE;
+    }
+    /* A mailbox that was there and is gone is a disk that is not mounted: no reason to empty the phones. */
+    if (result == MAILBOX_NONE && out->known.count > 1) return HIERARCHY_UNREACHABLE;
+    out->ids = calloc(out->list.count + 1, sizeof *out->ids);
+    if (!out->ids) return HIERARCHY_UNREACHABLE;
+    if (!folder_ids_assign(&out->known, &out->list, out->ids, &out->ids_changed) ||
+        !tree_make(&out->list, out->ids, inbox_only, &out->tree))
+        return HIERARCHY_UNREACHABLE;
+    return HIERARCHY_OK;
+}
+
+void hierarchy_free(struct hierarchy *h)
+{
+    tree_free(&h->tree);
+    free(h->ids);
+    folder_ids_free(&h->known);
+    folder_list_free(&h->list);
+}

@@ -1,0 +1,54 @@
+/* What the commands of the own mailbox share. */
+#ifndef PROVOSTD_MAILBOX_INTERNAL_H
+#define PROVOSTD_MAILBOX_INTERNAL_H
+
+#include "src/server/gate/gate.h"
+#include "src/server/http/pool.h"
+#include "src/server/mailbox/mailbox.h"
+#include "src/server/mailbox/map.h"
+#include "src/server/mailbox/tree.h"
+
+/* A lane is a thread on which the mailbox and the store are read for the users that hash to it. So everything of one user happens in
+ * order, and reading, changing and storing what is kept of him needs no lock. */
+#define LANE_COUNT 8
+#define LANE_QUEUE_MAX 20000
+#define WORKER_MAX 256 /* beyond any machine; Pings of further workers are refused */
+
+struct pings;
+struct spots;
+struct commands {
+    struct gate *gate;
+    struct mailbox *mailbox;
+    const struct config *config;
+    struct pool *lanes[LANE_COUNT];
+    struct pool *lookers;              /* threads that look into folders for waiting Pings */
+    struct pings *pings;
+    struct spots *spots[WORKER_MAX];   /* each touched by its own worker only */
+};
+
+/* Run j->run on the user's lane, then j->done on this worker. false: too much is waiting; answer 503. */
+bool commands_submit(struct commands *c, const char *user, struct job *j);
+/* On a lane: store the changes as one transaction and wait for the disk. */
+bool commands_store(struct commands *c, const struct store_change *changes, size_t count);
+
+/* The folders of one user at one moment, as a device sees them. */
+struct hierarchy {
+    struct folder_list list;
+    struct folder_ids known;
+    uint32_t *ids;                     /* ServerId of each folder in list */
+    bool ids_changed;                  /* known must be stored before an id is told */
+    struct tree tree;                  /* without what a device in quarantine may not see */
+};
+enum hierarchy_result { HIERARCHY_OK, HIERARCHY_UNREACHABLE, HIERARCHY_STORE };
+/* On a lane. To be freed also after a failure. */
+enum hierarchy_result hierarchy_load(struct commands *c, const char *user, bool inbox_only,
+                                     struct hierarchy *out);
+void hierarchy_free(struct hierarchy *h);
+
+/* The commands; they know their struct commands by commands_of. */
+struct commands *commands_of(const struct call *c);
+void foldersync_serve(struct call *c);
+void settings_serve(struct call *c);
+void ping_serve(struct call *c);
+
+#endif

@@ -1,0 +1,33 @@
+#include "src/server/mailbox/mailbox.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "src/server/mailbox/maildir.h"
+
+static const struct {
+    const char *type;
+    struct mailbox *(*open)(const struct config *c, char *error, size_t error_cap);
+} kinds[] = {
+    {"maildir", maildir_open},
+};
+
+struct mailbox *mailbox_open(const struct config *c, char *error, size_t error_cap)
+{
+    const char *type = c->mailbox.type ? c->mailbox.type : "";
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (strcmp(type, kinds[i].type) == 0) return kinds[i].open(c, error, error_cap);
+    }
+    snprintf(error, error_cap, "mailbox.type: \"%s\" is not known; maildir is", type);
+    return NULL;
+}
+
+enum mailbox_result mailbox_list(struct mailbox *m, const char *user, struct folder_list *out)
+{
+    return m->ops->list(m, user, out);
+}
+
+void mailbox_close(struct mailbox *m)
+{
+    if (m) m->ops->close(m);
+}

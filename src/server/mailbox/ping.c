@@ -1,0 +1,326 @@
+/* Ping (MS-ASCMD 2.2.1.13): the second half, a connection that waits for news of folders. */
+#include "src/server/mailbox/ping.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/server/mailbox/pings.h"
+#include "src/server/mailbox/spots.h"
+#include "src/server/observe/log.h"
+
+/* A Ping ousted sooner than this belongs to a second client under the same DeviceId; with Status 1 the two would chase each other. */
+#define OUSTED_EARLY_MS 10000
+
+struct ping;
+
+/* One place that a Ping waits for. */
+struct watched {
+    struct spot_user user;
+    struct ping *ping;
+    uint32_t folder;      /* ServerId; 0: the folder tree */
+    bool has_base;
+    bool looked, news;
+    struct look base;     /* as the device knows it */
+};
+
+struct ping {
+    struct call *call;
+    struct commands *commands;
+    struct ping_start *start;   /* until it waits */
+    struct gate_waiter waiter;
+    struct timer heartbeat;
+    struct seat seat;
+    uint64_t from_ms;
+    unsigned status;            /* of the answer; 0: it waits */
+    unsigned retry_after;       /* not 0: 503 instead of an answer */
+    bool waits, gone;
+    size_t unlooked, watched_count;
+    struct watched *watched;
+};
+
+static void free_ping(void *data)
+{
+    struct ping *p = data;
+    ping_start_free(p->start);
+    free(p->watched);
+    free(p);
+}
+
+/* ---- the answer ---- */
+
+static void answer_limit(struct call *c, unsigned status, uint32_t limit)
+{
+    uint8_t buf[PING_ANSWER_SIZE(0)];
+    size_t len;
+    struct ping_answer a = {.status = status, .limit = limit};
+    if (ping_write(&a, buf, sizeof buf, &len) == PV_OK) call_answer(c, buf, len);
+    else call_status(c, PING_SERVER_ERROR);
+}
+
+static void answer_changes(struct ping *p)
+{
+    size_t cap = PING_ANSWER_SIZE(p->watched_count), len;
+    uint32_t *folders = calloc(p->watched_count + 1, sizeof *folders);
+    uint8_t *buf = malloc(cap);
+    struct ping_answer a = {.status = PING_CHANGES, .folders = folders};
+    for (size_t i = 0; folders && i < p->watched_count; i++) {
+        if (p->watched[i].news) folders[a.folder_count++] = p->watched[i].folder;
+    }
+    struct call *c = p->call; /* p ends with the answer */
+    if (folders && buf && ping_write(&a, buf, cap, &len) == PV_OK) call_answer(c, buf, len);
+    else call_status(c, PING_SERVER_ERROR);
+    free(folders);
+    free(buf);
+}
+
+static void answer(struct ping *p)
+{
+    if (p->retry_after) call_http(p->call, 503, p->retry_after);
+    else if (p->status == PING_CHANGES) answer_changes(p);
+    else call_status(p->call, p->status);
+}
+
+/* ---- the end ---- */
+
+/* What the device will have been told; after an answer that reaches nobody it knows no more than before. */
+static void remember(struct ping *p)
+{
+    struct memo *memos = calloc(p->watched_count + 1, sizeof *memos);
+    size_t count = 0;
+    bool told = p->status == PING_CHANGES && !p->gone;
+    if (!memos) return;
+    for (size_t i = 0; i < p->watched_count; i++) {
+        const struct watched *w = &p->watched[i];
+        const struct look *seen = spot_seen(&w->user);
+        if (!w->folder || !w->has_base) continue;
+        memos[count].folder = w->folder;
+        memos[count++].look = told && w->news && seen ? *seen : w->base;
+    }
+    pings_remember(p->commands->pings, &p->seat, memos, count, p->commands->config->ping.folders_max);
+    free(memos);
+}
+
+/* Leave everything that could call again, then answer. Is called again where something still runs. */
+static void leave(struct ping *p)
+{
+    bool free_to_go = true;
+    for (size_t i = 0; i < p->watched_count; i++) {
+        if (!spot_leave(&p->watched[i].user)) free_to_go = false;
+    }
+    if (!pings_rise(p->commands->pings, &p->seat)) free_to_go = false;
+    if (free_to_go) answer(p);
+}
+
+static void finish(struct ping *p, unsigned status)
+{
+    if (p->status) return;
+    p->status = status;
+    timer_stop(worker_self(), &p->heartbeat);
+    gate_wait_remove(p->call->gate, &p->waiter);
+    if (p->seat.device) remember(p);
+    leave(p);
+}
+
+static void heartbeat_over(struct timer *t)
+{
+    finish(CONTAINER_OF(t, struct ping, heartbeat), PING_NO_CHANGES);
+}
+
+static void ousted(struct seat *s)
+{
+    struct ping *p = CONTAINER_OF(s, struct ping, seat);
+    if (p->status) {
+        leave(p);
+        return;
+    }
+    uint64_t waited = worker_now_ms(worker_self()) - p->from_ms;
+    if (waited < OUSTED_EARLY_MS) p->retry_after = OUSTED_EARLY_MS / 1000;
+    finish(p, PING_NO_CHANGES);
+}
+
+static void gone(struct call *c)
+{
+    struct ping *p = c->data;
+    p->gone = true;
+    if (p->waits) finish(p, PING_NO_CHANGES);
+}
+
+/* The device's standing may have changed: policy, wipe, block. */
+static void woken(struct gate_waiter *w)
+{
+    struct ping *p = CONTAINER_OF(w, struct ping, waiter);
+    if (p->waits && gate_ping_due(p->call)) finish(p, PING_FOLDERSYNC);
+}
+
+/* ---- news ---- */
+
+static void compare(struct watched *w, const struct look *seen)
+{
+    if (!w->looked) w->ping->unlooked--;
+    w->looked = true;
+    if (w->has_base && w->base.sum != seen->sum) {
+        w->news = true;
+        return;
+    }
+    w->base = *seen;
+    w->has_base = true;
+    w->news = false;
+}
+
+/* Answer once every place was looked at, so that news of several folders come together. */
+static void weigh(struct ping *p)
+{
+    unsigned status = 0;
+    if (p->unlooked) return;
+    for (size_t i = 0; i < p->watched_count; i++) {
+        const struct watched *w = &p->watched[i];
+        if (w->news && status != PING_FOLDERSYNC) status = w->folder ? PING_CHANGES : PING_FOLDERSYNC;
+    }
+    if (status) finish(p, status);
+}
+
+static void looked(struct spot_user *u)
+{
+    struct watched *w = CONTAINER_OF(u, struct watched, user);
+    struct ping *p = w->ping;
+    if (p->status) {
+        leave(p);
+        return;
+    }
+    compare(w, spot_seen(u));
+    weigh(p);
+}
+
+/* ---- the wait ---- */
+
+static struct spots *spots_here(struct commands *c)
+{
+    struct worker *w = worker_self();
+    unsigned index = worker_index(w);
+    if (index >= WORKER_MAX) return NULL;
+    if (!c->spots[index]) c->spots[index] = spots_create(w, c->mailbox, c->lookers);
+    return c->spots[index];
+}
+
+static bool watch(struct ping *p, struct spots *s, struct watched *w, const char *path)
+{
+    struct look none = {0};
+    p->watched_count++;
+    w->ping = p;
+    w->user.looked = looked;
+    if (!path) { /* a folder that only holds others */
+        w->looked = true;
+        return true;
+    }
+    p->unlooked++;
+    if (w->folder) w->has_base = pings_recall(p->commands->pings, &p->seat, w->folder, &w->base);
+    enum spot_kind kind = w->folder ? SPOT_FOLDER : SPOT_TREE;
+    const struct look *seed = w->folder && w->has_base ? &w->base : &none;
+    return spot_join(s, &w->user, kind, path, p->call->user, seed);
+}
+
+/* A device in quarantine sees the Inbox, whatever happens to other folders. */
+static bool watch_tree(struct ping *p, struct spots *s)
+{
+    char root[4096];
+    struct mailbox *m = p->commands->mailbox;
+    struct watched *w = &p->watched[p->watched_count];
+    if (p->call->inbox_only) return true;
+    if (!m->ops->root(m, p->call->user, root, sizeof root)) return false;
+    w->has_base = true;
+    w->base.sum = p->start->tree;
+    return watch(p, s, w, root);
+}
+
+static bool watch_all(struct ping *p)
+{
+    struct spots *s = spots_here(p->commands);
+    const struct ping_start *start = p->start;
+    p->watched = calloc(start->folder_count + 1, sizeof *p->watched);
+    if (!s || !p->watched) return false;
+    if (!pings_sit(p->commands->pings, &p->seat, p->call->user, p->call->req.device_id)) return false;
+    for (size_t i = 0; i < start->folder_count; i++) {
+        struct watched *w = &p->watched[p->watched_count];
+        w->folder = start->folders[i].id;
+        if (!watch(p, s, w, start->folders[i].path)) return false;
+    }
+    return watch_tree(p, s);
+}
+
+static void wait_for_news(struct ping *p)
+{
+    uint64_t heartbeat_ms = p->start->params.heartbeat * UINT64_C(1000);
+    bool watching = watch_all(p);
+    ping_start_free(p->start);
+    p->start = NULL;
+    p->waiter.wake = woken;
+    gate_wait_add(p->call, &p->waiter);
+    p->waits = true;
+    timer_set(worker_self(), &p->heartbeat, heartbeat_ms, heartbeat_over);
+    if (!watching) {
+        finish(p, PING_SERVER_ERROR);
+    } else if (gate_ping_due(p->call)) { /* it became due on the way here */
+        finish(p, PING_FOLDERSYNC);
+    } else {
+        for (size_t i = 0; i < p->watched_count; i++) {
+            const struct look *seen = spot_seen(&p->watched[i].user);
+            if (seen) compare(&p->watched[i], seen);
+        }
+        weigh(p);
+    }
+}
+
+static void started(struct job *j)
+{
+    struct ping_start *s = CONTAINER_OF(j, struct ping_start, job);
+    struct ping *p = s->call->data;
+    if (s->store_failed) call_http(p->call, 503, STORE_RETRY_AFTER);
+    else if (s->status) call_status(p->call, s->status);
+    else if (p->gone) call_status(p->call, PING_NO_CHANGES);
+    else wait_for_news(p);
+}
+
+static struct ping *make(struct call *c, struct ping_params *params)
+{
+    struct ping *p = calloc(1, sizeof *p);
+    if (p) p->start = calloc(1, sizeof *p->start);
+    if (!p || !p->start) {
+        free(p);
+        return NULL;
+    }
+    p->call = c;
+    p->commands = commands_of(c);
+    p->from_ms = worker_now_ms(worker_self());
+    p->seat.ousted = ousted;
+    p->start->call = c;
+    p->start->commands = p->commands;
+    p->start->params = *params;
+    *params = (struct ping_params){0};
+    c->data = p;
+    c->free_data = free_ping;
+    return p;
+}
+
+void ping_serve(struct call *c)
+{
+    const struct config *config = gate_config(c->gate);
+    uint32_t least = config->ping.heartbeat_min, most = config->ping.heartbeat_max;
+    struct ping_params params;
+    unsigned status = ping_read(c->body, config->ping.folders_max, &params);
+    uint32_t nearest = ping_nearest(params.heartbeat, least, most);
+    if (status == PING_TOO_MANY_FOLDERS) {
+        answer_limit(c, status, config->ping.folders_max);
+    } else if (status) {
+        call_status(c, status);
+    } else if (params.has_heartbeat && params.heartbeat != nearest) {
+        answer_limit(c, PING_BAD_HEARTBEAT, nearest);
+    } else if (!make(c, &params)) {
+        call_http(c, 503, STORE_RETRY_AFTER);
+    } else {
+        struct ping *p = c->data;
+        call_drop_body(c);
+        call_wait(c, gone);
+        if (!ping_start(p->start, started)) call_http(c, 503, STORE_RETRY_AFTER);
+    }
+    ping_params_free(&params);
+}

@@ -1,0 +1,136 @@
+/* The first half of a Ping: parameters, and whether the device knows the folders as they are. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/server/mailbox/ping.h"
+#include "src/server/mailbox/sync_state.h"
+
+void ping_start_free(struct ping_start *s)
+{
+    if (!s) return;
+    ping_params_free(&s->params);
+    for (size_t i = 0; i < s->folder_count; i++) free(s->folders[i].path);
+    free(s->folders);
+    free(s);
+}
+
+/* What the request left out is as the last time; limits may have changed since. @return 0 or a Status. */
+static unsigned complete(struct ping_start *s, struct ping_params *last)
+{
+    const struct config *c = s->commands->config;
+    if (!s->params.has_heartbeat && last->has_heartbeat) {
+        s->params.has_heartbeat = true;
+        s->params.heartbeat =
+            ping_nearest(last->heartbeat, c->ping.heartbeat_min, c->ping.heartbeat_max);
+    }
+    if (s->params.folder_count == 0 && last->folder_count <= c->ping.folders_max) {
+        free(s->params.folders);
+        s->params.folders = last->folders;
+        s->params.folder_count = last->folder_count;
+        *last = (struct ping_params){.has_heartbeat = last->has_heartbeat};
+    }
+    return s->params.has_heartbeat && s->params.folder_count ? 0 : PING_MISSING;
+}
+
+static bool find_folder(const struct hierarchy *h, uint32_t id, struct ping_folder *out)
+{
+    for (size_t i = 0; i < h->list.count; i++) {
+        if (h->ids[i] != id) continue;
+        const char *path = h->list.at[i].path;
+        *out = (struct ping_folder){.id = id, .path = path ? strdup(path) : NULL};
+        return !path || out->path;
+    }
+    return false;
+}
+
+static bool is_visible(const struct tree *t, uint32_t id)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        if (t->at[i].id == id) return true;
+    }
+    return false;
+}
+
+static unsigned find_folders(struct ping_start *s, const struct hierarchy *h)
+{
+    s->folders = calloc(s->params.folder_count, sizeof *s->folders);
+    if (!s->folders) return PING_SERVER_ERROR;
+    for (size_t i = 0; i < s->params.folder_count; i++) {
+        uint32_t id = s->params.folders[i];
+        if (!is_visible(&h->tree, id)) return PING_FOLDERSYNC;
+        if (!find_folder(h, id, &s->folders[i])) return PING_SERVER_ERROR;
+        s->folder_count++;
+    }
+    return 0;
+}
+
+static unsigned compare(struct ping_start *s, const struct folder_state_record *record)
+{
+    struct hierarchy h;
+    struct sync_state state;
+    enum hierarchy_result result =
+        hierarchy_load(s->commands, s->call->user, s->call->inbox_only, &h);
+    unsigned status = PING_SERVER_ERROR;
+    s->store_failed = result == HIERARCHY_STORE;
+    if (result == HIERARCHY_OK) {
+        sync_state_read(record, &state);
+        bool knows = state.key && tree_equal(&state.tree, &h.tree);
+        status = knows ? find_folders(s, &h) : PING_FOLDERSYNC;
+        s->tree = folder_list_hash(&h.list);
+        sync_state_free(&state);
+    }
+    hierarchy_free(&h);
+    return status;
+}
+
+/* Kept for Pings that leave them out. */
+static bool keep(struct ping_start *s, const struct folder_state_record *old)
+{
+    struct store_change change = {.kind = STORE_PUT_FOLDER_STATE, .u.folder_state = *old};
+    char *json = ping_params_write(&s->params);
+    if (!json) return false;
+    change.u.folder_state.user = s->call->user;
+    change.u.folder_state.device_id = s->call->req.device_id;
+    change.u.folder_state.ping_json = json;
+    bool good = commands_store(s->commands, &change, 1);
+    free(json);
+    return good;
+}
+
+static void judge(struct ping_start *s, const struct folder_state_record *record)
+{
+    struct ping_params last;
+    ping_params_read(record->ping_json, &last);
+    s->status = complete(s, &last);
+    if (!s->status) s->status = compare(s, record);
+    if (!s->status && !s->store_failed) {
+        ping_params_free(&last);
+        ping_params_read(record->ping_json, &last);
+        bool same = ping_params_equal(&last, &s->params);
+        s->store_failed = !same && !keep(s, record);
+    }
+    ping_params_free(&last);
+}
+
+/* On the lane. */
+static void run(struct job *job)
+{
+    struct ping_start *s = CONTAINER_OF(job, struct ping_start, job);
+    struct folder_state_record record = {0};
+    void *block = NULL;
+    int found = store_read_folder_state(gate_store(s->commands->gate), s->call->user,
+                                        s->call->req.device_id, &record, &block);
+    s->store_failed = found < 0;
+    if (found > 0) judge(s, &record);
+    /* Without a state there were no earlier parameters, and no FolderSync. */
+    else s->status = s->params.has_heartbeat && s->params.folder_count ? PING_FOLDERSYNC
+                                                                       : PING_MISSING;
+    free(block);
+}
+
+bool ping_start(struct ping_start *s, void (*done)(struct job *))
+{
+    s->job.run = run;
+    s->job.done = done;
+    return commands_submit(s->commands, s->call->user, &s->job);
+}

@@ -5,7 +5,8 @@
 #include "src/server/gate/inner.h"
 #include "src/server/observe/log.h"
 
-/* MS-ASHTTP 2.2.1.1.2.2: application/vnd.ms-sync.wbxml, or without the last part; parameters may follow. */
+/* MS-ASHTTP 2.2.1.1.2.2: application/vnd.ms-sync.wbxml, or without the last part; parameters may
+ * follow. */
 static bool type_fits(const char *type)
 {
     static const char *const types[] = {PV_EAS_CONTENT_TYPE, "application/vnd.ms-sync"};
@@ -18,7 +19,8 @@ static bool type_fits(const char *type)
     return len == 0;
 }
 
-/* Every element must have a name: an element that the protocol does not have makes the body undecodable. */
+/* Every element must have a name: an element that the protocol does not have makes the body
+ * undecodable. */
 static bool all_known(const struct pv_node *root)
 {
     for (const struct pv_node *n = root; n;) {
@@ -35,8 +37,8 @@ static bool all_known(const struct pv_node *root)
     return true;
 }
 
-/* Room for the nodes of len bytes (a byte can be an element, with text between two) and for texts that a command
- * copies. */
+/* Room for the nodes of len bytes (a byte can be an element, with text between two) and for
+ * texts that a command copies. */
 static size_t arena_size(size_t len)
 {
     size_t most = 2 * pv_wbxml_limits_small.elements + 1;

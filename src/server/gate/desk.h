@@ -21,7 +21,8 @@ struct desk {
 };
 
 enum desk_result { DESK_NOW, DESK_LATER, DESK_FULL };
-/* On a worker. DESK_NOW: it is your turn. DESK_LATER: run will be called. DESK_FULL: `most` wait already. */
+/* On a worker. DESK_NOW: it is your turn. DESK_LATER: run will be called. DESK_FULL: `most` wait
+ * already. */
 enum desk_result desk_take(struct desk *d, struct ticket *t, unsigned most);
 /* The turn is over: the next one, if any, is called on its worker. */
 void desk_leave(struct desk *d);

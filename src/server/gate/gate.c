@@ -1,4 +1,5 @@
-/* The gate's way: parse, authenticate, user enabled, then the machine (judge.c, provision.c), then dispatch. */
+/* The gate's way: parse, authenticate, user enabled, then the machine (judge.c, provision.c),
+ * then dispatch. */
 #include "src/server/gate/gate.h"
 
 #include <stdio.h>
@@ -131,7 +132,8 @@ static void parse_refused(struct gate_call *gc, enum pv_err err,
         call_http(c, fault->http, 0);
 }
 
-/* A request line that is no ActiveSync is told before the login: it says nothing about users or devices. */
+/* A request line that is no ActiveSync is told before the login: it says nothing about users or
+ * devices. */
 static void serve(struct http_exchange *x, void *ctx)
 {
     static const struct http_field allow[] = {{"Allow", "OPTIONS,POST"}, {0}};

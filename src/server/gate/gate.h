@@ -1,5 +1,6 @@
-/* The gate: the one place where a command is let through or refused (design: one gate). Order: parse, authenticate, user enabled,
- * wipe pending, blocked, policy key, quarantined, dispatch. Only what comes out of here acts on a mailbox. */
+/* The gate: the one place where a command is let through or refused (design: one gate). Order:
+ * parse, authenticate, user enabled, wipe pending, blocked, policy key, quarantined, dispatch.
+ * Only what comes out of here acts on a mailbox. */
 #ifndef PROVOSTD_GATE_H
 #define PROVOSTD_GATE_H
 
@@ -31,15 +32,17 @@ struct call {
     struct pv_request req;
     char user[AUTH_USER_MAX];
     struct device *device;               /* held for the call */
-    const struct pv_node *body;          /* decoded when serve runs; NULL for an empty body (Ping) */
+    const struct pv_node *body;          /* decoded; NULL for an empty body (Ping) */
     bool inbox_only;
     void *data;                          /* the command's own; freed with free_data */
     void (*free_data)(void *);
 };
 
-struct gate *gate_create(const struct config *c, struct auth *a, struct store *s, char *error, size_t error_cap);
+struct gate *gate_create(const struct config *c, struct auth *a, struct store *s, char *error,
+                         size_t error_cap);
 void gate_destroy(struct gate *g);
-/* Commands of the own mailbox; what is not registered is not advertised and gets 501. Call before serving. */
+/* Commands of the own mailbox; what is not registered is not advertised and gets 501. Call
+ * before serving. */
 void gate_register(struct gate *g, const struct command *commands, size_t count);
 /* The handler for the EAS listeners. */
 struct http_handler gate_handler(struct gate *g);
@@ -50,7 +53,8 @@ struct auth *gate_auth(const struct gate *g);
 /* ---- answers (also end the call's part in the log) ---- */
 void call_answer(struct call *c, const uint8_t *wbxml, size_t len);
 /* With further header fields (FolderSync 0: versions and commands). */
-void call_answer_with(struct call *c, const uint8_t *wbxml, size_t len, const struct http_field *fields);
+void call_answer_with(struct call *c, const uint8_t *wbxml, size_t len,
+                      const struct http_field *fields);
 /* The command's root with a Status below 100, any version. */
 void call_status(struct call *c, unsigned status);
 /* A common Status by version (pv_refuse). */
@@ -59,17 +63,21 @@ void call_http(struct call *c, unsigned http, unsigned retry_after);
 /* The answer comes later; gone may be NULL. Afterwards end it with one of the above as ever. */
 void call_wait(struct call *c, void (*gone)(struct call *c));
 uint64_t call_session(const struct call *c);
-/* What waits long must be small: the request's body, c->body and what was cut from c->arena go; req and user stay. */
+/* What waits long must be small: the request's body, c->body and what was cut from c->arena go;
+ * req and user stay. */
 void call_drop_body(struct call *c);
 /* Value of MS-ASProtocolVersions and MS-ASProtocolCommands. Live as long as the gate. */
 const char *gate_versions(const struct gate *g);
 const char *gate_commands(const struct gate *g);
 
 /* ---- devices ---- */
-/* Keep DeviceInformation of a device (Provision, Settings): merged, stored; done(c, durable) on the worker. */
-void gate_keep_device_info(struct call *c, const struct pv_device_info *info, void (*done)(struct call *c, bool durable));
+/* Keep DeviceInformation of a device (Provision, Settings): merged, stored; done(c, durable) on
+ * the worker. */
+void gate_keep_device_info(struct call *c, const struct pv_device_info *info,
+                           void (*done)(struct call *c, bool durable));
 
-/* A waiting Ping. Its worker gets wake when the device's standing may have changed (policy, wipe, block); then gate_ping_due tells. */
+/* A waiting Ping. Its worker gets wake when the device's standing may have changed (policy,
+ * wipe, block); then gate_ping_due tells. */
 struct gate_waiter {
     struct gate_waiter *next, **at;      /* private: of the device */
     struct gate_waiter *bell_next, **bell_at; /* private: to be woken */
@@ -79,7 +87,8 @@ struct gate_waiter {
 };
 /* Add first, then ask gate_ping_due: what changes in between wakes. Does call_drop_body. */
 void gate_wait_add(struct call *c, struct gate_waiter *w);
-void gate_wait_remove(struct gate *g, struct gate_waiter *w); /* on home; no wake comes afterwards */
+/* On home; no wake comes afterwards. */
+void gate_wait_remove(struct gate *g, struct gate_waiter *w);
 /* Judge the device again as the gate judges a Ping: true when Status 7 is due. */
 bool gate_ping_due(struct call *c);
 
@@ -93,17 +102,27 @@ struct device_view {                     /* a copy for listing; strings live for
     int64_t first_seen, last_seen, key_at;
 };
 /* Sorted by user and device id. */
-void gate_each_device(struct gate *g, void (*each)(void *ctx, const struct device_view *d), void *ctx);
+void gate_each_device(struct gate *g, void (*each)(void *ctx, const struct device_view *d),
+                      void *ctx);
 
-struct policy_view { const char *name; uint64_t revision; int64_t at; const struct pv_policy *policy; };
-/* The current revision of a policy; false if there is none of that name. view lives for the callback. */
-bool gate_show_policy(struct gate *g, const char *name, void (*show)(void *ctx, const struct policy_view *v), void *ctx);
-void gate_each_policy(struct gate *g, void (*each)(void *ctx, const struct policy_view *v), void *ctx);
+struct policy_view {
+    const char *name;
+    uint64_t revision;
+    int64_t at;
+    const struct pv_policy *policy;
+};
+/* The current revision of a policy; false if there is none of that name. view lives for the
+ * callback. */
+bool gate_show_policy(struct gate *g, const char *name,
+                      void (*show)(void *ctx, const struct policy_view *v), void *ctx);
+void gate_each_policy(struct gate *g, void (*each)(void *ctx, const struct policy_view *v),
+                      void *ctx);
 
 enum gate_result { GATE_OK, GATE_UNCHANGED, GATE_UNKNOWN, GATE_INVALID, GATE_STORE };
 struct gate_setting { const char *name, *value; }; /* value "": unset */
-/* Set settings of a policy. On a worker; done comes on that worker when it is durable (and devices have been judged anew, Pings woken).
- * affected: devices that will be asked again. message: one sentence for GATE_INVALID. */
+/* Set settings of a policy. On a worker; done comes on that worker when it is durable (and
+ * devices have been judged anew, Pings woken). affected: devices that will be asked again.
+ * message: one sentence for GATE_INVALID. */
 struct policy_set {
     const char *name;
     const struct gate_setting *settings;
@@ -118,7 +137,8 @@ struct policy_set {
 };
 void gate_set_policy(struct gate *g, struct policy_set *s);
 
-/* A user may use the server (kept in the store; unknown users are enabled). On a worker; done as above. */
+/* A user may use the server (kept in the store; unknown users are enabled). On a worker; done as
+ * above. */
 bool gate_user_enabled(struct gate *g, const char *user);
 struct user_set {
     char user[AUTH_USER_MAX];

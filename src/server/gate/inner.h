@@ -60,16 +60,19 @@ bool call_decode(struct call *c);
 /* ---- judge.c ---- */
 /* What a command may do, once the gate has judged its device; refusals are answered there. */
 void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc));
-/* The device of the call, made if it is new, held in call->device. Shard locked. false: memory, or full. */
+/* The device of the call, made if it is new, held in call->device. Shard locked. false: memory,
+ * or full. */
 bool judge_device(struct gate_call *gc, struct shard *s, int64_t now, bool *full_out);
 void judge_no_device(struct gate_call *gc, bool full);
 /* Facts for the machine, with the policy in force. Shard locked. */
 struct pv_server_in judge_facts(const struct gate_call *gc, const struct revision *policy,
                                 enum pv_event event, int64_t now);
-/* Queue a write of the device as it is, or leave that to the step that is under way. Shard locked. */
+/* Queue a write of the device as it is, or leave that to the step that is under way. Shard
+ * locked. */
 void device_save_behind(struct gate *g, struct device *d, int64_t now);
 
-/* ---- step.c: a change of a partnership, one at a time for each device, durable before it counts ---- */
+/* ---- step.c: a change of a partnership, one at a time for each device, durable before it
+ * counts ---- */
 enum step_result { STEP_DONE, STEP_STORE /* not durable; nothing has changed */, STEP_BUSY };
 struct step {
     struct gate_call *call;

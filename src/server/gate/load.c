@@ -159,7 +159,8 @@ static bool store_and_wait(struct gate *g, const struct revision *r)
     return f.write.durable;
 }
 
-/* It restricts nothing, but it is a policy: every client seen fails when it is told that there is none. */
+/* It restricts nothing, but it is a policy: every client seen fails when it is told that there
+ * is none. */
 static bool add_default(struct gate *g, struct book **book, char *error, size_t error_cap)
 {
     const struct revision_draft draft = {.name = POLICY_DEFAULT, .id = g->last_revision + 1,

@@ -67,9 +67,8 @@ static unsigned put_in_force(struct gate *g, struct shard *s, struct book *book,
                              const struct revision *r)
 {
     unsigned affected = 0;
-    struct book *old = s->book;
     pthread_mutex_lock(&s->mutex);
-    old = s->book;
+    struct book *old = s->book;
     s->book = book_hold(book);
     for (size_t b = 0; b <= s->mask; b++)
         for (struct owner *o = s->buckets[b]; o; o = o->next)
@@ -187,8 +186,8 @@ static void user_stored(struct store_write *w)
     u->done(u);
 }
 
-/* The devices leave the table in the moment in which the removal is queued: a write of theirs that came later
- * would bring them back at the next start. */
+/* The devices leave the table in the moment in which the removal is queued: a write of theirs
+ * that came later would bring them back at the next start. */
 static bool user_submit(struct change *ch)
 {
     struct user_set *u = ch->user;

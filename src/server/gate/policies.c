@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Two lists of PV_LIST_MAX entries, their pointers, a document of them and the copy that is hashed. */
+/* Two lists of PV_LIST_MAX entries, their pointers, a document of them and the copy that is
+ * hashed. */
 #define DRAFT_BYTES (4 * PV_LIST_MAX * (PV_LIST_ITEM_MAX + 32) + 65536)
 #define DOCUMENT_BYTES (2 * PV_LIST_MAX * (PV_LIST_ITEM_MAX + 8) + 16384)
 #define TEXT_BYTES (PV_LIST_MAX * (PV_LIST_ITEM_MAX + 1) + 1)
@@ -37,8 +38,8 @@ static char *settings_text(const struct pv_policy *policy)
     return text;
 }
 
-/* What a device of each version would get; a policy that cannot be sent is refused when it is saved, not when a
- * device asks for it. */
+/* What a device of each version would get; a policy that cannot be sent is refused when it is
+ * saved, not when a device asks for it. */
 static enum pv_err work_out(struct revision *r, struct pv_arena *scratch, uint8_t *document)
 {
     const struct pv_policy *p = &r->policy;
@@ -128,7 +129,8 @@ enum gate_result revision_create(const struct revision_draft *draft, struct revi
         r = NULL;
         result = GATE_OK;
     } else {
-        snprintf(message, message_cap, "the policy cannot be sent to devices: %s", pv_err_text(err));
+        snprintf(message, message_cap, "the policy cannot be sent to devices: %s",
+                 pv_err_text(err));
         result = GATE_INVALID;
     }
 out:

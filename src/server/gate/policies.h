@@ -32,8 +32,8 @@ struct revision_draft {
     size_t count;
 };
 
-/* Set, check, encode for every version. GATE_OK, GATE_INVALID (message: one sentence that names setting, value
- * and range), GATE_STORE (out of memory). */
+/* Set, check, encode for every version. GATE_OK, GATE_INVALID (message: one sentence that names
+ * setting, value and range), GATE_STORE (out of memory). */
 enum gate_result revision_create(const struct revision_draft *draft, struct revision **out,
                                  char *message, size_t message_cap);
 /* From the store. */
@@ -44,18 +44,21 @@ void revision_release(struct revision *r); /* NULL is accepted */
 /* Would a device of that version, or how it is treated, notice the difference? */
 bool revision_differs(const struct revision *a, const struct revision *b, enum pv_version version);
 
-/* The current revision of every policy. Immutable: a change makes a new book, which takes the place of the old. */
+/* The current revision of every policy. Immutable: a change makes a new book, which takes the
+ * place of the old. */
 struct book {
     atomic_uint holders;
     size_t count;
     struct revision *current[];    /* by name */
 };
-/* A book like old (may be NULL), with r as the current revision of its policy. Holds what is in it. NULL: memory. */
+/* A book like old (may be NULL), with r as the current revision of its policy. Holds what is in
+ * it. NULL: memory. */
 struct book *book_with(const struct book *old, struct revision *r);
 struct revision *book_find(const struct book *b, const char *name);
 struct book *book_hold(struct book *b);
 void book_release(struct book *b); /* NULL is accepted */
-/* The policy that applies to a device: in this version everybody's. Never NULL once `default` is in the book. */
+/* The policy that applies to a device: in this version everybody's. Never NULL once `default` is
+ * in the book. */
 struct revision *policy_for(const struct book *b, const char *user, const char *device_id);
 
 #endif

@@ -1,4 +1,5 @@
-/* The Provision command: reads what is asked, lets the machine decide, answers in the order of the schema. */
+/* The Provision command: reads what is asked, lets the machine decide, answers in the order of
+ * the schema. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,8 +67,8 @@ static struct pv_provision_answer answer_of(const struct step *s)
     return a;
 }
 
-/* Below 14.0 an HTTP code stands for every Status from 101 on (MS-ASCMD 2.2.2), but the verdict over an
- * acknowledgement has none: it is in the body at every version. */
+/* Below 14.0 an HTTP code stands for every Status from 101 on (MS-ASCMD 2.2.2), but the verdict
+ * over an acknowledgement has none: it is in the body at every version. */
 static bool is_http(const struct step *s)
 {
     return s->out.action == PV_ACT_PROVISION_STATUS && s->out.status > 100 &&

@@ -1,4 +1,5 @@
-/* A change of a partnership: one at a time for each device, on a copy, in the table only once it is durable. */
+/* A change of a partnership: one at a time for each device, on a copy, in the table only once it
+ * is durable. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>

@@ -7,7 +7,8 @@
 
 #define BUCKETS_FIRST 16
 
-/* FNV-1a; names are those of users that have logged in, so nobody can choose collisions from outside. */
+/* FNV-1a; names are those of users that have logged in, so nobody can choose collisions from
+ * outside. */
 static uint64_t hash_of(const char *text)
 {
     uint64_t h = 14695981039346656037u;

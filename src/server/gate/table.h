@@ -1,4 +1,5 @@
-/* The table of partnerships in memory: the truth of the gate. Sharded by user, a mutex for each shard. */
+/* The table of partnerships in memory: the truth of the gate. Sharded by user, a mutex for each
+ * shard. */
 #ifndef PROVOSTD_GATE_TABLE_H
 #define PROVOSTD_GATE_TABLE_H
 
@@ -9,7 +10,7 @@
 #include "src/server/gate/desk.h"
 
 #define TABLE_SHARDS 64
-#define TABLE_DEVICES_PER_USER 1000 /* a peer makes a device by naming one: that must end somewhere */
+#define TABLE_DEVICES_PER_USER 1000 /* a peer makes a device by naming one: that has to end */
 #define DEVICE_TEXT_MAX 256         /* bytes of a User-Agent or DeviceType that are kept */
 #define DEVICE_SAVE_S 3600          /* last_seen and the like reach the disk this often */
 
@@ -56,14 +57,16 @@ struct shard *table_lock(struct table *t, const char *user);
 void table_unlock(struct shard *s);
 
 /* With the shard locked. */
-struct owner *shard_owner(struct shard *s, const char *user);          /* NULL: none */
-struct owner *shard_owner_add(struct shard *s, const char *user);      /* finds or makes; NULL: memory */
-struct device *owner_device(struct owner *o, const char *id);          /* o may be NULL; NULL: none */
-/* A new device, not held for the caller. NULL: memory, or the user has too many (then *full_out). */
+struct owner *shard_owner(struct shard *s, const char *user);     /* NULL: none */
+struct owner *shard_owner_add(struct shard *s, const char *user); /* finds or makes; NULL: memory */
+struct device *owner_device(struct owner *o, const char *id);     /* o may be NULL; NULL: none */
+/* A new device, not held for the caller. NULL: memory, or the user has too many (then
+ * *full_out). */
 struct device *device_add(struct shard *s, const char *user, const char *id, bool *full_out);
 /* Out of the table; freed when the last holder lets go. */
 void device_remove(struct shard *s, struct device *d);
-/* A text of a peer: kept escaped and cut. Says whether it changed; without memory the old one stays. */
+/* A text of a peer: kept escaped and cut. Says whether it changed; without memory the old one
+ * stays. */
 bool device_set_type(struct device *d, const char *text);
 bool device_set_agent(struct device *d, const char *text);
 /* Takes over json (allocated, or NULL for none). */
@@ -72,7 +75,8 @@ void device_set_info(struct device *d, char *json);
 /* Any time. */
 struct device *device_hold(struct device *d);
 void device_release(struct device *d); /* NULL is accepted */
-/* Record of a device with another partnership and info (NULL: its own); strings are borrowed. Shard locked. */
+/* Record of a device with another partnership and info (NULL: its own); strings are borrowed.
+ * Shard locked. */
 struct device_record device_record_of(const struct device *d, const struct pv_partnership *p,
                                       const char *info);
 

@@ -33,7 +33,8 @@ enum pv_err { PV_ERRORS(PV_ERROR_ENUM) PV_ERR_COUNT };
 #define PV_API
 #endif
 
-/** Symbolic name, such as "E_SHORT". Static storage; never NULL ("?" for a number that is no code). */
+/** Symbolic name, such as "E_SHORT". Static storage; never NULL ("?" for a number that is no
+ *  code). */
 PV_API const char *pv_err_name(enum pv_err err);
 /** One sentence for a person. Static storage; never NULL. */
 PV_API const char *pv_err_text(enum pv_err err);

@@ -1,4 +1,4 @@
-/* The only code that moves a pointer through a peer's bytes. Lengths are compared, never `p + n`. */
+/* Moves through a peer's bytes without passing their end: lengths are compared, never `p + n`. */
 #ifndef PV_BASE_BYTES_H
 #define PV_BASE_BYTES_H
 

@@ -17,10 +17,11 @@ bool pv__equal_nocase(const char *a, size_t a_len, const char *b, size_t b_len);
 bool pv__parse_u64(const char *text, size_t len, uint64_t most, bool leading_zeros, uint64_t *out);
 /* The same with an optional leading '-'; neither leading zeros nor "-0". */
 bool pv__parse_i64(const char *text, size_t len, int64_t least, int64_t most, int64_t *out);
-/* Length in bytes of the valid UTF-8 sequence at text (1..4), 0 if it is broken, cut or overlong. */
+/* Bytes of the valid UTF-8 sequence at text (1..4), 0 if it is broken, cut or overlong. */
 size_t pv__utf8_next(const uint8_t *text, size_t len, uint32_t *code_out);
 bool pv__utf8_valid(const uint8_t *text, size_t len);
-/* Copy for a message: printable ASCII stays, everything else becomes \xNN; cut with "..."; always terminated. */
+/* Copy for a message: printable ASCII stays, everything else becomes \xNN; cut with "..."; always
+ * terminated. */
 void pv__escape(const char *text, size_t len, char *buf, size_t cap);
 
 /* A text buffer with a hard cap; sticky: overflow is told by pv__out_end. */

@@ -18,8 +18,12 @@ struct kv {
 #define KV_UINT(k, n) { .key = (k), .kind = KV_UINT, .v.u = (n) }
 
 /* session 0: none. LOG(LOG_INFO, id, "refuse", KV_TEXT("user", user), KV_UINT("status", 142)); */
-#define LOG(level, session, verb, ...) \
-    do { if (log_on(level)) log_write(level, session, verb, (const struct kv[]){__VA_ARGS__, {.kind = KV_END}}); } while (0)
+#define LOG(level, session, verb, ...)                                                              \
+    do {                                                                                            \
+        if (log_on(level))                                                                          \
+            log_write(level, session, verb,                                                         \
+                      (const struct kv[]){ __VA_ARGS__ __VA_OPT__(, ) { .kind = KV_END } });        \
+    } while (0)
 
 void log_open(enum log_level most);
 _Bool log_on(enum log_level level);

@@ -1,0 +1,232 @@
+/* provostd: starts the parts in order, waits for signals, ends them in the opposite order. */
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "src/server/admin/admin.h"
+#include "src/server/admin/version.h"
+#include "src/server/auth/auth.h"
+#include "src/server/config.h"
+#include "src/server/gate/gate.h"
+#include "src/server/http/http.h"
+#include "src/server/mailbox/mailbox.h"
+#include "src/server/observe/log.h"
+#include "src/server/store/store.h"
+
+#define DEFAULT_FILE "/etc/provost/provost.conf"
+#define ERROR_MAX 8192
+#define DRAIN_MS 10000
+#define ADMIN_CONNECTIONS_MAX 64
+#define ADMIN_SOCKET_MODE 0600
+
+enum { EXIT_START = 1, EXIT_USAGE = 2 };
+
+struct server {
+    struct config *config;
+    struct store *store;
+    struct auth *auth;
+    struct gate *gate;
+    struct mailbox *mailbox;
+    struct commands *commands;
+    struct admin *admin;
+    struct http_server *http;
+    size_t listen_count;        /* of http: devices' listeners, then the administration socket */
+};
+
+static void usage(FILE *to)
+{
+    fputs("usage: provostd [-t] [-c FILE]\n"
+          "  -c FILE        configuration (" DEFAULT_FILE ")\n"
+          "  -t             check the configuration and leave\n"
+          "  -h, --help     show this and leave\n"
+          "  --version      show the version and leave\n", to);
+}
+
+static enum log_level level_of(const char *name)
+{
+    static const char *const names[] = { "error", "warn", "info", "debug" };
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0)
+            return (enum log_level)i;
+    return LOG_INFO;
+}
+
+/* Each waiting phone is a descriptor. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur == l.rlim_max)
+        return;
+    l.rlim_cur = l.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &l) != 0)
+        LOG(LOG_WARN, 0, "descriptors", KV_TEXT("why", strerror(errno)));
+}
+
+static unsigned worker_count(const struct config *c)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    if (c->workers > 0)
+        return c->workers;
+    return n > 0 ? (unsigned)n : 1;
+}
+
+static bool start_http(struct server *s, char *error, size_t cap)
+{
+    const struct config *c = s->config;
+    struct http_listen listens[CONFIG_LIST_MAX + 1];
+    struct http_listen common = { .head_ms = c->head_timeout * 1000, .body_ms = c->body_timeout * 1000,
+                                  .idle_ms = c->idle_timeout * 1000 };
+    size_t n = 0;
+    for (; n < c->listen.count; n++) {
+        listens[n] = common;
+        listens[n].address = c->listen.name[n];
+        listens[n].tls_certificate = c->tls_certificate;
+        listens[n].tls_key = c->tls_key;
+        listens[n].connections_max = c->connections_max;
+        listens[n].socket_mode = 0666; /* a Unix socket for a proxy: whoever gets there must still log in */
+        listens[n].handler = gate_handler(s->gate);
+    }
+    listens[n] = common;
+    listens[n].address = c->admin.socket;
+    listens[n].connections_max = ADMIN_CONNECTIONS_MAX;
+    listens[n].socket_mode = ADMIN_SOCKET_MODE;
+    listens[n].handler = admin_handler(s->admin);
+    n++;
+    s->http = http_start(listens, n, worker_count(c), error, cap);
+    s->listen_count = n;
+    return s->http != NULL;
+}
+
+static bool start(struct server *s, char *error, size_t cap)
+{
+    return (s->store = store_open(s->config->store, s->config->state, error, cap)) &&
+           (s->auth = auth_create(s->config, error, cap)) &&
+           (s->gate = gate_create(s->config, s->auth, s->store, error, cap)) &&
+           (s->mailbox = mailbox_open(s->config, error, cap)) &&
+           (s->commands = commands_create(s->gate, s->mailbox, s->config, error, cap)) &&
+           (s->admin = admin_create(s->gate, error, cap)) && start_http(s, error, cap);
+}
+
+/* What was started, as far as it came. */
+static void stop(struct server *s)
+{
+    http_stop(s->http, DRAIN_MS);
+    admin_destroy(s->admin);
+    commands_destroy(s->commands);
+    mailbox_close(s->mailbox);
+    gate_destroy(s->gate);
+    auth_destroy(s->auth);
+    store_close(s->store);
+}
+
+static void tell_ready(const struct server *s)
+{
+    struct kv fields[CONFIG_LIST_MAX + 3] = { 0 };
+    size_t n = 0;
+    for (; n + 1 < s->listen_count; n++)
+        fields[n] = (struct kv)KV_TEXT("listen", http_address(s->http, n));
+    fields[n++] = (struct kv)KV_TEXT("admin", s->config->admin.socket);
+    fields[n++] = (struct kv)KV_UINT("workers", http_worker_count(s->http));
+    fields[n].kind = KV_END;
+    if (log_on(LOG_INFO))
+        log_write(LOG_INFO, 0, "ready", fields);
+}
+
+static void reload(struct server *s)
+{
+    char error[ERROR_MAX];
+    bool users = auth_reload(s->auth, error, sizeof error);
+    if (!users)
+        LOG(LOG_ERROR, 0, "reload-users", KV_TEXT("why", error));
+    bool tls = http_reload_tls(s->http, error, sizeof error);
+    if (!tls)
+        LOG(LOG_ERROR, 0, "reload-tls", KV_TEXT("why", error));
+    if (users && tls)
+        LOG(LOG_INFO, 0, "reloaded");
+}
+
+static void serve_until_told(struct server *s, const sigset_t *signals)
+{
+    int which = 0;
+    while (sigwait(signals, &which) == 0 && which == SIGHUP)
+        reload(s);
+    LOG(LOG_INFO, 0, "draining", KV_TEXT("signal", sigabbrev_np(which)));
+    /* A second one ends the process at once. */
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+}
+
+static int run(struct config *c)
+{
+    struct server s = { .config = c };
+    char error[ERROR_MAX] = "";
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    /* Before the first thread: all of them inherit it. */
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a write beyond a limit of file size is an error like any other */
+    log_open(level_of(c->log_level));
+    raise_descriptor_limit();
+    bool ok = start(&s, error, sizeof error);
+    if (ok) {
+        tell_ready(&s);
+        serve_until_told(&s, &signals);
+    } else {
+        LOG(LOG_ERROR, 0, "start-failed", KV_TEXT("why", error));
+    }
+    stop(&s);
+    LOG(LOG_INFO, 0, "stopped");
+    log_close();
+    return ok ? EXIT_SUCCESS : EXIT_START;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = { { "help", no_argument, NULL, 'h' },
+                                             { "version", no_argument, NULL, 'V' },
+                                             { 0 } };
+    const char *file = DEFAULT_FILE;
+    bool check = false;
+    char error[ERROR_MAX];
+    for (int o; (o = getopt_long(argc, argv, "c:th", options, NULL)) != -1;) {
+        if (o == 'c') {
+            file = optarg;
+        } else if (o == 't') {
+            check = true;
+        } else if (o == 'h') {
+            usage(stdout);
+            return EXIT_SUCCESS;
+        } else if (o == 'V') {
+            puts("provostd " PROVOST_VERSION);
+            return EXIT_SUCCESS;
+        } else {
+            usage(stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind != argc) {
+        usage(stderr);
+        return EXIT_USAGE;
+    }
+    struct config *c = config_load(file, error, sizeof error);
+    if (!c) {
+        fprintf(stderr, "%s\n", error);
+        return EXIT_USAGE;
+    }
+    if (check)
+        printf("%s: good\n", c->file);
+    int rc = check ? EXIT_SUCCESS : run(c);
+    config_free(c);
+    return rc;
+}

@@ -71,8 +71,8 @@ PV_API const struct pv_node *pv_node_next(const struct pv_node *node, uint16_t t
 /** Number of child elements with that tag (any element if tag is 0). */
 PV_API size_t pv_node_count(const struct pv_node *node, uint16_t tag);
 /** Text of a leaf (TEXT or OPAQUE child; empty for an empty element). @return false if node is
- *  NULL, has child elements or both kinds of text. *data_out points into the
- *  document, is not terminated; "" when empty. */
+ *  NULL, has child elements or both kinds of text. *data_out points into the document, is not
+ *  terminated; "" when empty. */
 PV_API bool pv_node_text(const struct pv_node *node, const char **data_out, size_t *len_out);
 /** Text of a leaf as decimal number 0..UINT32_MAX without sign, blanks or more than 10 digits. */
 PV_API bool pv_node_u32(const struct pv_node *node, uint32_t *value_out);
@@ -117,8 +117,8 @@ PV_API PV_MUST_CHECK enum pv_err pv_wbxml_finish(struct pv_wbxml_writer *w, size
 /** Render as one line of XML without prolog: `xmlns="Page:"` where the page changes, empty elements
  *  as <Name/>, text escaped, bytes that are no UTF-8 or no XML character as U+FFFD, an element's
  *  only OPAQUE as <Name opaque="base64"/>, any other as <_ opaque="base64"/>, unknown tags as
- *  <_PPTT> in hex with xmlns="_PP:" for an unknown page. indent > 0 puts each element on a line of its own.
- *  NUL-terminated.
+ *  <_PPTT> in hex with xmlns="_PP:" for an unknown page. indent > 0 puts each element on a line of
+ *  its own. NUL-terminated.
  *  @return PV_OK, E_NOMEM, E_USAGE. */
 PV_API PV_MUST_CHECK enum pv_err
 pv_xml_write(const struct pv_node *root, unsigned indent, char *buf, size_t cap, size_t *len_out);

@@ -100,9 +100,12 @@ static bool answer(struct step *s, enum pv_action action, unsigned status, enum 
     return false;
 }
 
+/* A command is refused in its own root, Provision in Provision's Status. */
 static bool refuse(struct step *s, unsigned status, enum pv_reason why)
 {
-    return answer(s, PV_ACT_REFUSE, status, why);
+    bool command = s->in->event == PV_EV_COMMAND || s->in->event == PV_EV_PING;
+
+    return answer(s, command ? PV_ACT_REFUSE : PV_ACT_PROVISION_STATUS, status, why);
 }
 
 static bool refuse_by_state(struct step *s)
@@ -136,9 +139,7 @@ static bool need_directive(struct step *s)
 
 static bool need_carried(struct step *s)
 {
-    if (!barred(s->p, &s->in->policy)) return true;
-    return answer(s, s->in->event == PV_EV_ASK ? PV_ACT_PROVISION_STATUS : PV_ACT_REFUSE, 139,
-                  PV_WHY_UNCARRIED);
+    return !barred(s->p, &s->in->policy) || refuse(s, 139, PV_WHY_UNCARRIED);
 }
 
 /* Every offer is looked at, so that the time tells nothing of them. */
@@ -212,7 +213,7 @@ static bool need_info(struct step *s)
 {
     if (!s->in->require_device_info || s->in->version < PV_V14_1 || s->in->has_device_info)
         return true;
-    return answer(s, PV_ACT_PROVISION_STATUS, 165, PV_WHY_NO_DEVICE_INFO);
+    return refuse(s, 165, PV_WHY_NO_DEVICE_INFO);
 }
 
 //= MS-ASPROV 3.2.5.2: a wrong key gets Policy Status 5. It is looked at before the client's
@@ -251,11 +252,10 @@ static bool need_accepted(struct step *s)
                              [3] = policy->allow_non_provisionable, [4] = policy->allow_external};
 
     if (status < 1 || status > 4)
-        return answer(s, PV_ACT_PROVISION_STATUS, 2, PV_WHY_BAD_REQUEST);
+        return refuse(s, 2, PV_WHY_BAD_REQUEST);
     set_outcome(s, acks[status].outcome);
     set_flag(s, &s->p->refused, !accepted[status]);
-    return accepted[status]
-           || answer(s, PV_ACT_PROVISION_STATUS, acks[status].refusal, acks[status].why);
+    return accepted[status] || refuse(s, acks[status].refusal, acks[status].why);
 }
 
 /* Only Status 1 for the very wipe that was ordered counts. */
@@ -398,7 +398,7 @@ static void act(struct step *s, enum pv_action action)
     case PV_ACT_PLAIN: act_plain(s); break;
     case PV_ACT_PING_7: act_ping_7(s); break;
     case PV_ACT_DIRECTIVE: give_directive(s, 1); break;
-    case PV_ACT_PROVISION_STATUS: answer(s, action, 2, PV_WHY_BAD_REQUEST); break;
+    case PV_ACT_PROVISION_STATUS: refuse(s, 2, PV_WHY_BAD_REQUEST); break;
     case PV_ACT_POLICY_STATUS:
     case PV_ACT_REFUSE:
     case PV_ACTION_COUNT: refuse_by_state(s); break;

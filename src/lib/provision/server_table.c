@@ -164,6 +164,7 @@ static void put_cell(struct pv__out *o, enum pv_state state, const struct pv__ru
         pv__out_text(o, " ");
         pv__out_i64(o, pv__stands[state].status);
     }
+    if (act == PV_ACT_PROVISION_STATUS) pv__out_text(o, " 2"); /* malformed */
     if (rule->given && rule->next != state) {
         pv__out_text(o, " → ");
         pv__out_text(o, state_texts[rule->next]);

@@ -10,6 +10,7 @@
 
 #include <provost/arena.h>
 
+#include "src/lib/base/arena.h"
 #include "src/lib/base/base64.h"
 #include "src/lib/base/bytes.h"
 #include "src/lib/base/sha256.h"
@@ -66,6 +67,27 @@ static void arena_keeps_its_cap(void **state)
     pv_arena_destroy(&a);
     pv_arena_destroy(&a);
     pv_arena_destroy(NULL);
+}
+
+static void arena_joins_in_place(void **state)
+{
+    struct pv_arena a;
+
+    (void)state;
+    assert_int_equal(pv_arena_create(&a, 48), PV_OK);
+    char *piece = pv__arena_join(&a, "ab", 2, "cd", 2);
+    assert_memory_equal(piece, "abcd", 4);
+    assert_ptr_equal(pv__arena_join(&a, piece, 4, "ef", 2), piece);
+    assert_int_equal(a.used, 6);
+    assert_null(pv__arena_join(&a, piece, 6, "", SIZE_MAX - 5));
+    assert_null(pv__arena_join(&a, piece, 6, "", 43));
+    assert_non_null(pv_alloc(&a, 1, 1));
+    char *copy = pv__arena_join(&a, piece, 6, "g", 1); /* no longer the newest */
+    assert_ptr_equal(copy, a.base + 32);
+    assert_memory_equal(copy, "abcdefg", 7);
+    assert_null(pv__arena_join(&a, piece, 6, "g", 1));
+    pv_arena_destroy(&a);
+    assert_null(pv__arena_join(&a, "a", 1, "b", 1));
 }
 
 static void arena_without_a_block(void **state)
@@ -457,6 +479,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_have_name_text_and_blame),
         cmocka_unit_test(arena_keeps_its_cap),
+        cmocka_unit_test(arena_joins_in_place),
         cmocka_unit_test(arena_without_a_block),
         cmocka_unit_test(numbers_without_sign),
         cmocka_unit_test(numbers_with_sign),

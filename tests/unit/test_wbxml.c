@@ -115,6 +115,24 @@ static const struct {
     {"bytes behind the root", PROV "05 01 ff 00", "<Provision xmlns=\"Provision:\"/>", 3},
 };
 
+/* What was read can be written, and then says the same. */
+static void assert_can_be_said_again(const struct pv_node *root)
+{
+    struct pv_arena other;
+    const struct pv_node *again;
+    struct pv_wbxml_writer w;
+    uint8_t buf[512];
+    size_t len;
+
+    pv_wbxml_begin(&w, buf, sizeof buf);
+    pv_wbxml_node(&w, root);
+    assert_int_equal(pv_wbxml_finish(&w, &len), PV_OK);
+    assert_int_equal(pv_arena_create(&other, ARENA), PV_OK);
+    assert_int_equal(pv_wbxml_decode(&other, buf, len, NULL, &again, NULL), PV_OK);
+    assert_true(same_tree(root, again));
+    pv_arena_destroy(&other);
+}
+
 static void accepts(void **state)
 {
     (void)state;
@@ -128,6 +146,7 @@ static void accepts(void **state)
         used = arena.used;
         assert_int_equal(pv_xml_write(root, 0, xml, sizeof xml, &len), PV_OK);
         assert_string_equal(xml, accepted[i].xml);
+        assert_can_be_said_again(root);
         for (size_t cut = 0; cut < at; cut++)
             assert_int_equal(decode(bytes, cut, NULL, &root, NULL), PV_E_SHORT);
         for (arena.cap = 0; arena.cap < used; arena.cap++)

@@ -1,0 +1,80 @@
+/* The gate without HTTP, disk or clock: exchanges, a worker, a login and a store that obey. */
+#ifndef TEST_GATE_FAKE_H
+#define TEST_GATE_FAKE_H
+
+#include "src/server/gate/inner.h"
+
+/* ---- the world around the gate ---- */
+enum store_mode { STORE_WRITES, STORE_HOLDS, STORE_FAILS, STORE_REFUSES, STORE_AT_ONCE };
+struct world {
+    int64_t now;
+    enum store_mode store;             /* WRITES: durable when the tasks run */
+    size_t held;                       /* writes that STORE_HOLDS keeps back */
+    unsigned put_devices, put_policies;
+    struct pv_partnership last_put;
+    char last_info[512];
+    struct store_change loaded[16];    /* what the store holds at the start */
+    size_t loaded_count;
+    struct auth_check *auth_waiting;   /* of the user "slow" */
+};
+extern struct world world;
+
+/* Run what was posted to the worker; says how many. */
+unsigned run_tasks(void);
+/* End the oldest write that is held. */
+void release(bool durable);
+/* The store holds a revision of `default` at the start. */
+void load_default(uint64_t revision, const char *json);
+
+/* ---- exchanges ---- */
+struct http_exchange {
+    /* The request. Login: user is the value of Authorization; "bad", "later" and "broken" fail. */
+    const char *method, *target, *user, *version, *key, *type, *agent;
+    uint8_t body[1024];
+    size_t body_len;
+    void *data;
+    void (*free_data)(void *);
+    bool waits, is_gone;
+    /* The answer. */
+    bool done;
+    struct http_reply reply;
+    uint8_t answer[32768];
+    char fields[8][600];
+};
+
+/* ---- the gate of a test ---- */
+extern struct gate *gate;
+extern struct config config;
+extern char error[512];
+extern struct call *ping_call;         /* waits */
+extern unsigned served;
+extern const struct pv_device_info *settings_info; /* what the command Settings keeps */
+
+void start_gate(void);
+int set_up(void **unused);
+int tear_down(void **unused);
+
+/* ---- requests; defaults: user ann, version 14.1, device DEV1 ---- */
+#define QUERY "/Microsoft-Server-ActiveSync?Cmd="
+#define DEVICE "&User=u&DeviceId=DEV1&DeviceType=Phone"
+extern const uint8_t foldersync[13], ping[14], settings[7];
+struct http_exchange *send_body(struct http_exchange *x, const char *cmd, const void *body,
+                                size_t len);
+/* HTTP code, or the Status when that is 200. */
+unsigned outcome(const struct http_exchange *x);
+unsigned folder_sync(const char *user, const char *version, const char *key);
+/* Asks, or acknowledges key with status; with DeviceInformation if there is a model. */
+struct http_exchange *provision(struct http_exchange *x, const char *key, unsigned status,
+                                const char *model);
+struct told {
+    unsigned status, policy_status, info_status;
+    bool has_data;
+    char key[65];
+};
+struct told told_by(const struct http_exchange *x);
+/* The whole handshake; the final key as text. */
+void handshake(const char *user, const char *version, char key[65]);
+/* Switch a user on or off, or forget him. */
+enum gate_result set_user(const char *user, bool enabled, bool remove);
+
+#endif

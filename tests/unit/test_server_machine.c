@@ -322,12 +322,14 @@ static void refresh(void **state)
 
     w = new_world();
     RUN("changed between offer and acknowledgement", &w, ASK(OFFERED),
-        ACK(T0, 1, CONFIRMED, policy_changes), COMMAND(F0, REFUSED(143, POLICY_CHANGED)),
-        ACK(T0, 1, WRONG_OFFER), HANDSHAKE, COMMAND(F0, LET_IN));
+        ACK(T0, 1, CONFIRMED, policy_changes), COMMAND(F0, REFUSED(143, POLICY_CHANGED)));
+    assert_int_equal(w.p.key_revision, 1);
+    RUN("asked again", &w, ACK(T0, 1, WRONG_OFFER), HANDSHAKE, COMMAND(F0, LET_IN));
     assert_int_equal(w.p.key_revision, 2);
 
     w = new_world();
-    RUN("the interval", &w, HANDSHAKE, COMMAND(F0, LET_IN, hourly),
+    RUN("the interval", &w, HANDSHAKE, COMMAND(F0, LET_IN, an_hour_later), HANDSHAKE,
+        COMMAND(F0, LET_IN, hourly),
         COMMAND(F0, REFUSED(143, REFRESH_INTERVAL), an_hour_later), PING(SEVEN(REFRESH_INTERVAL)));
     assert_int_equal(pv_server_state(&w.p, &w.policy, w.now), PV_STATE_REFRESH_DUE);
     RUN("is over", &w, HANDSHAKE, COMMAND(F0, LET_IN),
@@ -365,6 +367,9 @@ static void non_provisionable(void **state)
     }
     RUN("nor once it held a key", &w, HANDSHAKE, COMMAND(F0, LET_IN),
         COMMAND(NONE, REFUSED(141, NO_KEY)));
+    assert_true(w.p.provisioned_once);
+    w.p.asked = false;
+    RUN("whatever else is forgotten", &w, COMMAND(NONE, REFUSED(141, NO_KEY)));
     w = new_world();
     RUN("in quarantine", &w, COMMAND(NONE, WITHOUT, allow_any),
         COMMAND(NONE, PV_ACT_INBOX_ONLY, 0, PV_WHY_NON_PROVISIONABLE, quarantine));
@@ -382,6 +387,9 @@ static void version_that_cannot_carry(void **state)
     RUN("borne", &w, ASK(OFFERED, allow_partial), ACK(T0, 1, CONFIRMED), COMMAND(F0, LET_IN));
     RUN("no longer borne, but nothing new to it", &w, COMMAND(F0, LET_IN, allow_none),
         PING(LET_IN), COMMAND(ZERO, REFUSED(142, KEY_ZERO)), HANDSHAKE, COMMAND(F0, LET_IN));
+    RUN("the interval is over, but nothing is new", &w, COMMAND(F0, LET_IN, hourly),
+        COMMAND(F0, REFUSED(143, REFRESH_INTERVAL), an_hour_later), HANDSHAKE,
+        COMMAND(F0, LET_IN));
     RUN("news", &w, COMMAND(F0, REFUSED(139, UNCARRIED), policy_changes),
         PING(SEVEN(POLICY_CHANGED)), ASK(PROVISION(139, UNCARRIED)));
     w = new_world();

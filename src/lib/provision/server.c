@@ -77,11 +77,11 @@ static void store(struct step *s, enum pv_store how)
     if (how > s->out->store) s->out->store = how;
 }
 
-static void set_flag(struct step *s, bool *flag, bool value)
+static void set_flag(struct step *s, bool *flag, bool value, enum pv_store how)
 {
     if (*flag == value) return;
     *flag = value;
-    store(s, PV_STORE_BEHIND);
+    store(s, how);
 }
 
 static void set_outcome(struct step *s, enum pv_outcome outcome)
@@ -121,7 +121,7 @@ static bool refuse_by_state(struct step *s)
 static bool give_directive(struct step *s, unsigned status)
 {
     s->out->wipe = (enum pv_wipe_kind)s->p->wipe;
-    set_flag(s, &s->p->wipe_sent, true);
+    set_flag(s, &s->p->wipe_sent, true, PV_STORE_BEHIND);
     return answer(s, PV_ACT_DIRECTIVE, status, PV_WHY_WIPE);
 }
 
@@ -254,7 +254,7 @@ static bool need_accepted(struct step *s)
     if (status < 1 || status > 4)
         return refuse(s, 2, PV_WHY_BAD_REQUEST);
     set_outcome(s, acks[status].outcome);
-    set_flag(s, &s->p->refused, !accepted[status]);
+    set_flag(s, &s->p->refused, !accepted[status], PV_STORE_BEHIND);
     return accepted[status] || refuse(s, acks[status].refusal, acks[status].why);
 }
 
@@ -265,8 +265,7 @@ static bool need_wiped(struct step *s)
 
     if (this_wipe && s->in->status == 1) return true;
     if (!this_wipe || s->in->status != 2) return give_directive(s, 1);
-    s->p->wipe_failed = true;
-    store(s, PV_STORE_FIRST);
+    set_flag(s, &s->p->wipe_failed, true, PV_STORE_FIRST);
     return give_directive(s, 2);
 }
 
@@ -422,7 +421,8 @@ enum pv_err pv_server_step(struct pv_partnership *p, const struct pv_server_in *
     if ((unsigned)in->event >= PV_EVENT_COUNT || (unsigned)in->version >= PV_VERSION_COUNT)
         return PV_E_USAGE;
     out->before = pv_server_state(p, &in->policy, in->now);
-    if (in->event != PV_EV_COMMAND && in->event != PV_EV_PING) set_flag(&s, &work.asked, true);
+    if (in->event != PV_EV_COMMAND && in->event != PV_EV_PING)
+        set_flag(&s, &work.asked, true, PV_STORE_BEHIND);
     follow(&s, &pv__rules[out->before][in->event]);
     if (s.collided) return PV_E_USAGE;
     out->after = pv_server_state(&work, &in->policy, in->now);

@@ -44,15 +44,26 @@ static const char *const event_wire[] = {EVENTS(EVENT_WIRE)};
 static const char *const event_texts[] = {EVENTS(EVENT_TEXT)};
 #undef EVENT_TEXT
 
+/* What a rule needs besides the answer, and what happens without it. */
+#define NEEDS(X) \
+    X(NOTHING, "") \
+    X(HANDSHAKE, "a handshake is left, else give up") \
+    X(SETTINGS, "12.0 to 14.0, else the command at once")
+#define NEED_ENUM(id, text) NEED_##id,
+enum need { NEEDS(NEED_ENUM) NEED_COUNT };
+#undef NEED_ENUM
+
 #define TEXT(id, text) text,
 static const char *const state_texts[] = {PV_CLIENT_STATES(TEXT)};
 static const char *const action_texts[] = {PV_CLIENT_ACTIONS(TEXT)};
 static const char *const failure_texts[] = {PV_FAILURES(TEXT)};
+static const char *const need_texts[] = {NEEDS(TEXT)};
 #undef TEXT
 
-struct rule { uint8_t next, action, failure; };
-#define GO(next, action) {PV_CLIENT_##next, PV_DO_##action, PV_FAIL_NONE}
-#define FAIL(failure) {PV_CLIENT_FAILED, PV_DO_FAIL, PV_FAIL_##failure}
+struct rule { uint8_t next, action, failure, need; };
+#define GO(next, action) {PV_CLIENT_##next, PV_DO_##action, PV_FAIL_NONE, NEED_NOTHING}
+#define FAIL(failure) {PV_CLIENT_FAILED, PV_DO_FAIL, PV_FAIL_##failure, NEED_NOTHING}
+#define HANDSHAKE {PV_CLIENT_ASKED, PV_DO_ASK, PV_FAIL_NONE, NEED_HANDSHAKE}
 #define FAILURES_OF_ANY_REQUEST \
     [EV_BLOCKED] = FAIL(BLOCKED), [EV_REFUSED] = FAIL(REFUSED), \
     [EV_CREDENTIALS] = FAIL(CREDENTIALS), [EV_BUSY] = FAIL(BUSY), [EV_REDIRECT] = FAIL(REDIRECT)
@@ -61,11 +72,11 @@ struct rule { uint8_t next, action, failure; };
 static const struct rule rules[PV_CLIENT_STATE_COUNT][EV_COUNT] = {
     [PV_CLIENT_IDLE] = {
         [EV_START] = GO(COMMAND, COMMAND),
-        [EV_PROACTIVE] = GO(ASKED, ASK)},
+        [EV_PROACTIVE] = HANDSHAKE},
     [PV_CLIENT_COMMAND] = {
         [EV_FINE] = GO(DONE, DONE),
-        [EV_PROVISION] = GO(ASKED, ASK),
-        [EV_NEED_INFO] = GO(ASKED, ASK),
+        [EV_PROVISION] = HANDSHAKE,
+        [EV_NEED_INFO] = HANDSHAKE,
         [EV_WIPE_DUE] = GO(WIPE_POLL, POLL),
         /* Below 14.0 a pending wipe may look like a block. */
         [EV_FORBIDDEN] = GO(FORBIDDEN, POLL),
@@ -79,10 +90,11 @@ static const struct rule rules[PV_CLIENT_STATE_COUNT][EV_COUNT] = {
         [EV_FORBIDDEN] = FAIL(BLOCKED),
         FAILURES_OF_ANY_REQUEST},
     [PV_CLIENT_ACKED] = {
-        [EV_ACCEPTED] = GO(INFORMING, INFORM),
+        /* From 14.1 on Provision has told it, and 2.5 has no Settings command. */
+        [EV_ACCEPTED] = {PV_CLIENT_INFORMING, PV_DO_INFORM, PV_FAIL_NONE, NEED_SETTINGS},
         [EV_NO_POLICY] = GO(COMMAND, COMMAND),
-        [EV_WRONG_KEY] = GO(ASKED, ASK),
-        [EV_NEED_INFO] = GO(ASKED, ASK),
+        [EV_WRONG_KEY] = HANDSHAKE,
+        [EV_NEED_INFO] = HANDSHAKE,
         [EV_WIPE_DUE] = GO(WIPE_POLL, POLL),
         [EV_DIRECTIVE] = GO(WIPING, WIPE),
         [EV_CANNOT_KEEP] = FAIL(CANNOT_KEEP),
@@ -93,18 +105,18 @@ static const struct rule rules[PV_CLIENT_STATE_COUNT][EV_COUNT] = {
     [PV_CLIENT_WIPE_POLL] = {
         [EV_DIRECTIVE] = GO(WIPING, WIPE),
         /* Some servers give the directive only to a full request. */
-        [EV_PLAIN] = GO(ASKED, ASK),
-        [EV_WIPE_DUE] = GO(ASKED, ASK),
-        [EV_PROVISION] = GO(ASKED, ASK),
-        [EV_NEED_INFO] = GO(ASKED, ASK),
-        [EV_BROKEN] = GO(ASKED, ASK),
+        [EV_PLAIN] = HANDSHAKE,
+        [EV_WIPE_DUE] = HANDSHAKE,
+        [EV_PROVISION] = HANDSHAKE,
+        [EV_NEED_INFO] = HANDSHAKE,
+        [EV_BROKEN] = HANDSHAKE,
         [EV_FORBIDDEN] = FAIL(BLOCKED),
         FAILURES_OF_ANY_REQUEST},
     [PV_CLIENT_FORBIDDEN] = {
         [EV_DIRECTIVE] = GO(WIPING, WIPE),
-        [EV_WIPE_DUE] = GO(ASKED, ASK),
-        [EV_PROVISION] = GO(ASKED, ASK),
-        [EV_NEED_INFO] = GO(ASKED, ASK),
+        [EV_WIPE_DUE] = HANDSHAKE,
+        [EV_PROVISION] = HANDSHAKE,
+        [EV_NEED_INFO] = HANDSHAKE,
         [EV_PLAIN] = FAIL(BLOCKED),
         [EV_BROKEN] = FAIL(BLOCKED),
         [EV_FORBIDDEN] = FAIL(BLOCKED),
@@ -229,26 +241,26 @@ static enum event classify(const struct pv_client *c, const struct pv_client_in 
     return classify_policy(c, in);
 }
 
-/* How often we begin a handshake is bounded; a mere repetition with DeviceInformation is not one,
- * and it happens once. */
-static bool may_ask(struct pv_client *c, enum event event)
+/* The rule of a cell, or the one that takes its place where its need is not met. */
+static const struct rule *rule_for(struct pv_client *c, enum event event)
 {
-    if (event == EV_NEED_INFO) c->device_info = true;
-    if (event == EV_NEED_INFO && c->state == PV_CLIENT_ASKED) return true;
-    if (c->handshakes >= PV_CLIENT_HANDSHAKES) return false;
-    c->handshakes++;
-    return true;
+    const struct rule *rule = &rules[c->state][event];
+
+    if (rule->next == PV_CLIENT_IDLE) return &broken;
+    if (rule->need == NEED_HANDSHAKE) {
+        if (c->handshakes >= PV_CLIENT_HANDSHAKES) return &loop;
+        c->handshakes++;
+    }
+    if (rule->need == NEED_SETTINGS && (c->version < PV_V12_0 || c->version > PV_V14_0))
+        return &rules[PV_CLIENT_INFORMING][EV_ANSWER];
+    return rule;
 }
 
 static void step(struct pv_client *c, enum event event, unsigned code, struct pv_client_out *out)
 {
-    const struct rule *rule = &rules[c->state][event];
+    const struct rule *rule = rule_for(c, event);
 
-    if (rule->next == PV_CLIENT_IDLE) rule = &broken;
-    /* From 14.1 on Provision has told it, and 2.5 has no Settings command. */
-    if (rule->action == PV_DO_INFORM && (c->version < PV_V12_0 || c->version > PV_V14_0))
-        rule = &rules[PV_CLIENT_INFORMING][EV_ANSWER];
-    if (rule->action == PV_DO_ASK && !may_ask(c, event)) rule = &loop;
+    if (event == EV_NEED_INFO) c->device_info = true;
     /* A server that has no policy and asks again contradicts itself. */
     if (event == EV_NO_POLICY) c->handshakes = PV_CLIENT_HANDSHAKES;
     if (rule->failure == PV_FAIL_BLOCKED && c->state == PV_CLIENT_FORBIDDEN) code = 403;
@@ -305,24 +317,17 @@ enum pv_err pv_client_table(char *buf, size_t cap, size_t *len_out)
     struct pv__out o;
 
     pv__out_init(&o, buf, cap);
-    pv__out_text(&o, "| state | answer | next | action |\n|---|---|---|---|\n");
+    pv__out_text(&o, "| state | answer | next | action | needs |\n|---|---|---|---|---|\n");
     for (unsigned s = 0; s < PV_CLIENT_STATE_COUNT; s++)
         for (unsigned e = 0; e < EV_COUNT; e++) {
             const struct rule *rule = &rules[s][e];
+            bool failed = rule->failure != PV_FAIL_NONE;
             const char *const cells[] = {
-                state_texts[s], event_wire[e], state_texts[rule->next], action_texts[rule->action]};
+                "| ", state_texts[s], " | ", event_wire[e], " | ", state_texts[rule->next], " | ",
+                action_texts[rule->action], failed ? ": " : "",
+                failed ? failure_texts[rule->failure] : "", " | ", need_texts[rule->need], " |\n"};
             if (rule->next == PV_CLIENT_IDLE) continue;
-            for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
-                pv__out_text(&o, "| ");
-                pv__out_text(&o, cells[i]);
-                pv__out_text(&o, " ");
-            }
-            if (rule->failure) {
-                pv__out_text(&o, "(");
-                pv__out_text(&o, failure_texts[rule->failure]);
-                pv__out_text(&o, ") ");
-            }
-            pv__out_text(&o, "|\n");
+            for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) pv__out_text(&o, cells[i]);
         }
     return pv__out_end(&o, len_out);
 }

@@ -2,6 +2,7 @@
  * end. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "src/server/http/engine.h"
+#include "src/server/http/head.h"
 #include "src/server/observe/log.h"
 
 #define LINGER_MS 2000
@@ -24,11 +26,18 @@ int conn_fd(const struct http_conn *c)
     return c->watch.fd;
 }
 
+static void unwatch(struct http_conn *c)
+{
+    if (c->watching)
+        watch_stop(worker_of(c), &c->watch);
+    c->watching = false;
+}
+
 static void conn_free(struct http_conn *c)
 {
     struct lane *l = c->lane;
     timer_stop(l->worker, &c->timer);
-    conn_unwatch(c);
+    unwatch(c);
     if (c->prev)
         c->prev->next = c->next;
     else
@@ -47,6 +56,51 @@ static void conn_close(struct http_conn *c)
     int fd = c->watch.fd;
     conn_free(c);
     close(fd);
+}
+
+/* ---- the end of those who still send ---- */
+
+static void on_late_bytes(struct watch *h, uint32_t events)
+{
+    struct http_conn *c = (struct http_conn *)((char *)h - offsetof(struct http_conn, watch));
+    char waste[16384];
+    (void)events;
+    ssize_t n = recv(h->fd, waste, sizeof waste, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n > 0)
+        c->lingered += (unsigned)n;
+    if (n <= 0 || c->lingered > LINGER_BYTES_MAX)
+        conn_close(c);
+}
+
+/* Take in what comes for a while. If a socket is closed while its peer still sends a body, the kernel answers with a reset, and the
+ * peer may never read our answer. */
+static void linger_on(struct http_conn *c, int fd)
+{
+    c->stage = CONN_LINGERING;
+    c->watch = (struct watch){ .fd = fd, .fn = on_late_bytes };
+    c->watching = watch_start(worker_of(c), &c->watch, EPOLLIN | EPOLLRDHUP);
+    if (c->watching)
+        conn_set_deadline(c, LINGER_MS);
+    else
+        conn_close(c);
+}
+
+/* An answer past the daemon, where that can give none. The caller ends the connection. */
+void conn_answer_raw(struct http_conn *c, unsigned status, const char *why)
+{
+    char answer[512];
+    int n = snprintf(answer, sizeof answer,
+                     "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
+                     "Connection: close\r\n\r\n%s.\n",
+                     status, MHD_get_reason_phrase_for(status), strlen(why) + 2, why);
+    LOG(LOG_INFO, c->exchange ? c->exchange->session : 0, "refused", KV_TEXT("peer", c->peer),
+        KV_UINT("status", status), KV_TEXT("why", why));
+    if (!c->cert)
+        (void)send(c->watch.fd, answer, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    else if (c->exchange)
+        tls_send(c->exchange->mhd, answer, (size_t)n);
 }
 
 /* ---- memory of those who wait ---- */
@@ -69,7 +123,8 @@ static void give_back_zero_pages(const struct http_conn *c)
 
 static void cut(struct http_conn *c)
 {
-    LOG(LOG_DEBUG, c->exchange ? c->exchange->session : 0, "deadline", KV_TEXT("peer", c->peer));
+    if (c->exchange && !c->exchange->answered && !c->peer_closed)
+        conn_answer_raw(c, MHD_HTTP_REQUEST_TIMEOUT, "the request took too long");
     if (c->stage == CONN_SERVED)
         shutdown(c->watch.fd, SHUT_RDWR); /* the daemon sees the end of the connection */
     else
@@ -103,30 +158,21 @@ void conn_set_deadline(struct http_conn *c, uint64_t in_ms)
         timer_set(worker_of(c), &c->timer, in_ms, on_timer);
 }
 
-/* ---- the peer while an answer is awaited: the daemon does not look at a suspended connection ---- */
+/* ---- the peer goes away ---- */
 
-static void on_peer_gone(struct watch *h, uint32_t events)
+/* The daemon does not look at a connection that waits for its answer, and misses the end of a stream that came together with its
+ * last bytes. */
+static void on_peer_closed(struct watch *h, uint32_t events)
 {
     struct http_conn *c = (struct http_conn *)((char *)h - offsetof(struct http_conn, watch));
+    struct http_exchange *x = c->exchange;
     (void)events;
-    conn_unwatch(c);
-    if (c->exchange)
-        exchange_tell_gone(c->exchange);
-}
-
-bool conn_watch_peer(struct http_conn *c)
-{
-    c->watch.fn = on_peer_gone;
-    if (!c->watching)
-        c->watching = watch_start(worker_of(c), &c->watch, EPOLLRDHUP);
-    return c->watching;
-}
-
-void conn_unwatch(struct http_conn *c)
-{
-    if (c->watching)
-        watch_stop(worker_of(c), &c->watch);
-    c->watching = false;
+    unwatch(c);
+    c->peer_closed = true;
+    if (x && x->waiting && x->gone)
+        exchange_tell_gone(x);
+    else if (!x || (!x->waiting && !x->answered))
+        conn_set_deadline(c, HALF_CLOSED_MS); /* what came before the end is still to be read */
 }
 
 /* ---- start ---- */
@@ -137,6 +183,8 @@ static void hand_over(struct http_conn *c)
     /* The daemon keeps a copy of the address; nobody asks it for that. */
     struct sockaddr none = { .sa_family = AF_UNIX };
     c->stage = CONN_SERVED;
+    c->watch.fn = on_peer_closed;
+    c->watching = watch_start(l->worker, &c->watch, EPOLLRDHUP);
     l->adding = c;
     l->due = true;
     if (MHD_add_connection(l->daemon, c->watch.fd, &none, sizeof none.sa_family) == MHD_YES)
@@ -144,16 +192,30 @@ static void hand_over(struct http_conn *c)
     /* It has closed the socket. Was it already ours through the notification, it is freed. */
     if (l->adding) {
         l->adding = NULL;
+        c->watching = false;
         conn_free(c);
     }
 }
 
-static void on_first_byte(struct watch *h, uint32_t events)
+/* The whole first head is often there at once. Then it is judged before the daemon sees it, since that answers some malformed ones
+ * badly or not at all (docs/http.md). */
+static enum head_fault judge_first(const char *bytes, size_t len)
+{
+    struct head_facts facts;
+    while (len > 0 && (*bytes == '\r' || *bytes == '\n')) {
+        bytes++;
+        len--;
+    }
+    const char *end = memmem(bytes, len, "\r\n\r\n", 4);
+    return end ? head_check(bytes, (size_t)(end - bytes) + 4, &facts) : HEAD_NONE;
+}
+
+static void on_first_bytes(struct watch *h, uint32_t events)
 {
     struct http_conn *c = (struct http_conn *)((char *)h - offsetof(struct http_conn, watch));
-    char first;
+    char *bytes = c->lane->station->scratch;
     (void)events;
-    ssize_t n = recv(h->fd, &first, 1, MSG_PEEK);
+    ssize_t n = recv(h->fd, bytes, sizeof c->lane->station->scratch, MSG_PEEK);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
@@ -161,9 +223,16 @@ static void on_first_byte(struct watch *h, uint32_t events)
         return;
     }
     /* An empty line before a request is skipped by the daemon; then its memory begins before the method. */
-    c->first_is_text = first != '\r' && first != '\n';
-    conn_unwatch(c);
-    hand_over(c);
+    c->first_is_text = bytes[0] != '\r' && bytes[0] != '\n';
+    enum head_fault fault = judge_first(bytes, (size_t)n);
+    unwatch(c);
+    if (fault) {
+        conn_answer_raw(c, head_fault_status(fault), head_fault_text(fault));
+        shutdown(c->watch.fd, SHUT_WR);
+        linger_on(c, c->watch.fd);
+    } else {
+        hand_over(c);
+    }
 }
 
 static struct tls_cert *current_cert(struct endpoint *e)
@@ -192,44 +261,13 @@ void conn_start(struct http_conn *c)
         hand_over(c);
         return;
     }
-    c->watch.fn = on_first_byte;
+    c->watch.fn = on_first_bytes;
     c->watching = watch_start(l->worker, &c->watch, EPOLLIN | EPOLLRDHUP);
     if (!c->watching)
         conn_close(c);
 }
 
 /* ---- end ---- */
-
-static void on_late_bytes(struct watch *h, uint32_t events)
-{
-    struct http_conn *c = (struct http_conn *)((char *)h - offsetof(struct http_conn, watch));
-    char waste[16384];
-    (void)events;
-    ssize_t n = recv(h->fd, waste, sizeof waste, 0);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n > 0)
-        c->lingered += (unsigned)n;
-    if (n <= 0 || c->lingered > LINGER_BYTES_MAX)
-        conn_close(c);
-}
-
-/* The daemon closes a socket at once; if the peer is still sending its body, the kernel answers with a reset, and the peer may never
- * read our answer. So the socket is kept open a little by a second descriptor, and what comes is taken in. */
-static bool linger(struct http_conn *c)
-{
-    int fd = fcntl(c->watch.fd, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    conn_unwatch(c);
-    c->stage = CONN_LINGERING;
-    c->watch = (struct watch){ .fd = fd, .fn = on_late_bytes };
-    c->watching = watch_start(worker_of(c), &c->watch, EPOLLIN | EPOLLRDHUP);
-    if (!c->watching)
-        close(fd);
-    conn_set_deadline(c, LINGER_MS);
-    return c->watching;
-}
 
 void conn_on_notify(void *cls, struct MHD_Connection *mhd, void **slot,
                     enum MHD_ConnectionNotificationCode what)
@@ -244,7 +282,11 @@ void conn_on_notify(void *cls, struct MHD_Connection *mhd, void **slot,
         return;
     }
     struct http_conn *c = *slot;
-    if (!c->linger || !linger(c))
+    int fd = c->linger ? fcntl(c->watch.fd, F_DUPFD_CLOEXEC, 0) : -1;
+    unwatch(c);
+    if (fd >= 0)
+        linger_on(c, fd); /* the daemon closes its descriptor at once */
+    else
         conn_free(c);
 }
 

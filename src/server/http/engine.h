@@ -19,6 +19,7 @@
 #define POOL_SIZE ((size_t)24 * 1024)
 
 #define PEER_MAX 46 /* INET6_ADDRSTRLEN */
+#define HALF_CLOSED_MS 1000 /* for what a peer sent before it closed its side */
 
 struct tls_cert;
 
@@ -82,7 +83,7 @@ struct http_conn {
     struct tls_cert *cert;
     struct timer timer;
     uint64_t deadline;                  /* worker's clock; UINT64_MAX: none. The timer may go off before it. */
-    struct watch watch;                 /* FRESH: first byte; waiting: the peer goes away; LINGERING: what comes */
+    struct watch watch;                 /* FRESH: first bytes; SERVED: the peer goes away; LINGERING: what comes */
     const char *pool;                   /* where the daemon keeps this connection's memory; NULL: not known */
     unsigned lingered;                  /* bytes taken in */
     enum conn_stage stage;
@@ -90,6 +91,7 @@ struct http_conn {
     bool seen_request;
     bool linger;                        /* when the daemon closes */
     bool watching;
+    bool peer_closed;                   /* at least its sending side */
     char peer[PEER_MAX];
 };
 
@@ -106,7 +108,7 @@ struct http_exchange {
     size_t body_len, body_cap;
     struct MHD_Response *held;          /* an answer that waits until the body is read */
     unsigned held_status;
-    bool head_done, in_head, too_big, answered, waiting, is_gone, gone_due, broken;
+    bool head_done, in_head, answered, waiting, is_gone, gone_due, broken;
     char target[];
 };
 
@@ -124,8 +126,7 @@ void conn_set_deadline(struct http_conn *c, uint64_t in_ms);
 /* The server stops: end what is idle, tell who waits; with `now` end everything. */
 void conn_drain(struct http_conn *c, bool now);
 int conn_fd(const struct http_conn *c);
-bool conn_watch_peer(struct http_conn *c);
-void conn_unwatch(struct http_conn *c);
+void conn_answer_raw(struct http_conn *c, unsigned status, const char *why);
 
 /* exchange.c */
 void *exchange_on_target(void *cls, const char *target, struct MHD_Connection *mhd);
@@ -139,6 +140,7 @@ void exchange_tell_gone(struct http_exchange *x);
 struct tls_cert *tls_cert_load(const char *certificate, const char *key, char *error, size_t error_cap);
 struct tls_cert *tls_cert_hold(struct tls_cert *c);
 void tls_cert_drop(struct tls_cert *c);
+void tls_send(struct MHD_Connection *mhd, const char *bytes, size_t len);
 void tls_cert_use(struct tls_cert *c, struct MHD_Connection *mhd);
 /* Options for MHD_start_daemon; ends with MHD_OPTION_END. Valid while c lives. */
 const struct MHD_OptionItem *tls_cert_options(const struct tls_cert *c);

@@ -13,7 +13,7 @@
 #define GIVE_BACK_MS 1000           /* who waits that long waits longer */
 #define ANSWER_MS 30000             /* to take an answer, and at this pace: */
 #define ANSWER_BYTES_A_MS 1
-#define WASTE_FACTOR 4              /* a chunked body beyond the limit is read on up to so many times the limit */
+#define TOO_LARGE "the body is larger than this server takes"
 
 static atomic_uint_fast64_t sessions;
 
@@ -145,7 +145,6 @@ void http_reply(struct http_exchange *x, const struct http_reply *r)
         MHD_destroy_response(m);
     if (x->waiting) {
         x->waiting = false;
-        conn_unwatch(x->conn);
         x->conn->lane->due = true;
         MHD_resume_connection(x->mhd);
     }
@@ -174,12 +173,10 @@ void http_wait(struct http_exchange *x, void (*gone)(struct http_exchange *x))
     }
     if (!gone)
         return;
-    if (x->is_gone || c->lane->station->draining) {
+    if (c->peer_closed || c->lane->station->draining) {
         /* Not from here: the caller is not done with what gone will end. */
         x->gone_due = true;
         conn_set_deadline(c, 1);
-    } else {
-        conn_watch_peer(c);
     }
 }
 
@@ -189,7 +186,6 @@ void exchange_tell_gone(struct http_exchange *x)
         return;
     x->is_gone = true;
     x->gone_due = false;
-    conn_unwatch(x->conn);
     if (x->gone)
         x->gone(x);
 }
@@ -277,13 +273,13 @@ static enum MHD_Result on_head(struct http_exchange *x, const char *version)
     if (fault)
         answer_plain(x, head_fault_status(fault), head_fault_text(fault), true);
     else if (at_once)
-        answer_plain(x, MHD_HTTP_CONTENT_TOO_LARGE, "the body is larger than this server takes", true);
+        answer_plain(x, MHD_HTTP_CONTENT_TOO_LARGE, TOO_LARGE, true);
     else if (h->head)
         h->head(x, h->ctx);
     x->in_head = false;
     if (x->broken)
         return MHD_NO;
-    if (x->held && (at_once || facts.expects_continue)) {
+    if (x->held && (at_once || facts.expects_continue || facts.chunked)) {
         /* Answered before the body is read, the daemon closes the connection. */
         struct MHD_Response *m = x->held;
         x->held = NULL;
@@ -315,17 +311,12 @@ static bool body_add(struct http_exchange *x, const char *bytes, size_t len)
 
 static enum MHD_Result on_body(struct http_exchange *x, const char *bytes, size_t len)
 {
-    size_t max = config_of(x)->handler.body_max;
-    if (x->answered || x->too_big) {
-        x->body_len += len; /* only counted */
-        return x->body_len <= WASTE_FACTOR * max + BODY_FIRST ? MHD_YES : MHD_NO;
-    }
-    if (len > max - x->body_len) {
-        size_t before = x->body_len;
-        http_drop_body(x);
-        x->body_len = before + len;
-        x->too_big = true;
-        return MHD_YES;
+    if (x->answered)
+        return MHD_YES; /* read past, so that the connection can go on; the head's check has bounded it */
+    if (len > config_of(x)->handler.body_max - x->body_len) {
+        conn_answer_raw(x->conn, MHD_HTTP_CONTENT_TOO_LARGE, TOO_LARGE);
+        x->answered = true;
+        return MHD_NO;
     }
     return body_add(x, bytes, len) ? MHD_YES : MHD_NO;
 }
@@ -338,8 +329,6 @@ static enum MHD_Result on_end(struct http_exchange *x)
         x->held = NULL;
         x->broken = !queue(x, x->held_status, m, 0);
         MHD_destroy_response(m);
-    } else if (x->too_big) {
-        answer_plain(x, MHD_HTTP_CONTENT_TOO_LARGE, "the body is larger than this server takes", true);
     } else if (!x->answered) {
         h->serve(x, h->ctx);
         if (!x->answered && !x->waiting)
@@ -392,5 +381,5 @@ void exchange_on_end(void *cls, struct MHD_Connection *mhd, void **slot, enum MH
     if (c->lane->station->draining)
         shutdown(conn_fd(c), SHUT_RDWR);
     else
-        conn_set_deadline(c, c->lane->endpoint->cfg.idle_ms);
+        conn_set_deadline(c, c->peer_closed ? HALF_CLOSED_MS : c->lane->endpoint->cfg.idle_ms);
 }

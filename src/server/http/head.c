@@ -107,7 +107,9 @@ static enum head_fault content_length(struct scan *s, struct span v)
         if (v.at[i] < '0' || v.at[i] > '9')
             return HEAD_BAD_LENGTH;
         unsigned digit = (unsigned)(v.at[i] - '0');
-        n = n > (UINT64_MAX - digit) / 10 ? UINT64_MAX : n * 10 + digit;
+        if (n > (UINT64_MAX - digit) / 10)
+            return HEAD_HUGE_LENGTH;
+        n = n * 10 + digit;
     }
     s->facts.has_length = true;
     s->facts.length = n;

@@ -12,7 +12,7 @@
 #define HEAD_FAULTS(X)                                                                  \
     X(NONE, 200, "the head is well formed")                                             \
     X(REQUEST_LINE, 400, "the request line is not METHOD SP TARGET SP VERSION")         \
-    X(VERSION, 505, "the version is neither HTTP/1.0 nor HTTP/1.1")                     \
+    X(VERSION, 505, "the version of HTTP is neither 1.0 nor 1.1")                       \
     X(LINE_END, 400, "a line does not end with CR LF")                                  \
     X(FIELD_NAME, 400, "the name of a field is not a token followed by a colon")        \
     X(FOLDED, 400, "a field is continued on the next line")                             \
@@ -22,11 +22,12 @@
     X(TWO_HOSTS, 400, "there is more than one Host field")                              \
     X(BAD_HOST, 400, "the Host field is not a host")                                    \
     X(BAD_LENGTH, 400, "Content-Length is not one decimal number")                      \
+    X(HUGE_LENGTH, 413, "Content-Length is beyond all measure")                         \
     X(TWO_LENGTHS, 400, "there is more than one Content-Length field")                  \
     X(BAD_CODING, 400, "Transfer-Encoding is not chunked, or is there more than once")  \
     X(LENGTH_AND_CODING, 400, "there are both Content-Length and Transfer-Encoding")    \
-    X(OLD_AND_CODING, 400, "HTTP/1.0 has no Transfer-Encoding")                         \
-    X(UNFINISHED, 400, "the head has no end, or a NUL or bare CR or LF in it")                           \
+    X(OLD_AND_CODING, 400, "Transfer-Encoding is not for version 1.0 of HTTP")          \
+    X(UNFINISHED, 400, "the head has no end, or a NUL or bare CR or LF in it")          \
     X(TRAILING, 400, "something follows the empty line of the head")
 
 #define HEAD_ENUM(name, status, text) HEAD_##name,
@@ -37,7 +38,7 @@ struct head_facts {
     bool http_1_0;
     bool chunked;
     bool has_length;
-    uint64_t length;        /* UINT64_MAX for a number beyond that */
+    uint64_t length;
     bool expects_continue;
 };
 

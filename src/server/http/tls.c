@@ -91,8 +91,19 @@ const struct MHD_OptionItem *tls_cert_options(const struct tls_cert *c)
     return c->options;
 }
 
+static gnutls_session_t session_of(struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    return (gnutls_session_t)info->tls_session;
+}
+
+void tls_send(struct MHD_Connection *mhd, const char *bytes, size_t len)
+{
+    (void)gnutls_record_send(session_of(mhd), bytes, len);
+}
+
 void tls_cert_use(struct tls_cert *c, struct MHD_Connection *mhd)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-    gnutls_credentials_set((gnutls_session_t)info->tls_session, GNUTLS_CRD_CERTIFICATE, c->credentials);
+    gnutls_credentials_set(session_of(mhd), GNUTLS_CRD_CERTIFICATE, c->credentials);
 }

@@ -21,7 +21,7 @@
     X(OFFER, "offer", "the key of an open offer; or of the last acknowledged one, with the same " \
       "Status and its final key unused: that key again", "Policy Status 5") \
     X(ACCEPTED, "accepted", "a Status that the policy accepts", "139, 145") \
-    X(WIPED, "wiped", "Status 1 for the wipe that is pending", \
+    X(WIPED, "wipe done", "Status 1 for the wipe that is pending", \
       "the directive again, with Status 2 after Status 2")
 #define PV__NEED_ENUM(id, name, text, unmet) PV__NEED_##id,
 enum pv__need { PV__NEEDS(PV__NEED_ENUM) PV__NEED_COUNT };

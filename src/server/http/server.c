@@ -16,8 +16,9 @@ static bool lane_run(struct lane *l)
     MHD_UNSIGNED_LONG_LONG ms;
     if (!l->due)
         return false;
+    l->due = false; /* an answer given meanwhile may make it due again */
     MHD_run(l->daemon);
-    l->due = MHD_get_timeout(l->daemon, &ms) == MHD_YES && ms == 0;
+    l->due |= MHD_get_timeout(l->daemon, &ms) == MHD_YES && ms == 0;
     return l->due;
 }
 

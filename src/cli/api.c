@@ -9,9 +9,13 @@
 
 enum { ANSWER_MAX = 256 * 1024 * 1024, WAIT_SECONDS = 60 };
 
-struct answer { char *text; size_t len; };
+struct answer {
+    char *text;
+    size_t len;
+};
 
-static size_t take(char *data, size_t size, size_t count, void *to) {
+static size_t take(char *data, size_t size, size_t count, void *to)
+{
     struct answer *a = to;
     size_t n = size * count;
     if (n > ANSWER_MAX - a->len) return 0;
@@ -24,7 +28,8 @@ static size_t take(char *data, size_t size, size_t count, void *to) {
 }
 
 /* "http://provostd" + path with the escaped name in it; freed by the caller. */
-static char *make_url(CURL *curl, const char *path, const char *name) {
+static char *make_url(CURL *curl, const char *path, const char *name)
+{
     size_t before = strcspn(path, "%");
     char *escaped = name ? curl_easy_escape(curl, name, 0) : NULL, *url = NULL;
     if ((name == NULL || escaped) &&
@@ -35,7 +40,8 @@ static char *make_url(CURL *curl, const char *path, const char *name) {
     return url;
 }
 
-static enum cli_exit judge(struct cli *cli, CURLcode result, long http, json_t *json) {
+static enum cli_exit judge(struct cli *cli, CURLcode result, long http, json_t *json)
+{
     if (result == CURLE_COULDNT_CONNECT)
         return cli_fail(CLI_UNREACHABLE, "no server answers at %s (-s PATH names the socket)",
                         cli->socket);
@@ -50,7 +56,8 @@ static enum cli_exit judge(struct cli *cli, CURLcode result, long http, json_t *
 }
 
 enum cli_exit api_call(struct cli *cli, const char *method, const char *path, const char *name,
-                       json_t *body, json_t **json_out) {
+                       json_t *body, json_t **json_out)
+{
     struct answer a = {0};
     long http = 0;
     CURL *curl = curl_easy_init();
@@ -71,7 +78,8 @@ enum cli_exit api_call(struct cli *cli, const char *method, const char *path, co
         curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
         curl_easy_setopt(curl, CURLOPT_WRITEDATA, &a);
         curl_easy_setopt(curl, CURLOPT_HTTPHEADER, fields);
-        if (strcmp(method, "GET") != 0) curl_easy_setopt(curl, CURLOPT_POSTFIELDS, text ? text : "");
+        if (strcmp(method, "GET") != 0)
+            curl_easy_setopt(curl, CURLOPT_POSTFIELDS, text ? text : "");
         CURLcode result = curl_easy_perform(curl);
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http);
         json_t *json = a.text ? json_loadb(a.text, a.len, JSON_DECODE_ANY, NULL) : NULL;
@@ -92,7 +100,8 @@ enum cli_exit api_call(struct cli *cli, const char *method, const char *path, co
 }
 
 enum cli_exit api_show(struct cli *cli, const char *method, const char *path, const char *name,
-                       json_t *body, json_t **json_out) {
+                       json_t *body, json_t **json_out)
+{
     enum cli_exit code = api_call(cli, method, path, name, body, json_out);
     if (code != CLI_DONE || !cli->json) return code;
     if (json_print(*json_out) != 0) code = cli_fail(CLI_FAILED, "the answer cannot be printed");

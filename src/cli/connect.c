@@ -17,24 +17,29 @@ enum { PROFILE_MAX = 64 * 1024 };
 /* ---- options ---- */
 
 /* letter, name, argument ("" none), member of connect_options, sentence */
-#define TEXT_OPTIONS(X)                                                                         \
-    X('u', "user", "USER", user, "name to log in with")                                         \
-    X('f', "password-file", "FILE", password_file, "first line is the password; else terminal or standard input") \
-    X('v', "version", "VERSION", version, "protocol version; else the highest that both sides speak") \
-    X('d', "device-id", "ID", device_id, "1 to 32 letters and digits; else one made at random and kept") \
-    X('t', "device-type", "TYPE", device_type, "1 to 32 letters and digits; else Provost")      \
-    X('P', "profile", "FILE", profile, "what the device can keep; else everything")             \
-    X('w', "wipe-hook", "PROGRAM", hook, "carries out a wipe: KIND USER DEVICE SERVER; exit 0 done, 1 failed") \
-    X('c', "ca-file", "FILE", ca_file, "certificates to trust instead of the system's")         \
+#define TEXT_OPTIONS(X)                                                                    \
+    X('u', "user", "USER", user, "name to log in with")                                    \
+    X('f', "password-file", "FILE", password_file,                                         \
+      "first line is the password; else terminal or standard input")                       \
+    X('v', "version", "VERSION", version,                                                  \
+      "protocol version; else the highest that both sides speak")                          \
+    X('d', "device-id", "ID", device_id,                                                   \
+      "1 to 32 letters and digits; else one made at random and kept")                      \
+    X('t', "device-type", "TYPE", device_type, "1 to 32 letters and digits; else Provost") \
+    X('P', "profile", "FILE", profile, "what the device can keep; else everything")        \
+    X('w', "wipe-hook", "PROGRAM", hook,                                                   \
+      "carries out a wipe: KIND USER DEVICE SERVER; exit 0 done, 1 failed")                \
+    X('c', "ca-file", "FILE", ca_file, "certificates to trust instead of the system's")    \
     X('S', "state-dir", "DIR", state_dir, "where keys are kept; else $XDG_STATE_HOME/provost")
-#define FLAG_OPTIONS(X)                                                                         \
-    X('W', "watch", watch, "stay in Ping afterwards, provision again whenever asked")           \
-    X('T', "trace", trace, "show headers and decoded bodies, secrets hidden")                   \
-    X('j', "json", json, "print one JSON document at the end and nothing else")                 \
-    X('i', "insecure", insecure, "do not check the server's certificate")                       \
+#define FLAG_OPTIONS(X)                                                               \
+    X('W', "watch", watch, "stay in Ping afterwards, provision again whenever asked") \
+    X('T', "trace", trace, "show headers and decoded bodies, secrets hidden")         \
+    X('j', "json", json, "print one JSON document at the end and nothing else")       \
+    X('i', "insecure", insecure, "do not check the server's certificate")             \
     X('p', "proactive", proactive, "ask for the policy first, for servers that never ask")
 
-void connect_print_options(void) {
+void connect_print_options(void)
+{
 #define PRINT(letter, name, argument, member, says) \
     printf("  --%s %s\n      %s\n", name, argument, says);
     TEXT_OPTIONS(PRINT)
@@ -45,17 +50,21 @@ void connect_print_options(void) {
 #undef PRINT
 }
 
-static enum cli_exit usage(void) {
+static enum cli_exit usage(void)
+{
     return cli_fail(CLI_USAGE, "usage: provost connect URL -u USER [OPTIONS] "
                                "(provost --help lists them)");
 }
 
-static bool take_option(struct connect_options *o, int letter, const char *value) {
+static bool take_option(struct connect_options *o, int letter, const char *value)
+{
     switch (letter) {
-#define TAKE(l, name, argument, member, says) case l: o->member = value; return true;
+#define TAKE(l, name, argument, member, says) \
+    case l: o->member = value; return true;
         TEXT_OPTIONS(TAKE)
 #undef TAKE
-#define TAKE(l, name, member, says) case l: o->member = true; return true;
+#define TAKE(l, name, member, says) \
+    case l: o->member = true; return true;
         FLAG_OPTIONS(TAKE)
 #undef TAKE
     case 'q':
@@ -65,22 +74,25 @@ static bool take_option(struct connect_options *o, int letter, const char *value
     }
 }
 
-static bool is_name(const char *text, size_t most) {
+static bool is_name(const char *text, size_t most)
+{
     size_t len = strlen(text);
     for (size_t i = 0; i < len; i++)
         if (!pv__is_alnum((unsigned char)text[i])) return false;
     return len > 0 && len <= most;
 }
 
-static enum cli_exit read_options(int argc, char **argv, struct connect_options *o) {
+static enum cli_exit read_options(int argc, char **argv, struct connect_options *o)
+{
     static const struct option options[] = {
 #define ROW(letter, name, argument, member, says) {name, required_argument, NULL, letter},
         TEXT_OPTIONS(ROW)
 #undef ROW
 #define ROW(letter, name, member, says) {name, no_argument, NULL, letter},
-        FLAG_OPTIONS(ROW)
+            FLAG_OPTIONS(ROW)
 #undef ROW
-        {"query", required_argument, NULL, 'q'}, {NULL, 0, NULL, 0}};
+                {"query", required_argument, NULL, 'q'},
+        {NULL, 0, NULL, 0}};
     int letter;
     optind = 0; /* start anew: main has used it */
     opterr = 0;
@@ -96,7 +108,8 @@ static enum cli_exit read_options(int argc, char **argv, struct connect_options 
 }
 
 /* Everything that is wrong with what was asked for is found before anything is sent. */
-static enum cli_exit check_options(const struct connect_options *o, struct session *s) {
+static enum cli_exit check_options(const struct connect_options *o, struct session *s)
+{
     const char *why = url_parse(o->url, &s->eas.url);
     if (why) return cli_fail(CLI_USAGE, "the URL is no server's: %s", why);
     s->client.version = PV_VERSION_COUNT; /* to be found out */
@@ -110,7 +123,8 @@ static enum cli_exit check_options(const struct connect_options *o, struct sessi
 
 /* ---- beginning ---- */
 
-static enum cli_exit read_profile(const char *path, struct pv_profile *out) {
+static enum cli_exit read_profile(const char *path, struct pv_profile *out)
+{
     char message[256];
     size_t len = 0;
     ssize_t got = 1;
@@ -135,17 +149,20 @@ static enum cli_exit read_profile(const char *path, struct pv_profile *out) {
 
 static volatile sig_atomic_t stop;
 
-static void on_signal(int number) {
+static void on_signal(int number)
+{
     (void)number;
     stop = 1;
 }
 
-static void note(void *ctx, const char *sentence) {
+static void note(void *ctx, const char *sentence)
+{
     struct session *s = ctx;
     report_note(&s->report, sentence);
 }
 
-static enum cli_exit open_transport(struct session *s) {
+static enum cli_exit open_transport(struct session *s)
+{
     const struct connect_options *o = s->options;
     char password[PASSWORD_MAX];
     enum cli_exit code = password_read(o->password_file, false, password);
@@ -163,7 +180,8 @@ static enum cli_exit open_transport(struct session *s) {
     return code;
 }
 
-static enum cli_exit open_session(struct session *s) {
+static enum cli_exit open_session(struct session *s)
+{
     const struct connect_options *o = s->options;
     char server[2 * URL_MAX];
     snprintf(server, sizeof server, "%s%s", s->eas.url.origin, s->eas.url.path);
@@ -191,7 +209,8 @@ static enum cli_exit open_session(struct session *s) {
     return CLI_DONE;
 }
 
-static void close_session(struct session *s) {
+static void close_session(struct session *s)
+{
     eas_close(&s->eas);
     keys_close(&s->keys);
     folders_reset(&s->folders);
@@ -201,13 +220,17 @@ static void close_session(struct session *s) {
 
 /* ---- versions ---- */
 
-static enum cli_exit judge_options(struct session *s, const struct eas_answer *a) {
+static enum cli_exit judge_options(struct session *s, const struct eas_answer *a)
+{
     switch (a->http) {
     case 200: break;
-    case 401: return session_fail(s, CLI_CREDENTIALS, "bad credentials: the server does not accept "
-                                  "the user's name or password (HTTP 401)");
+    case 401:
+        return session_fail(s, CLI_CREDENTIALS,
+                            "bad credentials: the server does not accept "
+                            "the user's name or password (HTTP 401)");
     case 403: return session_fail(s, CLI_BLOCKED, "blocked: the server forbids it (HTTP 403)");
-    case 503: return session_fail(s, CLI_UNREACHABLE, "the server asks to come back later (HTTP 503)");
+    case 503:
+        return session_fail(s, CLI_UNREACHABLE, "the server asks to come back later (HTTP 503)");
     default:
         return session_fail(s, CLI_PROTOCOL, "OPTIONS is answered with HTTP %u%s", a->http,
                             a->http == 404 ? ": is there ActiveSync at this address?" : "");
@@ -215,11 +238,13 @@ static enum cli_exit judge_options(struct session *s, const struct eas_answer *a
     if (!pv_version_highest(a->versions, PV_V16_1, &s->client.version))
         return session_fail(s, CLI_PROTOCOL, "the server names no version that is known here");
     if (s->eas.form == PV_QUERY_BASE64 && s->client.version < PV_V12_1)
-        return session_fail(s, CLI_PROTOCOL, "the server speaks no version that has the base64 query");
+        return session_fail(s, CLI_PROTOCOL,
+                            "the server speaks no version that has the base64 query");
     return CLI_DONE;
 }
 
-enum cli_exit session_options(struct session *s) {
+enum cli_exit session_options(struct session *s)
+{
     struct eas_answer a;
     struct exchange x = {.name = "options", .command = "OPTIONS", .does = "", .status_name = ""};
     report_request(&s->report, &x);
@@ -234,7 +259,8 @@ enum cli_exit session_options(struct session *s) {
 
 /* ---- the run ---- */
 
-static enum cli_exit run(struct session *s) {
+static enum cli_exit run(struct session *s)
+{
     struct folder_changes changes;
     enum cli_exit code = CLI_DONE;
     report_session(&s->report, &s->eas);
@@ -251,7 +277,8 @@ static enum cli_exit run(struct session *s) {
     return code;
 }
 
-enum cli_exit connect_run(struct cli *cli, int argc, char **argv) {
+enum cli_exit connect_run(struct cli *cli, int argc, char **argv)
+{
     struct connect_options o = {.device_type = "Provost", .json = cli->json};
     struct session s = {.options = &o};
     struct sigaction act = {.sa_handler = on_signal};

@@ -21,29 +21,29 @@ struct connect_options {
 
 /* One request and its answer, for people. */
 struct exchange {
-    unsigned phase;              /* 1 to 4; 0: none of the four */
-    const char *name;            /* "options", "command", "policy", "acknowledge", ... */
-    const char *command;         /* "FolderSync", "OPTIONS" */
-    const char *does;            /* "asks for the policy"; "" */
-    struct pv_sent_key key;      /* of the request; ABSENT: carries none */
-    unsigned ack_status;         /* 0: no acknowledgement */
-    unsigned heartbeat;          /* Ping, else 0 */
+    unsigned phase;         /* 1 to 4; 0: none of the four */
+    const char *name;       /* "options", "command", "policy", "acknowledge", ... */
+    const char *command;    /* "FolderSync", "OPTIONS" */
+    const char *does;       /* "asks for the policy"; "" */
+    struct pv_sent_key key; /* of the request; ABSENT: carries none */
+    unsigned ack_status;    /* 0: no acknowledgement */
+    unsigned heartbeat;     /* Ping, else 0 */
     /* The answer. */
-    unsigned http, status;       /* status 0: none */
-    const char *status_name;     /* "" unknown */
+    unsigned http, status;                       /* status 0: none */
+    const char *status_name;                     /* "" unknown */
     const struct pv_provision_answer *provision; /* NULL: none */
-    const char *problem;         /* what is wrong with its body; NULL */
-    bool final;                  /* its key is the final one */
+    const char *problem;                         /* what is wrong with its body; NULL */
+    bool final;                                  /* its key is the final one */
 };
 
 /* Where everything is told: text on standard output, or one JSON document at the end. */
 struct report {
     bool json, trace;
     json_t *doc, *phases, *events;
-    unsigned phase;              /* heading last printed + 1 */
-    char *trace_text;            /* of the present exchange: what the stream below wrote */
+    unsigned phase;   /* heading last printed + 1 */
+    char *trace_text; /* of the present exchange: what the stream below wrote */
     size_t trace_len;
-    FILE *stream;                /* NULL without --trace */
+    FILE *stream; /* NULL without --trace */
     bool no_memory;
 };
 
@@ -89,8 +89,8 @@ struct session {
     struct pv_client client;
     struct pv_profile profile;
     struct folders folders;
-    struct pv_arena arena;           /* of the present exchange */
-    struct pv_arena offer_arena;     /* of the offered policy */
+    struct pv_arena arena;       /* of the present exchange */
+    struct pv_arena offer_arena; /* of the offered policy */
     struct pv_policy offer;
     bool has_offer;
     bool stopped;                    /* by a signal, while watching */
@@ -99,11 +99,11 @@ struct session {
 
 /* An answer to a command that the server let through; root lives until the next request. */
 struct command_answer {
-    unsigned status;                 /* 0: none */
-    const struct pv_node *root;      /* NULL: empty body */
+    unsigned status;            /* 0: none */
+    const struct pv_node *root; /* NULL: empty body */
 };
-/* Send a command, and provision whenever the server asks for it, until the answer is the command's. Keys are
- * kept as soon as they are given. @return CLI_DONE, or the exit code; why is set then */
+/* Send a command, and provision whenever the server asks for it, until the answer is the command's.
+ * Keys are kept as soon as they are given. @return CLI_DONE, or the exit code; why is set then */
 enum cli_exit session_command(struct session *s, enum pv_cmd cmd, const uint8_t *body, size_t len,
                               unsigned heartbeat, struct command_answer *out);
 /* Read the folder tree from the present SyncKey on. told as in folders_apply. */

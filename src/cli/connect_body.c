@@ -1,7 +1,8 @@
 /* The bodies that a device sends. */
 #include "src/cli/connect.h"
 
-enum pv_err body_folder_sync(const char *sync_key, uint8_t *buf, size_t cap, size_t *len_out) {
+enum pv_err body_folder_sync(const char *sync_key, uint8_t *buf, size_t cap, size_t *len_out)
+{
     struct pv_wbxml_writer w;
     pv_wbxml_begin(&w, buf, cap);
     pv_wbxml_start(&w, PV_FolderHierarchy_FolderSync);
@@ -12,7 +13,8 @@ enum pv_err body_folder_sync(const char *sync_key, uint8_t *buf, size_t cap, siz
 
 /* key NULL: the initial request. //= MS-ASPROV 2.2.2.42: PolicyKey stands before Status */
 static void write_policy(struct pv_wbxml_writer *w, enum pv_version version, const char *key,
-                         unsigned status) {
+                         unsigned status)
+{
     pv_wbxml_start(w, PV_Provision_Policies);
     pv_wbxml_start(w, PV_Provision_Policy);
     pv_wbxml_leaf(w, PV_Provision_PolicyType, pv_policy_type(version));
@@ -24,7 +26,9 @@ static void write_policy(struct pv_wbxml_writer *w, enum pv_version version, con
     pv_wbxml_end(w);
 }
 
-enum pv_err body_ask(enum pv_version version, const struct pv_device_info *info, uint8_t *buf, size_t cap, size_t *len_out) {
+enum pv_err body_ask(enum pv_version version, const struct pv_device_info *info, uint8_t *buf,
+                     size_t cap, size_t *len_out)
+{
     struct pv_wbxml_writer w;
     pv_wbxml_begin(&w, buf, cap);
     pv_wbxml_start(&w, PV_Provision_Provision);
@@ -34,7 +38,9 @@ enum pv_err body_ask(enum pv_version version, const struct pv_device_info *info,
     return pv_wbxml_finish(&w, len_out);
 }
 
-enum pv_err body_ack(enum pv_version version, const char *key, unsigned status, uint8_t *buf, size_t cap, size_t *len_out) {
+enum pv_err body_ack(enum pv_version version, const char *key, unsigned status, uint8_t *buf,
+                     size_t cap, size_t *len_out)
+{
     struct pv_wbxml_writer w;
     pv_wbxml_begin(&w, buf, cap);
     pv_wbxml_start(&w, PV_Provision_Provision);
@@ -43,14 +49,17 @@ enum pv_err body_ack(enum pv_version version, const char *key, unsigned status, 
     return pv_wbxml_finish(&w, len_out);
 }
 
-enum pv_err body_poll(uint8_t *buf, size_t cap, size_t *len_out) {
+enum pv_err body_poll(uint8_t *buf, size_t cap, size_t *len_out)
+{
     struct pv_wbxml_writer w;
     pv_wbxml_begin(&w, buf, cap);
     pv_wbxml_leaf(&w, PV_Provision_Provision, NULL);
     return pv_wbxml_finish(&w, len_out);
 }
 
-enum pv_err body_wipe_ack(enum pv_wipe_kind kind, unsigned status, uint8_t *buf, size_t cap, size_t *len_out) {
+enum pv_err body_wipe_ack(enum pv_wipe_kind kind, unsigned status, uint8_t *buf, size_t cap,
+                          size_t *len_out)
+{
     struct pv_wbxml_writer w;
     pv_wbxml_begin(&w, buf, cap);
     pv_wbxml_start(&w, PV_Provision_Provision);
@@ -62,7 +71,9 @@ enum pv_err body_wipe_ack(enum pv_wipe_kind kind, unsigned status, uint8_t *buf,
     return pv_wbxml_finish(&w, len_out);
 }
 
-enum pv_err body_settings(enum pv_version version, const struct pv_device_info *info, uint8_t *buf, size_t cap, size_t *len_out) {
+enum pv_err body_settings(enum pv_version version, const struct pv_device_info *info, uint8_t *buf,
+                          size_t cap, size_t *len_out)
+{
     struct pv_wbxml_writer w;
     pv_wbxml_begin(&w, buf, cap);
     pv_wbxml_start(&w, PV_Settings_Settings);
@@ -71,7 +82,9 @@ enum pv_err body_settings(enum pv_version version, const struct pv_device_info *
     return pv_wbxml_finish(&w, len_out);
 }
 
-enum pv_err body_ping(const struct folders *f, unsigned heartbeat, unsigned most, uint8_t *buf, size_t cap, size_t *len_out, unsigned *folders_out) {
+enum pv_err body_ping(const struct folders *f, unsigned heartbeat, unsigned most, uint8_t *buf,
+                      size_t cap, size_t *len_out, unsigned *folders_out)
+{
     struct pv_wbxml_writer w;
     *folders_out = 0;
     pv_wbxml_begin(&w, buf, cap);

@@ -11,7 +11,8 @@
 
 /* ---- what comes in ---- */
 
-static size_t take_body(char *data, size_t size, size_t count, void *ctx) {
+static size_t take_body(char *data, size_t size, size_t count, void *ctx)
+{
     struct eas *e = ctx;
     size_t n = size * count;
     if (n > EAS_BODY_MAX - e->answer->len) {
@@ -25,7 +26,8 @@ static size_t take_body(char *data, size_t size, size_t count, void *ctx) {
 
 /* Value of a field when the line has that name. */
 static bool field_is(const char *line, size_t len, const char *name, const char **value,
-                     size_t *value_len) {
+                     size_t *value_len)
+{
     size_t n = strlen(name);
     if (len <= n || line[n] != ':' || strncasecmp(line, name, n) != 0) return false;
     const char *from = line + n + 1, *end = line + len;
@@ -36,20 +38,23 @@ static bool field_is(const char *line, size_t len, const char *name, const char 
     return true;
 }
 
-static void keep(char *to, size_t cap, const char *value, size_t len) {
+static void keep(char *to, size_t cap, const char *value, size_t len)
+{
     if (len >= cap) return; /* longer than anything that could be meant */
     memcpy(to, value, len);
     to[len] = '\0';
 }
 
-static size_t take_field(char *line, size_t size, size_t count, void *ctx) {
+static size_t take_field(char *line, size_t size, size_t count, void *ctx)
+{
     struct eas *e = ctx;
     struct eas_answer *a = e->answer;
     size_t len = size * count, n;
     const char *v;
     uint64_t seconds;
     if (len > 5 && strncasecmp(line, "HTTP/", 5) == 0) {
-        *a = (struct eas_answer){.may_be_wbxml = true}; /* an interim answer's fields do not count */
+        *a =
+            (struct eas_answer){.may_be_wbxml = true}; /* an interim answer's fields do not count */
     } else if (field_is(line, len, "MS-ASProtocolVersions", &v, &n)) {
         keep(a->versions, sizeof a->versions, v, n);
     } else if (field_is(line, len, "MS-ASProtocolCommands", &v, &n)) {
@@ -65,7 +70,8 @@ static size_t take_field(char *line, size_t size, size_t count, void *ctx) {
     return len;
 }
 
-static int watch_stop_flag(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) {
+static int watch_stop_flag(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
     const struct eas *e = ctx;
     (void)a, (void)b, (void)c, (void)d;
     return e->stop && *e->stop;
@@ -73,8 +79,10 @@ static int watch_stop_flag(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, 
 
 /* ---- trace ---- */
 
-/* A line of a head: credentials hidden, keys masked, the base64 query (which holds a key) left out. */
-static void trace_line(const struct eas *e, char sign, const char *line, size_t len) {
+/* A line of a head: credentials hidden, keys masked, the base64 query (which holds a key) left out.
+ */
+static void trace_line(const struct eas *e, char sign, const char *line, size_t len)
+{
     static const char *const hidden[] = {"Authorization", "Cookie", "Set-Cookie",
                                          "Proxy-Authorization"};
     const char *v, *query;
@@ -103,7 +111,8 @@ static void trace_line(const struct eas *e, char sign, const char *line, size_t 
     free(clean);
 }
 
-static int trace_head(CURL *curl, curl_infotype type, char *data, size_t size, void *ctx) {
+static int trace_head(CURL *curl, curl_infotype type, char *data, size_t size, void *ctx)
+{
     const struct eas *e = ctx;
     char sign = type == CURLINFO_HEADER_OUT ? '>' : '<';
     (void)curl;
@@ -120,7 +129,8 @@ static int trace_head(CURL *curl, curl_infotype type, char *data, size_t size, v
 
 /* ---- one request ---- */
 
-bool eas_open(struct eas *e, const char *password) {
+bool eas_open(struct eas *e, const char *password)
+{
     e->buf = malloc(EAS_BODY_MAX);
     CURL *c = e->curl = curl_easy_init();
     if (e->buf == NULL || c == NULL) return false;
@@ -128,7 +138,8 @@ bool eas_open(struct eas *e, const char *password) {
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(c, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC); /* alone: sent without being asked */
+    curl_easy_setopt(c, CURLOPT_HTTPAUTH,
+                     (long)CURLAUTH_BASIC); /* alone: sent without being asked */
     curl_easy_setopt(c, CURLOPT_USERNAME, e->user);
     curl_easy_setopt(c, CURLOPT_PASSWORD, password);
     curl_easy_setopt(c, CURLOPT_USERAGENT, "Provost/" PROVOST_VERSION);
@@ -151,14 +162,16 @@ bool eas_open(struct eas *e, const char *password) {
     return true;
 }
 
-void eas_close(struct eas *e) {
+void eas_close(struct eas *e)
+{
     curl_easy_cleanup(e->curl);
     free(e->buf);
     e->curl = NULL;
     e->buf = NULL;
 }
 
-static enum eas_result result_of(struct eas *e, CURLcode code) {
+static enum eas_result result_of(struct eas *e, CURLcode code)
+{
     if (code == CURLE_OK) return EAS_OK;
     if (code == CURLE_ABORTED_BY_CALLBACK) return EAS_STOPPED;
     if (e->too_big)
@@ -179,7 +192,8 @@ static enum eas_result result_of(struct eas *e, CURLcode code) {
 
 /* Send what is set up, to origin + target. */
 static enum eas_result perform(struct eas *e, const char *target, unsigned seconds,
-                               struct eas_answer *out) {
+                               struct eas_answer *out)
+{
     char url[2 * URL_MAX + 1024];
     int n = snprintf(url, sizeof url, "%s%s", e->url.origin, target);
     if (n < 0 || (size_t)n >= sizeof url) {
@@ -202,7 +216,8 @@ static enum eas_result perform(struct eas *e, const char *target, unsigned secon
     return result;
 }
 
-bool eas_wait(const struct eas *e, unsigned seconds) {
+bool eas_wait(const struct eas *e, unsigned seconds)
+{
     for (unsigned tenth = 0; tenth < 10 * seconds; tenth++) {
         if (e->stop && *e->stop) return false;
         nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
@@ -212,7 +227,8 @@ bool eas_wait(const struct eas *e, unsigned seconds) {
 
 /* MS-ASHTTP 3.1.5.2.2: another server has the mailbox. https never leads to http. */
 static enum eas_result follow(struct eas *e, const char *location, const struct server_url *seen,
-                              unsigned count) {
+                              unsigned count)
+{
     struct server_url to;
     char sentence[2 * URL_MAX + 64];
     const char *why = url_parse(location, &to);
@@ -221,18 +237,21 @@ static enum eas_result follow(struct eas *e, const char *location, const struct 
         if (url_same(&seen[i], &to)) why = "it leads in a circle";
     if (why == NULL && count > EAS_REDIRECTS_MAX) why = "it is one too many in a row";
     if (why) {
-        snprintf(e->error, sizeof e->error, "HTTP 451 names an address that is not followed: %s", why);
+        snprintf(e->error, sizeof e->error, "HTTP 451 names an address that is not followed: %s",
+                 why);
         return EAS_BROKEN;
     }
     e->url = to;
     e->moved = true;
-    snprintf(sentence, sizeof sentence, "the server names another address: %s%s", to.origin, to.path);
+    snprintf(sentence, sizeof sentence, "the server names another address: %s%s", to.origin,
+             to.path);
     if (e->note) e->note(e->ctx, sentence);
     return EAS_OK;
 }
 
 /* true: waited, try again. */
-static bool come_back(struct eas *e, const struct eas_answer *a, unsigned tries) {
+static bool come_back(struct eas *e, const struct eas_answer *a, unsigned tries)
+{
     char sentence[96];
     unsigned seconds = a->retry_after ? a->retry_after : 1u << tries;
     if (tries == EAS_RETRIES_MAX || seconds > EAS_RETRY_SECONDS_MAX) return false;
@@ -241,9 +260,13 @@ static bool come_back(struct eas *e, const struct eas_answer *a, unsigned tries)
     return eas_wait(e, seconds);
 }
 
-struct outgoing { const struct pv_request *request; unsigned seconds; }; /* request NULL: OPTIONS */
+struct outgoing {
+    const struct pv_request *request;
+    unsigned seconds;
+}; /* request NULL: OPTIONS */
 
-static enum eas_result send_out(struct eas *e, const struct outgoing *o, struct eas_answer *out) {
+static enum eas_result send_out(struct eas *e, const struct outgoing *o, struct eas_answer *out)
+{
     struct server_url seen[EAS_REDIRECTS_MAX + 1];
     unsigned count = 0, tries = 0;
     char target[URL_MAX + 1024];
@@ -268,14 +291,16 @@ static enum eas_result send_out(struct eas *e, const struct outgoing *o, struct 
     }
 }
 
-enum eas_result eas_options(struct eas *e, struct eas_answer *out) {
+enum eas_result eas_options(struct eas *e, struct eas_answer *out)
+{
     curl_easy_setopt(e->curl, CURLOPT_HTTPHEADER, NULL);
     curl_easy_setopt(e->curl, CURLOPT_HTTPGET, 1L);
     curl_easy_setopt(e->curl, CURLOPT_CUSTOMREQUEST, "OPTIONS");
     return send_out(e, &(struct outgoing){0}, out);
 }
 
-static bool append(struct curl_slist **fields, const char *name, const char *value) {
+static bool append(struct curl_slist **fields, const char *name, const char *value)
+{
     char line[256];
     int n = snprintf(line, sizeof line, "%s: %s", name, value);
     if (n < 0 || (size_t)n >= sizeof line) return false;
@@ -284,14 +309,22 @@ static bool append(struct curl_slist **fields, const char *name, const char *val
     return longer != NULL;
 }
 
-enum eas_result eas_post(struct eas *e, enum pv_cmd cmd, struct pv_sent_key key, const char *key_text,
-                         const uint8_t *body, size_t len, unsigned seconds, struct eas_answer *out) {
-    struct pv_request request = {.form = e->form, .version = e->version, .cmd = cmd, .user = e->user,
-                                 .device_id = e->device_id, .device_type = e->device_type,
-                                 .locale = 0x0409, .key = key};
+enum eas_result eas_post(struct eas *e, enum pv_cmd cmd, struct pv_sent_key key,
+                         const char *key_text, const uint8_t *body, size_t len, unsigned seconds,
+                         struct eas_answer *out)
+{
+    struct pv_request request = {.form = e->form,
+                                 .version = e->version,
+                                 .cmd = cmd,
+                                 .user = e->user,
+                                 .device_id = e->device_id,
+                                 .device_type = e->device_type,
+                                 .locale = 0x0409,
+                                 .key = key};
     bool plain = e->form == PV_QUERY_PLAIN;
     struct curl_slist *fields = NULL;
-    /* A temporary key may be any text (MS-ASPROV 2.2.2.42); the base64 query has room for numbers only. */
+    /* A temporary key may be any text (MS-ASPROV 2.2.2.42); the base64 query has room for numbers
+     * only. */
     if (request.key.kind == PV_KEY_BAD) request.key = (struct pv_sent_key){.kind = PV_KEY_ABSENT};
     bool ok = append(&fields, "Expect", "") &&
               append(&fields, "Content-Type", len ? PV_EAS_CONTENT_TYPE : "") &&

@@ -13,12 +13,12 @@
 #include "src/cli/connect_url.h"
 
 enum {
-    EAS_BODY_MAX = 1024 * 1024,  /* of an answer, unpacked */
+    EAS_BODY_MAX = 1024 * 1024, /* of an answer, unpacked */
     EAS_CONNECT_SECONDS = 15,
     EAS_ANSWER_SECONDS = 60,
-    EAS_REDIRECTS_MAX = 3,       /* 451 in a row */
-    EAS_RETRIES_MAX = 3,         /* 503 in a row */
-    EAS_RETRY_SECONDS_MAX = 60   /* of a Retry-After that is waited for */
+    EAS_REDIRECTS_MAX = 3,     /* 451 in a row */
+    EAS_RETRIES_MAX = 3,       /* 503 in a row */
+    EAS_RETRY_SECONDS_MAX = 60 /* of a Retry-After that is waited for */
 };
 
 enum eas_result {
@@ -30,10 +30,11 @@ enum eas_result {
 
 struct eas_answer {
     unsigned http;
-    const uint8_t *body;   /* until the next request */
+    const uint8_t *body; /* until the next request */
     size_t len;
-    bool may_be_wbxml;     /* by Content-Type, or there was none */
-    char versions[256], commands[1024]; /* MS-ASProtocolVersions, MS-ASProtocolCommands; "" absent */
+    bool may_be_wbxml; /* by Content-Type, or there was none */
+    char versions[256],
+        commands[1024]; /* MS-ASProtocolVersions, MS-ASProtocolCommands; "" absent */
     char location[URL_MAX];
     unsigned retry_after;
 };
@@ -46,12 +47,12 @@ struct eas {
     enum pv_query_form form;
     enum pv_version version;
     const volatile sig_atomic_t *stop;
-    FILE *trace;           /* headers, secrets hidden; may be NULL and may change between requests */
+    FILE *trace; /* headers, secrets hidden; may be NULL and may change between requests */
     /* A redirection followed, a wait begun. */
     void (*note)(void *ctx, const char *sentence);
     void *ctx;
     /* Results. */
-    bool moved;            /* url was changed by a 451 */
+    bool moved; /* url was changed by a 451 */
     char error[CURL_ERROR_SIZE + 64];
     /* Private. */
     CURL *curl;
@@ -65,8 +66,9 @@ bool eas_open(struct eas *e, const char *password);
 void eas_close(struct eas *e);
 enum eas_result eas_options(struct eas *e, struct eas_answer *out);
 /* key ABSENT: none is sent. seconds: beyond EAS_ANSWER_SECONDS, for a Ping. */
-enum eas_result eas_post(struct eas *e, enum pv_cmd cmd, struct pv_sent_key key, const char *key_text,
-                         const uint8_t *body, size_t len, unsigned seconds, struct eas_answer *out);
+enum eas_result eas_post(struct eas *e, enum pv_cmd cmd, struct pv_sent_key key,
+                         const char *key_text, const uint8_t *body, size_t len, unsigned seconds,
+                         struct eas_answer *out);
 /* Sleep unless stopped. @return false when stopped */
 bool eas_wait(const struct eas *e, unsigned seconds);
 

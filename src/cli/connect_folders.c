@@ -7,7 +7,9 @@
 #include "src/cli/text.h"
 
 /* MS-ASCMD 2.2.3.186.3: number, name, class for Ping. */
-static const struct { const char *name, *class; } types[] = {
+static const struct {
+    const char *name, *class;
+} types[] = {
     [0] = {"unknown", NULL},
     [1] = {"folder", "Email"},
     [2] = {"inbox", "Email"},
@@ -31,34 +33,45 @@ static const struct { const char *name, *class; } types[] = {
 };
 enum { TYPES = sizeof types / sizeof *types };
 
-const char *folder_type_name(unsigned type) { return types[type < TYPES ? type : 0].name; }
-const char *folder_class(unsigned type) { return types[type < TYPES ? type : 0].class; }
+const char *folder_type_name(unsigned type)
+{
+    return types[type < TYPES ? type : 0].name;
+}
+const char *folder_class(unsigned type)
+{
+    return types[type < TYPES ? type : 0].class;
+}
 
-static void folder_free(struct folder *f) {
+static void folder_free(struct folder *f)
+{
     free(f->id);
     free(f->parent);
     free(f->name);
 }
 
-void folders_reset(struct folders *f) {
+void folders_reset(struct folders *f)
+{
     for (size_t i = 0; i < f->count; i++) folder_free(&f->at[i]);
     free(f->at);
     *f = (struct folders){.sync_key = "0"};
 }
 
-static size_t index_of(const struct folders *f, const char *id) {
+static size_t index_of(const struct folders *f, const char *id)
+{
     for (size_t i = 0; i < f->count; i++)
         if (strcmp(f->at[i].id, id) == 0) return i;
     return SIZE_MAX;
 }
 
-const struct folder *folders_find(const struct folders *f, const char *id) {
+const struct folder *folders_find(const struct folders *f, const char *id)
+{
     size_t i = index_of(f, id);
     return i == SIZE_MAX ? NULL : &f->at[i];
 }
 
 /* Text of a child as a copy. NUL bytes inside are no text. */
-static enum folders_result child_text(const struct pv_node *node, uint16_t tag, char **out) {
+static enum folders_result child_text(const struct pv_node *node, uint16_t tag, char **out)
+{
     const char *data;
     size_t len;
     if (!pv_node_text(pv_node_child(node, tag), &data, &len) || len > FOLDER_TEXT_MAX ||
@@ -68,7 +81,8 @@ static enum folders_result child_text(const struct pv_node *node, uint16_t tag, 
     return *out ? FOLDERS_OK : FOLDERS_NO_MEMORY;
 }
 
-static enum folders_result read_folder(const struct pv_node *node, struct folder *out) {
+static enum folders_result read_folder(const struct pv_node *node, struct folder *out)
+{
     uint32_t type;
     *out = (struct folder){0};
     enum folders_result r = child_text(node, PV_FolderHierarchy_ServerId, &out->id);
@@ -84,7 +98,8 @@ static enum folders_result read_folder(const struct pv_node *node, struct folder
     return r;
 }
 
-static enum folders_result put(struct folders *f, const struct folder *new_, bool *known_out) {
+static enum folders_result put(struct folders *f, const struct folder *new_, bool *known_out)
+{
     size_t i = index_of(f, new_->id);
     *known_out = i != SIZE_MAX;
     if (*known_out) {
@@ -111,7 +126,8 @@ struct apply {
     void *ctx;
 };
 
-static enum folders_result apply_put(struct apply *a, const struct pv_node *node) {
+static enum folders_result apply_put(struct apply *a, const struct pv_node *node)
+{
     struct folder new_;
     bool known;
     enum folders_result r = read_folder(node, &new_);
@@ -126,7 +142,8 @@ static enum folders_result apply_put(struct apply *a, const struct pv_node *node
     return FOLDERS_OK;
 }
 
-static enum folders_result apply_delete(struct apply *a, const struct pv_node *node) {
+static enum folders_result apply_delete(struct apply *a, const struct pv_node *node)
+{
     char *id;
     enum folders_result r = child_text(node, PV_FolderHierarchy_ServerId, &id);
     if (r != FOLDERS_OK) return r;
@@ -143,7 +160,8 @@ static enum folders_result apply_delete(struct apply *a, const struct pv_node *n
 enum folders_result folders_apply(struct folders *f, const struct pv_node *root,
                                   struct folder_changes *changes_out,
                                   void (*told)(void *ctx, char sign, const struct folder *folder),
-                                  void *ctx) {
+                                  void *ctx)
+{
     struct apply a = {f, changes_out, told, ctx};
     const char *key;
     size_t len;
@@ -167,16 +185,20 @@ enum folders_result folders_apply(struct folders *f, const struct pv_node *root,
 }
 
 /* Depth first without recursion: the peer chooses the depth. first and next are indices + 1. */
-struct walk { size_t *parent, *first, *last, *next; };
+struct walk {
+    size_t *parent, *first, *last, *next;
+};
 
 /* A chain upwards that comes back to where it began is cut there. */
-static bool is_own_ancestor(const struct walk *w, size_t i, size_t count) {
+static bool is_own_ancestor(const struct walk *w, size_t i, size_t count)
+{
     size_t up = w->parent[i], steps = 0;
     while (up != SIZE_MAX && up != i && steps++ < count) up = w->parent[up];
     return up == i;
 }
 
-static void link_children(const struct folders *f, struct walk *w) {
+static void link_children(const struct folders *f, struct walk *w)
+{
     for (size_t i = 0; i < f->count; i++) w->parent[i] = index_of(f, f->at[i].parent);
     for (size_t i = 0; i < f->count; i++)
         if (is_own_ancestor(w, i, f->count)) w->parent[i] = SIZE_MAX;
@@ -188,7 +210,8 @@ static void link_children(const struct folders *f, struct walk *w) {
 }
 
 bool folders_walk(const struct folders *f,
-                  void (*each)(void *ctx, const struct folder *folder, unsigned depth), void *ctx) {
+                  void (*each)(void *ctx, const struct folder *folder, unsigned depth), void *ctx)
+{
     size_t n = f->count + 1;
     size_t *block = calloc(4 * n, sizeof *block);
     if (block == NULL) return false;
@@ -213,7 +236,8 @@ bool folders_walk(const struct folders *f,
     return true;
 }
 
-json_t *folders_json(const struct folders *f) {
+json_t *folders_json(const struct folders *f)
+{
     json_t *all = json_array();
     for (size_t i = 0; i < f->count; i++) {
         const struct folder *one = &f->at[i];

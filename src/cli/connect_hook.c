@@ -12,12 +12,14 @@
 
 extern char **environ;
 
-const char *hook_kind(enum pv_wipe_kind kind) {
+const char *hook_kind(enum pv_wipe_kind kind)
+{
     return kind == PV_WIPE_DEVICE ? "device" : "account";
 }
 
 unsigned hook_run(const char *program, enum pv_wipe_kind kind, const char *user,
-                  const char *device_id, const char *server) {
+                  const char *device_id, const char *server)
+{
     char *const argv[] = {(char *)program,   (char *)hook_kind(kind), (char *)user,
                           (char *)device_id, (char *)server,          NULL};
     posix_spawn_file_actions_t actions;

@@ -4,8 +4,9 @@
 
 #include <provost/provision.h>
 
-/* Run PROGRAM KIND USER DEVICE SERVER without a shell, its output on our standard error. @return 1 it says wiped (exit 0),
- * 2 failed (exit 1), 0 nothing was done (anything else, or it cannot be run: told) */
+/* Run PROGRAM KIND USER DEVICE SERVER without a shell, its output on our standard error. @return 1
+ * it says wiped (exit 0), 2 failed (exit 1), 0 nothing was done (anything else, or it cannot be
+ * run: told) */
 unsigned hook_run(const char *program, enum pv_wipe_kind kind, const char *user,
                   const char *device_id, const char *server);
 /* "account", "device" */

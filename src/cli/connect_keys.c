@@ -21,42 +21,45 @@ static const char *const wipe_names[] = {"none", "account", "device"};
 
 /* ---- content ---- */
 
-static json_t *policy_json(const struct pv_policy *policy) {
+static json_t *policy_json(const struct pv_policy *policy)
+{
     json_t *all = json_object();
     char *text = malloc(PV_LIST_MAX * (PV_LIST_ITEM_MAX + 1));
     for (int s = 0; text && s < PV_SETTING_COUNT; s++) {
         const struct pv_setting_info *info = pv_setting_info((enum pv_setting)s);
-        if ((policy->set >> s & 1) &&
-            pv_policy_text(policy, (enum pv_setting)s, text,
-                           PV_LIST_MAX * (PV_LIST_ITEM_MAX + 1)) == PV_OK)
+        if ((policy->set >> s & 1) && pv_policy_text(policy, (enum pv_setting)s, text,
+                                                     PV_LIST_MAX * (PV_LIST_ITEM_MAX + 1)) == PV_OK)
             json_object_set_new(all, info->name, text_json(text));
     }
     free(text);
     return all;
 }
 
-char *keys_text(const struct keys *k) {
+char *keys_text(const struct keys *k)
+{
     char key[16];
     snprintf(key, sizeof key, "%u", (unsigned)k->key);
-    json_t *json = json_pack(
-        "{s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:i}", "format", FORMAT, "server", k->server, "user",
-        k->user, "device_id", k->device_id, "key", key, "version", k->version, "location",
-        k->location, "heartbeat", (int)k->heartbeat, "wipe", wipe_names[k->wipe], "wipe_result",
-        (int)k->wipe_result);
+    json_t *json =
+        json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:i}", "format", FORMAT, "server",
+                  k->server, "user", k->user, "device_id", k->device_id, "key", key, "version",
+                  k->version, "location", k->location, "heartbeat", (int)k->heartbeat, "wipe",
+                  wipe_names[k->wipe], "wipe_result", (int)k->wipe_result);
     if (json && k->has_policy) json_object_set_new(json, "policy", policy_json(&k->policy));
     char *text = json_dumps(json, JSON_INDENT(2));
     json_decref(json);
     return text;
 }
 
-static bool copy_text(const json_t *json, const char *name, char *to, size_t cap) {
+static bool copy_text(const json_t *json, const char *name, char *to, size_t cap)
+{
     const char *text = json_string_value(json_object_get(json, name));
     if (text == NULL || strlen(text) >= cap) return false;
     memcpy(to, text, strlen(text) + 1);
     return true;
 }
 
-static bool copy_number(const json_t *json, const char *name, unsigned most, unsigned *to) {
+static bool copy_number(const json_t *json, const char *name, unsigned most, unsigned *to)
+{
     const json_t *v = json_object_get(json, name);
     json_int_t n = json_integer_value(v);
     if (!json_is_integer(v) || n < 0 || n > most) return false;
@@ -64,30 +67,32 @@ static bool copy_number(const json_t *json, const char *name, unsigned most, uns
     return true;
 }
 
-static bool same_text(const json_t *json, const char *name, const char *want) {
+static bool same_text(const json_t *json, const char *name, const char *want)
+{
     const char *text = json_string_value(json_object_get(json, name));
     return text && strcmp(text, want) == 0;
 }
 
 /* A setting that a later version knows and this one does not is left out. */
-static void parse_policy(struct keys *k, json_t *settings) {
+static void parse_policy(struct keys *k, json_t *settings)
+{
     const char *name;
     json_t *value;
     char message[256];
-    json_object_foreach(settings, name, value)
-        if (json_is_string(value) &&
-            pv_policy_set(&k->policy, &k->arena, name, json_string_value(value), message,
-                          sizeof message) == PV_E_NOMEM)
-            return;
+    json_object_foreach(settings, name,
+                        value) if (json_is_string(value) &&
+                                   pv_policy_set(&k->policy, &k->arena, name,
+                                                 json_string_value(value), message,
+                                                 sizeof message) == PV_E_NOMEM) return;
     k->has_policy = true;
 }
 
-static bool parse_fields(struct keys *k, const json_t *json) {
+static bool parse_fields(struct keys *k, const json_t *json)
+{
     char key[16], wipe[16];
     uint64_t number;
     if (!same_text(json, "server", k->server) || !same_text(json, "user", k->user) ||
-        !same_text(json, "device_id", k->device_id) ||
-        !copy_text(json, "key", key, sizeof key) ||
+        !same_text(json, "device_id", k->device_id) || !copy_text(json, "key", key, sizeof key) ||
         !pv__parse_u64(key, strlen(key), UINT32_MAX, false, &number) ||
         !copy_text(json, "version", k->version, sizeof k->version) ||
         !copy_text(json, "location", k->location, sizeof k->location) ||
@@ -105,7 +110,8 @@ static bool parse_fields(struct keys *k, const json_t *json) {
 }
 
 /* Everything that a run may change. */
-static void clear(struct keys *k) {
+static void clear(struct keys *k)
+{
     k->key = 0;
     k->version[0] = k->location[0] = '\0';
     k->heartbeat = k->wipe_result = 0;
@@ -115,12 +121,13 @@ static void clear(struct keys *k) {
     pv_arena_reset(&k->arena);
 }
 
-bool keys_parse(struct keys *k, const char *text, size_t len) {
+bool keys_parse(struct keys *k, const char *text, size_t len)
+{
     unsigned format = 0;
     json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
     clear(k);
-    bool good = copy_number(json, "format", FORMAT, &format) && format == FORMAT &&
-                parse_fields(k, json);
+    bool good =
+        copy_number(json, "format", FORMAT, &format) && format == FORMAT && parse_fields(k, json);
     json_t *settings = json_object_get(json, "policy");
     if (good && json_is_object(settings)) parse_policy(k, settings);
     if (!good) clear(k);
@@ -131,7 +138,8 @@ bool keys_parse(struct keys *k, const char *text, size_t len) {
 /* ---- files ---- */
 
 /* 1 read, 0 not there, -1 told. *text_out is freed by the caller. */
-static int read_file(const char *path, char **text_out, size_t *len_out) {
+static int read_file(const char *path, char **text_out, size_t *len_out)
+{
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) return 0;
@@ -159,7 +167,8 @@ static int read_file(const char *path, char **text_out, size_t *len_out) {
 }
 
 /* The directory's entry is on the disk too when it returns. */
-static bool sync_directory(const char *path) {
+static bool sync_directory(const char *path)
+{
     char dir[PATH_MAX];
     const char *slash = strrchr(path, '/');
     snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
@@ -169,7 +178,8 @@ static bool sync_directory(const char *path) {
     return ok;
 }
 
-static bool write_all(int fd, const char *text, size_t len) {
+static bool write_all(int fd, const char *text, size_t len)
+{
     for (size_t done = 0; done < len;) {
         ssize_t n = write(fd, text + done, len - done);
         if (n < 0 && errno == EINTR) continue;
@@ -179,7 +189,8 @@ static bool write_all(int fd, const char *text, size_t len) {
     return true;
 }
 
-static enum cli_exit write_file(const char *path, const char *text) {
+static enum cli_exit write_file(const char *path, const char *text)
+{
     char temporary[PATH_MAX];
     int n = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
     int fd = n > 0 && (size_t)n < sizeof temporary ? mkostemp(temporary, O_CLOEXEC) : -1;
@@ -197,7 +208,8 @@ static enum cli_exit write_file(const char *path, const char *text) {
     return ok ? CLI_DONE : cli_fail(CLI_FAILED, "%s: %s", path, strerror(why));
 }
 
-static enum cli_exit make_directories(char *path) {
+static enum cli_exit make_directories(char *path)
+{
     for (char *p = path + 1;; p++) {
         if (*p != '/' && *p != '\0') continue;
         char was = *p;
@@ -209,12 +221,13 @@ static enum cli_exit make_directories(char *path) {
     }
 }
 
-static enum cli_exit choose_directory(const char *dir, char *out, size_t cap) {
+static enum cli_exit choose_directory(const char *dir, char *out, size_t cap)
+{
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    int n = dir                                ? snprintf(out, cap, "%s", dir)
-            : state && state[0] == '/'         ? snprintf(out, cap, "%s/provost", state)
-            : home && home[0] == '/' ? snprintf(out, cap, "%s/.local/state/provost", home)
-                                               : 0;
+    int n = dir                        ? snprintf(out, cap, "%s", dir)
+            : state && state[0] == '/' ? snprintf(out, cap, "%s/provost", state)
+            : home && home[0] == '/'   ? snprintf(out, cap, "%s/.local/state/provost", home)
+                                       : 0;
     if (n <= 0 || (size_t)n >= cap)
         return cli_fail(CLI_FAILED, "no directory to keep keys in (--state-dir DIR)");
     return make_directories(out);
@@ -222,12 +235,13 @@ static enum cli_exit choose_directory(const char *dir, char *out, size_t cap) {
 
 /* Name of a file that belongs to these texts. */
 static void file_name(const char *dir, const char *prefix, const struct keys *k, bool device,
-                      char *out, size_t cap) {
+                      char *out, size_t cap)
+{
     static const char digits[] = "0123456789abcdef";
     char text[2 * KEYS_TEXT_MAX + PV_DEVICE_ID_MAX + 4], hex[HASH_HEX + 1];
     uint8_t hash[32];
-    int n = snprintf(text, sizeof text, "%s\n%s\n%s", k->server, k->user,
-                     device ? k->device_id : "");
+    int n =
+        snprintf(text, sizeof text, "%s\n%s\n%s", k->server, k->user, device ? k->device_id : "");
     pv__sha256((const uint8_t *)text, (size_t)n, hash);
     for (int i = 0; i < HASH_HEX; i++) hex[i] = digits[hash[i / 2] >> (i % 2 ? 0 : 4) & 15];
     hex[HASH_HEX] = '\0';
@@ -235,7 +249,8 @@ static void file_name(const char *dir, const char *prefix, const struct keys *k,
 }
 
 /* The device that this server and user get when none is named. */
-static enum cli_exit default_device(struct keys *k, const char *dir) {
+static enum cli_exit default_device(struct keys *k, const char *dir)
+{
     char path[PATH_MAX], *text = NULL;
     uint8_t random[PV_DEVICE_ID_MAX / 2];
     size_t len = 0;
@@ -243,18 +258,17 @@ static enum cli_exit default_device(struct keys *k, const char *dir) {
     int there = read_file(path, &text, &len);
     if (there < 0) return CLI_FAILED;
     json_t *json = there ? json_loadb(text, len, 0, NULL) : NULL;
-    bool good = copy_text(json, "device_id", k->device_id, sizeof k->device_id) &&
-                k->device_id[0] != '\0';
+    bool good =
+        copy_text(json, "device_id", k->device_id, sizeof k->device_id) && k->device_id[0] != '\0';
     for (const char *p = k->device_id; good && *p; p++) good = pv__is_alnum((unsigned char)*p);
     json_decref(json);
     free(text);
     if (good) return CLI_DONE;
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         return cli_fail(CLI_FAILED, "no random bytes: %s", strerror(errno));
-    for (size_t i = 0; i < sizeof random; i++)
-        snprintf(k->device_id + 2 * i, 3, "%02X", random[i]);
-    json = json_pack("{s:s,s:s,s:s}", "server", k->server, "user", k->user, "device_id",
-                     k->device_id);
+    for (size_t i = 0; i < sizeof random; i++) snprintf(k->device_id + 2 * i, 3, "%02X", random[i]);
+    json =
+        json_pack("{s:s,s:s,s:s}", "server", k->server, "user", k->user, "device_id", k->device_id);
     text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
     enum cli_exit code = text ? write_file(path, text) : cli_fail(CLI_FAILED, "no memory");
     json_decref(json);
@@ -262,7 +276,8 @@ static enum cli_exit default_device(struct keys *k, const char *dir) {
     return code;
 }
 
-static enum cli_exit load(struct keys *k) {
+static enum cli_exit load(struct keys *k)
+{
     char *text = NULL;
     size_t len = 0;
     int there = read_file(k->path, &text, &len);
@@ -274,15 +289,15 @@ static enum cli_exit load(struct keys *k) {
 }
 
 enum cli_exit keys_open(struct keys *k, const char *dir, const char *server, const char *user,
-                        const char *device_id) {
+                        const char *device_id)
+{
     char where[PATH_MAX], path[PATH_MAX];
     *k = (struct keys){0};
     if (strlen(server) >= sizeof k->server || strlen(user) >= sizeof k->user)
         return cli_fail(CLI_USAGE, "the URL or the user's name is too long");
     memcpy(k->server, server, strlen(server) + 1);
     memcpy(k->user, user, strlen(user) + 1);
-    if (pv_arena_create(&k->arena, POLICY_ARENA) != PV_OK)
-        return cli_fail(CLI_FAILED, "no memory");
+    if (pv_arena_create(&k->arena, POLICY_ARENA) != PV_OK) return cli_fail(CLI_FAILED, "no memory");
     enum cli_exit code = choose_directory(dir, where, sizeof where - 64);
     if (code == CLI_DONE && device_id)
         snprintf(k->device_id, sizeof k->device_id, "%s", device_id);
@@ -294,7 +309,8 @@ enum cli_exit keys_open(struct keys *k, const char *dir, const char *server, con
     return k->path ? load(k) : cli_fail(CLI_FAILED, "no memory");
 }
 
-enum cli_exit keys_save(struct keys *k) {
+enum cli_exit keys_save(struct keys *k)
+{
     char *text = keys_text(k);
     enum cli_exit code = text ? write_file(k->path, text) : cli_fail(CLI_FAILED, "no memory");
     if (text) explicit_bzero(text, strlen(text));
@@ -302,18 +318,21 @@ enum cli_exit keys_save(struct keys *k) {
     return code;
 }
 
-enum cli_exit keys_set_policy(struct keys *k, const struct pv_policy *policy) {
+enum cli_exit keys_set_policy(struct keys *k, const struct pv_policy *policy)
+{
     pv_arena_reset(&k->arena);
     k->has_policy = pv_policy_copy(policy, &k->arena, &k->policy) == PV_OK;
     return k->has_policy ? CLI_DONE : cli_fail(CLI_FAILED, "no memory");
 }
 
-enum cli_exit keys_forget(struct keys *k) {
+enum cli_exit keys_forget(struct keys *k)
+{
     clear(k);
     return keys_save(k);
 }
 
-void keys_close(struct keys *k) {
+void keys_close(struct keys *k)
+{
     pv_arena_destroy(&k->arena);
     free(k->path);
     *k = (struct keys){0};

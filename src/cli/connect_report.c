@@ -9,11 +9,12 @@
 
 enum { KEPT_IN_DOCUMENT = 10000, XML_MAX = 4 * 1024 * 1024 }; /* a watch may last for weeks */
 
-static const char *const headings[] = {
-    "", "Phase 1: a command without a policy key", "Phase 2: the policy",
-    "Phase 3: the acknowledgement", "Phase 4: the command with the policy key"};
+static const char *const headings[] = {"", "Phase 1: a command without a policy key",
+                                       "Phase 2: the policy", "Phase 3: the acknowledgement",
+                                       "Phase 4: the command with the policy key"};
 
-bool report_begin(struct report *r, bool json, bool trace) {
+bool report_begin(struct report *r, bool json, bool trace)
+{
     *r = (struct report){.json = json, .trace = trace};
     if (json) {
         r->doc = json_object();
@@ -25,18 +26,21 @@ bool report_begin(struct report *r, bool json, bool trace) {
     return !trace || r->stream;
 }
 
-static void put(struct report *r, const char *name, json_t *value) {
+static void put(struct report *r, const char *name, json_t *value)
+{
     if (json_object_set_new(r->doc, name, value) != 0) r->no_memory = true;
 }
 
-static void append(struct report *r, json_t *array, json_t *value) {
+static void append(struct report *r, json_t *array, json_t *value)
+{
     if (json_array_size(array) >= KEPT_IN_DOCUMENT)
         json_decref(value);
     else if (json_array_append_new(array, value) != 0)
         r->no_memory = true;
 }
 
-void report_session(struct report *r, const struct eas *e) {
+void report_session(struct report *r, const struct eas *e)
+{
     char url[2 * URL_MAX];
     snprintf(url, sizeof url, "%s%s", e->url.origin, e->url.path);
     if (r->json) {
@@ -54,29 +58,35 @@ void report_session(struct report *r, const struct eas *e) {
     printf(", device %s (%s)\n", e->device_id, e->device_type);
 }
 
-static json_t *key_json(struct pv_sent_key key) {
+static json_t *key_json(struct pv_sent_key key)
+{
     char mask[12];
     if (key.kind == PV_KEY_ABSENT) return json_null();
     pv_key_mask(key, mask);
     return json_string(mask);
 }
 
-static void print_key(const char *before, struct pv_sent_key key) {
+static void print_key(const char *before, struct pv_sent_key key)
+{
     char mask[12];
     pv_key_mask(key, mask);
     printf("%s%s", before, mask);
 }
 
-const char *report_ack_text(unsigned status) {
+const char *report_ack_text(unsigned status)
+{
     static const char *const texts[] = {"", "all applied", "applied in part", "nothing applied",
                                         "managed by another party"};
     return texts[status <= 4 ? status : 0];
 }
 
-void report_request(struct report *r, const struct exchange *x) {
+void report_request(struct report *r, const struct exchange *x)
+{
     if (r->json) return; /* told together with the answer */
-    if (r->phase != x->phase + 1 && headings[x->phase][0]) printf("\n%s\n", headings[x->phase]);
-    else if (r->phase != x->phase + 1) putchar('\n');
+    if (r->phase != x->phase + 1 && headings[x->phase][0])
+        printf("\n%s\n", headings[x->phase]);
+    else if (r->phase != x->phase + 1)
+        putchar('\n');
     r->phase = x->phase + 1;
     printf("  > %s", x->command);
     if (x->does[0]) printf(", %s", x->does);
@@ -86,7 +96,8 @@ void report_request(struct report *r, const struct exchange *x) {
     putchar('\n');
 }
 
-static json_t *answer_json(const struct exchange *x) {
+static json_t *answer_json(const struct exchange *x)
+{
     const struct pv_provision_answer *p = x->provision;
     json_t *a = json_pack("{s:i,s:o,s:o}", "http", (int)x->http, "status",
                           x->status ? json_integer(x->status) : json_null(), "status_name",
@@ -97,15 +108,17 @@ static json_t *answer_json(const struct exchange *x) {
         json_object_set_new(a, "policy_status",
                             p->policy_status ? json_integer(p->policy_status) : json_null());
         json_object_set_new(a, "key", key_json(key));
-        json_object_set_new(a, "wipe", p->wipe == PV_WIPE_NONE      ? json_null()
-                                       : p->wipe == PV_WIPE_DEVICE ? json_string("device")
-                                                                   : json_string("account"));
+        json_object_set_new(a, "wipe",
+                            p->wipe == PV_WIPE_NONE     ? json_null()
+                            : p->wipe == PV_WIPE_DEVICE ? json_string("device")
+                                                        : json_string("account"));
     }
     if (x->problem) json_object_set_new(a, "problem", json_string(x->problem));
     return a;
 }
 
-static void answer_into_document(struct report *r, const struct exchange *x) {
+static void answer_into_document(struct report *r, const struct exchange *x)
+{
     json_t *one = json_pack(
         "{s:o,s:s,s:{s:s,s:o,s:o},s:o}", "phase", x->phase ? json_integer(x->phase) : json_null(),
         "name", x->name, "request", "command", x->command, "key", key_json(x->key), "ack_status",
@@ -117,10 +130,12 @@ static void answer_into_document(struct report *r, const struct exchange *x) {
     append(r, r->phases, one);
 }
 
-static void print_answer(const struct exchange *x) {
+static void print_answer(const struct exchange *x)
+{
     const struct pv_provision_answer *p = x->provision;
     printf("  < HTTP %u", x->http);
-    if (x->status) printf(", Status %u%s%s", x->status, x->status_name[0] ? " " : "", x->status_name);
+    if (x->status)
+        printf(", Status %u%s%s", x->status, x->status_name[0] ? " " : "", x->status_name);
     if (p && p->has_policy && p->policy_status) printf(", policy Status %u", p->policy_status);
     if (p && p->key[0])
         print_key(x->final ? ", final key " : ", temporary key ",
@@ -131,8 +146,10 @@ static void print_answer(const struct exchange *x) {
     putchar('\n');
 }
 
-/* Line by line, so that each stands clear of the rest; the text is clean except for its line ends. */
-static void print_trace(const char *text) {
+/* Line by line, so that each stands clear of the rest; the text is clean except for its line ends.
+ */
+static void print_trace(const char *text)
+{
     while (*text) {
         size_t len = strcspn(text, "\n");
         printf("    | %.*s\n", (int)len, text);
@@ -140,7 +157,8 @@ static void print_trace(const char *text) {
     }
 }
 
-void report_answer(struct report *r, const struct exchange *x) {
+void report_answer(struct report *r, const struct exchange *x)
+{
     if (r->json)
         answer_into_document(r, x);
     else
@@ -154,7 +172,8 @@ void report_answer(struct report *r, const struct exchange *x) {
 }
 
 /* Every PolicyKey's digits but the first two, in place. */
-static void mask_keys(char *xml) {
+static void mask_keys(char *xml)
+{
     static const char tag[] = "<PolicyKey";
     for (char *p = xml; (p = strstr(p, tag)) != NULL;) {
         p += sizeof tag - 1;
@@ -165,7 +184,8 @@ static void mask_keys(char *xml) {
     }
 }
 
-void report_wbxml(struct report *r, char sign, const struct pv_node *root) {
+void report_wbxml(struct report *r, char sign, const struct pv_node *root)
+{
     size_t len;
     if (r->stream == NULL) return;
     char *xml = root ? malloc(XML_MAX) : NULL;
@@ -186,7 +206,8 @@ void report_wbxml(struct report *r, char sign, const struct pv_node *root) {
     free(xml);
 }
 
-void report_versions(struct report *r, const struct eas_answer *a) {
+void report_versions(struct report *r, const struct eas_answer *a)
+{
     if (r->json) {
         put(r, "server_versions", text_json(a->versions));
         put(r, "server_commands", text_json(a->commands));
@@ -197,14 +218,16 @@ void report_versions(struct report *r, const struct eas_answer *a) {
     printf(".\n");
 }
 
-void report_version(struct report *r, enum pv_version version) {
+void report_version(struct report *r, enum pv_version version)
+{
     if (r->json)
         put(r, "protocol_version", json_string(pv_version_text(version)));
     else
         printf("    Version %s is used.\n", pv_version_text(version));
 }
 
-void report_note(struct report *r, const char *sentence) {
+void report_note(struct report *r, const char *sentence)
+{
     if (r->json) {
         append(r, r->events, json_pack("{s:s,s:o}", "kind", "note", "text", text_json(sentence)));
         return;
@@ -214,7 +237,8 @@ void report_note(struct report *r, const char *sentence) {
     putchar('\n');
 }
 
-void report_event(struct report *r, const char *kind, const char *sentence, json_t *extra) {
+void report_event(struct report *r, const char *kind, const char *sentence, json_t *extra)
+{
     if (!r->json) {
         report_note(r, sentence);
         json_decref(extra);
@@ -228,45 +252,52 @@ void report_event(struct report *r, const char *kind, const char *sentence, json
 
 /* ---- policy ---- */
 
-static const char *const change_names[] = {[PV_SAME] = "same", [PV_STRICTER] = "stricter",
-                                           [PV_LOOSER] = "looser", [PV_DIFFERENT] = "different"};
+static const char *const change_names[] = {[PV_SAME] = "same",
+                                           [PV_STRICTER] = "stricter",
+                                           [PV_LOOSER] = "looser",
+                                           [PV_DIFFERENT] = "different"};
 
 /* Owned; NULL: no memory. */
-static char *value_text(const struct pv_policy *policy, enum pv_setting s) {
+static char *value_text(const struct pv_policy *policy, enum pv_setting s)
+{
     enum { CAP = PV_LIST_MAX * (PV_LIST_ITEM_MAX + 1) };
     char *text = malloc(CAP);
     if (text && pv_policy_text(policy, s, text, CAP) != PV_OK) text[0] = '\0';
     return text;
 }
 
-static json_t *list_json(const struct pv_list *list) {
+static json_t *list_json(const struct pv_list *list)
+{
     json_t *all = json_array();
     for (size_t i = 0; i < list->count; i++) json_array_append_new(all, text_json(list->items[i]));
     return all;
 }
 
-static json_t *setting_json(const struct pv_policy *policy, enum pv_setting s) {
+static json_t *setting_json(const struct pv_policy *policy, enum pv_setting s)
+{
     if (!(policy->set >> s & 1)) return json_null();
     if (s == PV_SET_UnapprovedInROMApplicationList) return list_json(&policy->unapproved);
     if (s == PV_SET_ApprovedApplicationList) return list_json(&policy->approved);
     return json_integer(policy->value[s]);
 }
 
-static json_t *changes_json(const struct report_policy *p, const enum pv_change *change) {
+static json_t *changes_json(const struct report_policy *p, const enum pv_change *change)
+{
     json_t *all = json_array();
     for (int s = 0; s < PV_SETTING_COUNT; s++)
         if (change[s] != PV_SAME)
-            json_array_append_new(
-                all, json_pack("{s:s,s:s,s:o,s:o}", "name", pv_setting_info((enum pv_setting)s)->name,
-                               "change", change_names[change[s]], "old",
-                               setting_json(p->old, (enum pv_setting)s), "new",
-                               setting_json(p->policy, (enum pv_setting)s)));
+            json_array_append_new(all, json_pack("{s:s,s:s,s:o,s:o}", "name",
+                                                 pv_setting_info((enum pv_setting)s)->name,
+                                                 "change", change_names[change[s]], "old",
+                                                 setting_json(p->old, (enum pv_setting)s), "new",
+                                                 setting_json(p->policy, (enum pv_setting)s)));
     return all;
 }
 
-static json_t *policy_json(const struct report_policy *p) {
-    static const char *const kept_names[] = {[PV_NOT_DEMANDED] = "not-demanded",
-                                             [PV_KEPT] = "kept", [PV_NOT_KEPT] = "not-kept"};
+static json_t *policy_json(const struct report_policy *p)
+{
+    static const char *const kept_names[] = {
+        [PV_NOT_DEMANDED] = "not-demanded", [PV_KEPT] = "kept", [PV_NOT_KEPT] = "not-kept"};
     json_t *settings = json_object(), *device = json_object(), *oddities = json_array();
     for (int s = 0; s < PV_SETTING_COUNT; s++) {
         const char *name = pv_setting_info((enum pv_setting)s)->name;
@@ -282,7 +313,8 @@ static json_t *policy_json(const struct report_policy *p) {
                      oddities);
 }
 
-static void document_policy(struct report *r, const struct report_policy *p) {
+static void document_policy(struct report *r, const struct report_policy *p)
+{
     enum pv_change change[PV_SETTING_COUNT];
     json_t *json = policy_json(p);
     if (p->old && json) {
@@ -294,7 +326,8 @@ static void document_policy(struct report *r, const struct report_policy *p) {
     put(r, "policy", json);
 }
 
-static void print_demands(const struct report_policy *p) {
+static void print_demands(const struct report_policy *p)
+{
     static const char *const titles[] = {"SETTING", "DEMANDED", "UNSET MEANS", "THIS DEVICE"};
     struct table t;
     unsigned demanded = 0;
@@ -319,7 +352,8 @@ static void print_demands(const struct report_policy *p) {
         table_end(&t, stdout, 4);
 }
 
-static void print_changes(const struct report_policy *p) {
+static void print_changes(const struct report_policy *p)
+{
     enum pv_change change[PV_SETTING_COUNT];
     enum pv_change whole = pv_policy_compare(p->old, p->policy, p->version, change);
     if (whole == PV_SAME) {
@@ -341,7 +375,8 @@ static void print_changes(const struct report_policy *p) {
     }
 }
 
-void report_policy(struct report *r, const struct report_policy *p) {
+void report_policy(struct report *r, const struct report_policy *p)
+{
     if (r->json) {
         document_policy(r, p);
         return;
@@ -357,14 +392,16 @@ void report_policy(struct report *r, const struct report_policy *p) {
 
 /* ---- folders ---- */
 
-static void print_folder(void *ctx, const struct folder *f, unsigned depth) {
+static void print_folder(void *ctx, const struct folder *f, unsigned depth)
+{
     (void)ctx;
     printf("%*s", (int)(2 + 2 * (depth < 32 ? depth : 32)), "");
     text_print(stdout, f->name);
     printf("  (%s)\n", folder_type_name(f->type));
 }
 
-void report_folders(struct report *r, const struct folders *f) {
+void report_folders(struct report *r, const struct folders *f)
+{
     if (r->json) {
         put(r, "folders", folders_json(f));
         return;
@@ -373,7 +410,8 @@ void report_folders(struct report *r, const struct folders *f) {
     if (!folders_walk(f, print_folder, NULL)) r->no_memory = true;
 }
 
-void report_folder_change(struct report *r, char sign, const struct folder *f) {
+void report_folder_change(struct report *r, char sign, const struct folder *f)
+{
     if (!r->json) {
         printf("    %c ", sign);
         text_print(stdout, f->name);
@@ -389,7 +427,8 @@ void report_folder_change(struct report *r, char sign, const struct folder *f) {
                      text_json(f->id)));
 }
 
-enum cli_exit report_end(struct report *r, enum cli_exit code, const char *sentence) {
+enum cli_exit report_end(struct report *r, enum cli_exit code, const char *sentence)
+{
     if (r->no_memory && code == CLI_DONE) code = cli_fail(CLI_FAILED, "no memory");
     if (r->json) {
         put(r, "phases", r->phases);

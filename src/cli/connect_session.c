@@ -15,7 +15,8 @@ static const struct pv_device_info device_info = {.model = "Provost",
                                                   .os_language = "en",
                                                   .user_agent = "Provost/" PROVOST_VERSION};
 
-enum cli_exit session_fail(struct session *s, enum cli_exit code, const char *format, ...) {
+enum cli_exit session_fail(struct session *s, enum cli_exit code, const char *format, ...)
+{
     va_list list;
     va_start(list, format);
     vsnprintf(s->why, sizeof s->why, format, list);
@@ -23,7 +24,8 @@ enum cli_exit session_fail(struct session *s, enum cli_exit code, const char *fo
     return code;
 }
 
-enum cli_exit session_transport(struct session *s, enum eas_result result) {
+enum cli_exit session_transport(struct session *s, enum eas_result result)
+{
     switch (result) {
     case EAS_OK: return CLI_DONE;
     case EAS_STOPPED: s->stopped = true; return session_fail(s, CLI_FAILED, "interrupted");
@@ -34,7 +36,8 @@ enum cli_exit session_transport(struct session *s, enum eas_result result) {
 }
 
 /* The address that the server named is kept for the next run. */
-static enum cli_exit keep_location(struct session *s) {
+static enum cli_exit keep_location(struct session *s)
+{
     if (!s->eas.moved) return CLI_DONE;
     s->eas.moved = false;
     int n = snprintf(s->keys.location, sizeof s->keys.location, "%s%s", s->eas.url.origin,
@@ -50,14 +53,15 @@ struct sending {
     const uint8_t *body;
     size_t len;
     struct exchange x;
-    const struct pv_node *root;                  /* of the answer */
+    const struct pv_node *root; /* of the answer */
     struct pv_provision_answer provision;
 };
 
 static const char *const odd_body = "a body that is no ActiveSync answer";
 
 /* Status at the root: by its local name, for there are servers that err in the code page. */
-static unsigned root_status(const struct pv_node *root) {
+static unsigned root_status(const struct pv_node *root)
+{
     for (const struct pv_node *n = root ? root->child : NULL; n; n = n->next) {
         const char *name = n->kind == PV_NODE_ELEMENT ? pv_tag_name(n->tag) : NULL;
         uint32_t status;
@@ -66,7 +70,8 @@ static unsigned root_status(const struct pv_node *root) {
     return 0;
 }
 
-static void decode(struct session *s, struct sending *q, const struct eas_answer *a) {
+static void decode(struct session *s, struct sending *q, const struct eas_answer *a)
+{
     if (a->len == 0) return;
     if (!a->may_be_wbxml ||
         pv_wbxml_decode(&s->arena, a->body, a->len, NULL, &q->root, NULL) != PV_OK) {
@@ -87,7 +92,8 @@ static void decode(struct session *s, struct sending *q, const struct eas_answer
         q->x.provision = &q->provision;
 }
 
-static void trace_body(struct session *s, const uint8_t *body, size_t len) {
+static void trace_body(struct session *s, const uint8_t *body, size_t len)
+{
     const struct pv_node *root = NULL;
     if (!s->report.trace) return;
     if (len && pv_wbxml_decode(&s->arena, body, len, NULL, &root, NULL) != PV_OK) root = NULL;
@@ -95,7 +101,8 @@ static void trace_body(struct session *s, const uint8_t *body, size_t len) {
 }
 
 /* Send, wait, decode, tell. key_text: of a temporary key, else NULL. */
-static enum cli_exit transact(struct session *s, struct sending *q, const char *key_text) {
+static enum cli_exit transact(struct session *s, struct sending *q, const char *key_text)
+{
     struct eas_answer a;
     char number[16];
     if (key_text == NULL) {
@@ -120,25 +127,32 @@ static enum cli_exit transact(struct session *s, struct sending *q, const char *
     return CLI_DONE;
 }
 
-static struct pv_sent_key number_key(uint32_t key) {
+static struct pv_sent_key number_key(uint32_t key)
+{
     return (struct pv_sent_key){.kind = key ? PV_KEY_NUMBER : PV_KEY_ZERO, .value = key};
 }
 
 static void tell_machine(struct session *s, const struct sending *q, unsigned judgement,
-                         struct pv_client_out *out) {
-    struct pv_client_in in = {.http = q->x.http, .status = q->x.status,
-                              .provision = q->x.provision, .judgement = judgement};
+                         struct pv_client_out *out)
+{
+    struct pv_client_in in = {.http = q->x.http,
+                              .status = q->x.status,
+                              .provision = q->x.provision,
+                              .judgement = judgement};
     pv_client_answer(&s->client, &in, out);
 }
 
 /* ---- what the machine may want ---- */
 
-static enum cli_exit no_room(struct session *s) {
+static enum cli_exit no_room(struct session *s)
+{
     return session_fail(s, CLI_FAILED, "the request is too large to be made");
 }
 
-/* The policy of an offer: read, judged, told. @return the acknowledgement, 0: there is none to judge */
-static unsigned judge_offer(struct session *s, const struct sending *q) {
+/* The policy of an offer: read, judged, told. @return the acknowledgement, 0: there is none to
+ * judge */
+static unsigned judge_offer(struct session *s, const struct sending *q)
+{
     const struct pv_provision_answer *p = q->x.provision;
     struct pv_policy_oddity oddities[ODDITIES_MAX];
     enum pv_kept kept[PV_SETTING_COUNT];
@@ -153,20 +167,24 @@ static unsigned judge_offer(struct session *s, const struct sending *q) {
     }
     s->has_offer = true;
     unsigned judgement = pv_profile_judge(&s->profile, &s->offer, kept);
-    report_policy(&s->report,
-                  &(struct report_policy){
-                      .policy = &s->offer, .old = s->keys.has_policy ? &s->keys.policy : NULL,
-                      .kept = kept, .version = s->client.version, .judgement = judgement,
-                      .oddities = oddities,
-                      .oddity_count = count < ODDITIES_MAX ? count : ODDITIES_MAX});
+    report_policy(&s->report, &(struct report_policy){
+                                  .policy = &s->offer,
+                                  .old = s->keys.has_policy ? &s->keys.policy : NULL,
+                                  .kept = kept,
+                                  .version = s->client.version,
+                                  .judgement = judgement,
+                                  .oddities = oddities,
+                                  .oddity_count = count < ODDITIES_MAX ? count : ODDITIES_MAX});
     return judgement;
 }
 
-static enum cli_exit do_ask(struct session *s, struct pv_client_out *o) {
+static enum cli_exit do_ask(struct session *s, struct pv_client_out *o)
+{
     uint8_t body[1024];
-    struct sending q = {.cmd = PV_CMD_Provision, .body = body,
-                        .x = {.phase = 2, .name = "policy", .does = "asks for the policy",
-                              .key = number_key(0)}};
+    struct sending q = {
+        .cmd = PV_CMD_Provision,
+        .body = body,
+        .x = {.phase = 2, .name = "policy", .does = "asks for the policy", .key = number_key(0)}};
     if (body_ask(s->client.version, o->device_info ? &device_info : NULL, body, sizeof body,
                  &q.len) != PV_OK)
         return no_room(s);
@@ -176,7 +194,8 @@ static enum cli_exit do_ask(struct session *s, struct pv_client_out *o) {
 }
 
 /* A final key is on the disk before it is used. */
-static enum cli_exit keep_key(struct session *s) {
+static enum cli_exit keep_key(struct session *s)
+{
     if (s->client.key == s->keys.key) return CLI_DONE;
     s->keys.key = s->client.key;
     snprintf(s->keys.version, sizeof s->keys.version, "%s", pv_version_text(s->client.version));
@@ -185,12 +204,17 @@ static enum cli_exit keep_key(struct session *s) {
     return code == CLI_DONE ? code : session_fail(s, code, "the policy key cannot be kept");
 }
 
-static enum cli_exit do_ack(struct session *s, struct pv_client_out *o) {
+static enum cli_exit do_ack(struct session *s, struct pv_client_out *o)
+{
     uint8_t body[1024];
-    struct sending q = {.cmd = PV_CMD_Provision, .body = body,
-                        .x = {.phase = 3, .name = "acknowledge", .does = "acknowledges",
+    struct sending q = {.cmd = PV_CMD_Provision,
+                        .body = body,
+                        .x = {.phase = 3,
+                              .name = "acknowledge",
+                              .does = "acknowledges",
                               .key = pv_key_parse(o->temp_key, strlen(o->temp_key)),
-                              .ack_status = o->ack_status, .final = true}};
+                              .ack_status = o->ack_status,
+                              .final = true}};
     if (body_ack(s->client.version, o->temp_key, o->ack_status, body, sizeof body, &q.len) != PV_OK)
         return no_room(s);
     enum cli_exit code = transact(s, &q, o->temp_key);
@@ -199,11 +223,15 @@ static enum cli_exit do_ack(struct session *s, struct pv_client_out *o) {
     return keep_key(s);
 }
 
-static enum cli_exit do_inform(struct session *s, struct pv_client_out *o) {
+static enum cli_exit do_inform(struct session *s, struct pv_client_out *o)
+{
     uint8_t body[1024];
-    struct sending q = {.cmd = PV_CMD_Settings, .body = body,
-                        .x = {.phase = 3, .name = "device-information",
-                              .does = "tells about the device", .key = number_key(o->key)}};
+    struct sending q = {.cmd = PV_CMD_Settings,
+                        .body = body,
+                        .x = {.phase = 3,
+                              .name = "device-information",
+                              .does = "tells about the device",
+                              .key = number_key(o->key)}};
     if (body_settings(s->client.version, &device_info, body, sizeof body, &q.len) != PV_OK)
         return no_room(s);
     enum cli_exit code = transact(s, &q, NULL);
@@ -211,10 +239,13 @@ static enum cli_exit do_inform(struct session *s, struct pv_client_out *o) {
     return code;
 }
 
-static enum cli_exit do_poll(struct session *s, struct pv_client_out *o) {
+static enum cli_exit do_poll(struct session *s, struct pv_client_out *o)
+{
     uint8_t body[16];
-    struct sending q = {.cmd = PV_CMD_Provision, .body = body,
-                        .x = {.name = "wipe-poll", .does = "asks whether a wipe is ordered",
+    struct sending q = {.cmd = PV_CMD_Provision,
+                        .body = body,
+                        .x = {.name = "wipe-poll",
+                              .does = "asks whether a wipe is ordered",
                               .key = number_key(o->key)}};
     if (body_poll(body, sizeof body, &q.len) != PV_OK) return no_room(s);
     enum cli_exit code = transact(s, &q, NULL);
@@ -222,8 +253,10 @@ static enum cli_exit do_poll(struct session *s, struct pv_client_out *o) {
     return code;
 }
 
-/* The order is on the disk before it is carried out, the result before it is told: neither gets lost. */
-static enum cli_exit do_wipe(struct session *s, struct pv_client_out *o) {
+/* The order is on the disk before it is carried out, the result before it is told: neither gets
+ * lost. */
+static enum cli_exit do_wipe(struct session *s, struct pv_client_out *o)
+{
     char sentence[128];
     unsigned result = 0;
     s->keys.wipe = o->wipe;
@@ -231,7 +264,8 @@ static enum cli_exit do_wipe(struct session *s, struct pv_client_out *o) {
     enum cli_exit code = keys_save(&s->keys);
     if (code != CLI_DONE) return session_fail(s, code, "the order to wipe cannot be kept");
     if (s->options->hook)
-        result = hook_run(s->options->hook, o->wipe, s->eas.user, s->keys.device_id, s->keys.server);
+        result =
+            hook_run(s->options->hook, o->wipe, s->eas.user, s->keys.device_id, s->keys.server);
     snprintf(sentence, sizeof sentence, "Wipe of the %s ordered: %s.", hook_kind(o->wipe),
              !s->options->hook ? "no hook to carry it out, nothing is acknowledged"
              : result == 1     ? "the hook has wiped"
@@ -245,40 +279,51 @@ static enum cli_exit do_wipe(struct session *s, struct pv_client_out *o) {
     return CLI_DONE;
 }
 
-static enum cli_exit do_wipe_ack(struct session *s, struct pv_client_out *o) {
+static enum cli_exit do_wipe_ack(struct session *s, struct pv_client_out *o)
+{
     uint8_t body[32];
     unsigned result = o->ack_status;
-    struct sending q = {.cmd = PV_CMD_Provision, .body = body,
-                        .x = {.name = "wipe-acknowledge",
-                              .does = result == 1 ? "says that it is wiped"
-                                                  : "says that the wipe has failed",
-                              .key = number_key(o->key)}};
+    struct sending q = {
+        .cmd = PV_CMD_Provision,
+        .body = body,
+        .x = {.name = "wipe-acknowledge",
+              .does = result == 1 ? "says that it is wiped" : "says that the wipe has failed",
+              .key = number_key(o->key)}};
     if (body_wipe_ack(o->wipe, result, body, sizeof body, &q.len) != PV_OK) return no_room(s);
     enum cli_exit code = transact(s, &q, NULL);
-    if (code != CLI_DONE) return session_fail(s, CLI_WIPE, "a wipe was ordered and the server could "
-                                              "not be told what came of it; the next run tells it");
+    if (code != CLI_DONE)
+        return session_fail(s, CLI_WIPE,
+                            "a wipe was ordered and the server could "
+                            "not be told what came of it; the next run tells it");
     tell_machine(s, &q, 0, o);
     if (result == 1) return keys_forget(&s->keys);
     s->keys.wipe_result = 0; /* it failed: the next run asks the server, and then the hook again */
     return keys_save(&s->keys);
 }
 
-static enum cli_exit give_up(struct session *s, const struct pv_client_out *o) {
-    static const enum cli_exit exits[PV_FAILURE_COUNT] = {
-        [PV_FAIL_CREDENTIALS] = CLI_CREDENTIALS, [PV_FAIL_REFUSED] = CLI_REFUSED,
-        [PV_FAIL_BLOCKED] = CLI_BLOCKED,         [PV_FAIL_CANNOT_KEEP] = CLI_CANNOT_KEEP,
-        [PV_FAIL_WIPED] = CLI_WIPE,              [PV_FAIL_PROTOCOL] = CLI_PROTOCOL,
-        [PV_FAIL_LOOP] = CLI_PROTOCOL,           [PV_FAIL_BUSY] = CLI_UNREACHABLE,
-        [PV_FAIL_REDIRECT] = CLI_PROTOCOL,       [PV_FAIL_NONE] = CLI_PROTOCOL};
-    if (o->failure == PV_FAIL_WIPED) return session_fail(s, CLI_WIPE, "a wipe was ordered: %s", o->why);
+static enum cli_exit give_up(struct session *s, const struct pv_client_out *o)
+{
+    static const enum cli_exit exits[PV_FAILURE_COUNT] = {[PV_FAIL_CREDENTIALS] = CLI_CREDENTIALS,
+                                                          [PV_FAIL_REFUSED] = CLI_REFUSED,
+                                                          [PV_FAIL_BLOCKED] = CLI_BLOCKED,
+                                                          [PV_FAIL_CANNOT_KEEP] = CLI_CANNOT_KEEP,
+                                                          [PV_FAIL_WIPED] = CLI_WIPE,
+                                                          [PV_FAIL_PROTOCOL] = CLI_PROTOCOL,
+                                                          [PV_FAIL_LOOP] = CLI_PROTOCOL,
+                                                          [PV_FAIL_BUSY] = CLI_UNREACHABLE,
+                                                          [PV_FAIL_REDIRECT] = CLI_PROTOCOL,
+                                                          [PV_FAIL_NONE] = CLI_PROTOCOL};
+    if (o->failure == PV_FAIL_WIPED)
+        return session_fail(s, CLI_WIPE, "a wipe was ordered: %s", o->why);
     return session_fail(s, exits[o->failure], "%s: %s (%s %u)", pv_failure_text(o->failure), o->why,
                         o->status >= 200 ? "HTTP" : "Status", o->status);
 }
 
-static enum cli_exit do_command(struct session *s, struct sending *q, struct pv_client_out *o) {
+static enum cli_exit do_command(struct session *s, struct sending *q, struct pv_client_out *o)
+{
     //= MS-ASPROV 3.1.5.1.1: Ping carries no policy key
-    q->x.key = q->cmd == PV_CMD_Ping ? (struct pv_sent_key){.kind = PV_KEY_ABSENT}
-                                     : number_key(o->key);
+    q->x.key =
+        q->cmd == PV_CMD_Ping ? (struct pv_sent_key){.kind = PV_KEY_ABSENT} : number_key(o->key);
     q->x.phase = q->cmd == PV_CMD_Ping ? 0 : o->key ? 4 : 1;
     q->x.problem = NULL;
     q->x.status = 0;
@@ -288,10 +333,12 @@ static enum cli_exit do_command(struct session *s, struct sending *q, struct pv_
 }
 
 static enum cli_exit command_done(struct session *s, const struct sending *q,
-                                  struct command_answer *out) {
+                                  struct command_answer *out)
+{
     *out = (struct command_answer){.status = q->x.status, .root = q->root};
     if (q->x.http != 200)
-        return session_fail(s, CLI_PROTOCOL, "%s is answered with HTTP %u%s", q->x.command, q->x.http,
+        return session_fail(s, CLI_PROTOCOL, "%s is answered with HTTP %u%s", q->x.command,
+                            q->x.http,
                             q->x.http == 404 ? ": is there ActiveSync at this address?" : "");
     if (q->x.problem) return session_fail(s, CLI_PROTOCOL, "%s: %s", q->x.command, q->x.problem);
     if (s->keys.wipe == PV_WIPE_NONE) return CLI_DONE;
@@ -301,10 +348,13 @@ static enum cli_exit command_done(struct session *s, const struct sending *q,
     return keys_save(&s->keys);
 }
 
-/* What an earlier run left undone comes first: tell a wipe's result, or ask whether the order stands. */
-static void resume_wipe(struct session *s, struct pv_client_out *o) {
+/* What an earlier run left undone comes first: tell a wipe's result, or ask whether the order
+ * stands. */
+static void resume_wipe(struct session *s, struct pv_client_out *o)
+{
     if (s->keys.wipe == PV_WIPE_NONE) return;
-    report_event(&s->report, "wipe", "An earlier run was ordered to wipe and has not ended that.", NULL);
+    report_event(&s->report, "wipe", "An earlier run was ordered to wipe and has not ended that.",
+                 NULL);
     if (s->keys.wipe_result) {
         s->client.state = PV_CLIENT_WIPING;
         s->client.wipe = s->keys.wipe;
@@ -316,8 +366,11 @@ static void resume_wipe(struct session *s, struct pv_client_out *o) {
 }
 
 enum cli_exit session_command(struct session *s, enum pv_cmd cmd, const uint8_t *body, size_t len,
-                              unsigned heartbeat, struct command_answer *out) {
-    struct sending q = {.cmd = cmd, .body = body, .len = len,
+                              unsigned heartbeat, struct command_answer *out)
+{
+    struct sending q = {.cmd = cmd,
+                        .body = body,
+                        .len = len,
                         .x = {.name = "command", .does = "", .heartbeat = heartbeat}};
     struct pv_client_out o;
     *out = (struct command_answer){0};

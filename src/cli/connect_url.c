@@ -7,7 +7,8 @@
 
 #include <provost/eas.h>
 
-static const char *check(CURLU *u) {
+static const char *check(CURLU *u)
+{
     char *user = NULL, *password = NULL;
     bool secret = curl_url_get(u, CURLUPART_USER, &user, 0) == CURLUE_OK ||
                   curl_url_get(u, CURLUPART_PASSWORD, &password, 0) == CURLUE_OK;
@@ -18,7 +19,8 @@ static const char *check(CURLU *u) {
 }
 
 /* Scheme, host and port without the rest. */
-static bool take_origin(CURLU *u, struct server_url *out) {
+static bool take_origin(CURLU *u, struct server_url *out)
+{
     char *scheme = NULL, *host = NULL, *port = NULL;
     bool ok = curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
               curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK && host[0] != '\0' &&
@@ -38,20 +40,22 @@ static bool take_origin(CURLU *u, struct server_url *out) {
     return ok;
 }
 
-static bool take_path(CURLU *u, struct server_url *out) {
+static bool take_path(CURLU *u, struct server_url *out)
+{
     static const size_t tail = sizeof PV_EAS_PATH - 1;
     char *path = NULL;
     if (curl_url_get(u, CURLUPART_PATH, &path, 0) != CURLUE_OK) return false;
     size_t len = strlen(path);
     while (len > 0 && path[len - 1] == '/') len--;
     bool whole = len >= tail && strncasecmp(path + len - tail, PV_EAS_PATH, tail) == 0;
-    int n = snprintf(out->path, sizeof out->path, "%.*s%s", (int)len, path,
-                     whole ? "" : PV_EAS_PATH);
+    int n =
+        snprintf(out->path, sizeof out->path, "%.*s%s", (int)len, path, whole ? "" : PV_EAS_PATH);
     curl_free(path);
     return n > 0 && (size_t)n < sizeof out->path;
 }
 
-const char *url_parse(const char *text, struct server_url *out) {
+const char *url_parse(const char *text, struct server_url *out)
+{
     const char *why = "it must be http://HOST or https://HOST, with a port and path where needed";
     if (strlen(text) >= URL_MAX) return "it is too long";
     CURLU *u = curl_url();
@@ -67,6 +71,7 @@ const char *url_parse(const char *text, struct server_url *out) {
     return why;
 }
 
-bool url_same(const struct server_url *a, const struct server_url *b) {
+bool url_same(const struct server_url *a, const struct server_url *b)
+{
     return strcasecmp(a->origin, b->origin) == 0 && strcmp(a->path, b->path) == 0;
 }

@@ -12,8 +12,9 @@ struct server_url {
     char path[URL_MAX];   /* ends in /Microsoft-Server-ActiveSync */
 };
 
-/* A base as a person or an X-MS-Location names it: the path of ActiveSync is appended unless it ends so. http and
- * https only; no name or password in it (it would be shown); a query or fragment is dropped.
+/* A base as a person or an X-MS-Location names it: the path of ActiveSync is appended unless it
+ * ends so. http and https only; no name or password in it (it would be shown); a query or fragment
+ * is dropped.
  * @return NULL, or why not (static storage) */
 const char *url_parse(const char *text, struct server_url *out);
 bool url_same(const struct server_url *a, const struct server_url *b);

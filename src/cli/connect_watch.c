@@ -6,23 +6,25 @@
 
 enum {
     HEARTBEAT_FIRST = 60,
-    HEARTBEAT_MOST = 1680,      /* 28 minutes: routers forget silent connections after 30 */
-    OUTAGES_MAX = 5,            /* in a row, while watching */
-    ODD_ANSWERS_MAX = 5,        /* in a row: adjustments that lead nowhere */
-    QUICK_ANSWERS_FREE = 3,     /* in a row, before answers that come at once are slowed down */
+    HEARTBEAT_MOST = 1680,  /* 28 minutes: routers forget silent connections after 30 */
+    OUTAGES_MAX = 5,        /* in a row, while watching */
+    ODD_ANSWERS_MAX = 5,    /* in a row: adjustments that lead nowhere */
+    QUICK_ANSWERS_FREE = 3, /* in a row, before answers that come at once are slowed down */
     QUICK_SECONDS = 2,
     PAUSE_MOST = 64
 };
 
 /* ---- hierarchy ---- */
 
-static void tell_change(void *ctx, char sign, const struct folder *f) {
+static void tell_change(void *ctx, char sign, const struct folder *f)
+{
     struct session *s = ctx;
     report_folder_change(&s->report, sign, f);
 }
 
 static enum cli_exit apply(struct session *s, const struct pv_node *root, bool tell,
-                           struct folder_changes *changes) {
+                           struct folder_changes *changes)
+{
     switch (folders_apply(&s->folders, root, changes, tell ? tell_change : NULL, s)) {
     case FOLDERS_OK: return CLI_DONE;
     case FOLDERS_NO_MEMORY: return session_fail(s, CLI_FAILED, "no memory");
@@ -33,7 +35,8 @@ static enum cli_exit apply(struct session *s, const struct pv_node *root, bool t
     return session_fail(s, CLI_PROTOCOL, "the folder list makes no sense");
 }
 
-enum cli_exit session_folders(struct session *s, bool tell, struct folder_changes *changes) {
+enum cli_exit session_folders(struct session *s, bool tell, struct folder_changes *changes)
+{
     uint8_t body[256];
     size_t len;
     struct command_answer a;
@@ -55,18 +58,20 @@ enum cli_exit session_folders(struct session *s, bool tell, struct folder_change
 /* ---- Ping ---- */
 
 struct watch {
-    unsigned heartbeat, most;  /* the server's limits as far as they are known */
+    unsigned heartbeat, most; /* the server's limits as far as they are known */
     unsigned least;
     unsigned folders_most;
     unsigned outages, odd, quick;
 };
 
-static unsigned child_number(const struct pv_node *root, uint16_t tag) {
+static unsigned child_number(const struct pv_node *root, uint16_t tag)
+{
     uint32_t n;
     return pv_node_u32(pv_node_child(root, tag), &n) ? n : 0;
 }
 
-static void tell_changed(struct session *s, const struct pv_node *root) {
+static void tell_changed(struct session *s, const struct pv_node *root)
+{
     const struct pv_node *list = pv_node_child(root, PV_Ping_Folders);
     for (const struct pv_node *n = pv_node_child(list, PV_Ping_Folder); n;
          n = pv_node_next(n, PV_Ping_Folder)) {
@@ -83,7 +88,8 @@ static void tell_changed(struct session *s, const struct pv_node *root) {
 }
 
 /* The hierarchy has changed, or the server wants to say something that Ping cannot carry. */
-static enum cli_exit refresh(struct session *s) {
+static enum cli_exit refresh(struct session *s)
+{
     struct folder_changes c = {0};
     char sentence[128];
     uint32_t key = s->client.key;
@@ -98,14 +104,16 @@ static enum cli_exit refresh(struct session *s) {
     return CLI_DONE;
 }
 
-static void heartbeat_went_well(struct session *s, struct watch *w) {
+static void heartbeat_went_well(struct session *s, struct watch *w)
+{
     s->keys.heartbeat = w->heartbeat;
     w->heartbeat = w->heartbeat < w->most / 2 ? 2 * w->heartbeat : w->most;
     w->odd = 0;
 }
 
 /* Status 5 names the limit that was passed, 6 the number of folders. */
-static void adjust(struct watch *w, const struct command_answer *a) {
+static void adjust(struct watch *w, const struct command_answer *a)
+{
     unsigned limit = child_number(a->root, PV_Ping_HeartbeatInterval);
     unsigned folders = child_number(a->root, PV_Ping_MaxFolders);
     w->odd++;
@@ -120,7 +128,8 @@ static void adjust(struct watch *w, const struct command_answer *a) {
     if (a->status == 6 && folders > 0 && folders < w->folders_most) w->folders_most = folders;
 }
 
-static enum cli_exit handle(struct session *s, struct watch *w, const struct command_answer *a) {
+static enum cli_exit handle(struct session *s, struct watch *w, const struct command_answer *a)
+{
     switch (a->status) {
     case 1: heartbeat_went_well(s, w); return CLI_DONE;
     case 2:
@@ -139,19 +148,21 @@ static enum cli_exit handle(struct session *s, struct watch *w, const struct com
                         status_text(PV_CMD_Ping, a->status));
 }
 
-static int64_t seconds_now(void) {
+static int64_t seconds_now(void)
+{
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec;
 }
 
-static enum cli_exit ping(struct session *s, struct watch *w) {
+static enum cli_exit ping(struct session *s, struct watch *w)
+{
     static uint8_t body[FOLDERS_MAX * 64];
     size_t len;
     unsigned folders;
     struct command_answer a;
-    enum pv_err e = body_ping(&s->folders, w->heartbeat, w->folders_most, body, sizeof body, &len,
-                              &folders);
+    enum pv_err e =
+        body_ping(&s->folders, w->heartbeat, w->folders_most, body, sizeof body, &len, &folders);
     if (e == PV_E_NOMEM && w->folders_most > 1) { /* ids of unusual length: fewer fit */
         w->folders_most = (w->folders_most < folders ? w->folders_most : folders) / 2;
         return CLI_DONE;
@@ -166,8 +177,10 @@ static enum cli_exit ping(struct session *s, struct watch *w) {
     return handle(s, w, &a);
 }
 
-/* A server that has gone away for a while is waited for; a shorter heartbeat may pass a router that forgets. */
-static bool sit_out(struct session *s, struct watch *w) {
+/* A server that has gone away for a while is waited for; a shorter heartbeat may pass a router that
+ * forgets. */
+static bool sit_out(struct session *s, struct watch *w)
+{
     if (w->outages == OUTAGES_MAX) return false;
     report_event(&s->report, "outage", s->why, NULL);
     w->heartbeat = s->keys.heartbeat ? s->keys.heartbeat : HEARTBEAT_FIRST;
@@ -177,14 +190,18 @@ static bool sit_out(struct session *s, struct watch *w) {
 }
 
 /* Whoever reports changes that nobody fetches may answer at once for ever. */
-static void slow_down(struct session *s, const struct watch *w) {
+static void slow_down(struct session *s, const struct watch *w)
+{
     if (w->quick <= QUICK_ANSWERS_FREE) return;
     unsigned exponent = w->quick - QUICK_ANSWERS_FREE;
     eas_wait(&s->eas, exponent < 6 ? 1u << exponent : PAUSE_MOST);
 }
 
-enum cli_exit session_watch(struct session *s) {
-    struct watch w = {.heartbeat = HEARTBEAT_FIRST, .most = HEARTBEAT_MOST, .least = 1,
+enum cli_exit session_watch(struct session *s)
+{
+    struct watch w = {.heartbeat = HEARTBEAT_FIRST,
+                      .most = HEARTBEAT_MOST,
+                      .least = 1,
                       .folders_most = FOLDERS_MAX};
     while (!*s->eas.stop) {
         enum cli_exit code = ping(s, &w);

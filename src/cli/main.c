@@ -24,21 +24,23 @@ static const struct cli_command commands[] = {
      user_remove},
     {"policy", "list", "", "List the policies.", 0, 0, policy_list},
     {"policy", "show", "NAME", "Show every setting of a policy.", 1, 1, policy_show},
-    {"policy", "set", "NAME SETTING=VALUE...", "Change settings of a policy; an empty value unsets.",
-     2, -1, policy_set},
+    {"policy", "set", "NAME SETTING=VALUE...",
+     "Change settings of a policy; an empty value unsets.", 2, -1, policy_set},
     {"device", "list", "", "List the devices and how they stand.", 0, 0, device_list},
     {"status", NULL, "", "Show what the server is doing.", 0, 0, status_show},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
-const char *cli_exit_name(enum cli_exit code) {
-    static const char *const names[] = {"done",        "failed",   "usage", "credentials",
-                                        "refused",     "blocked",  "cannot-keep", "wipe",
-                                        "protocol",    "unreachable"};
+const char *cli_exit_name(enum cli_exit code)
+{
+    static const char *const names[] = {"done",     "failed",     "usage",       "credentials",
+                                        "refused",  "blocked",    "cannot-keep", "wipe",
+                                        "protocol", "unreachable"};
     return names[code];
 }
 
-enum cli_exit cli_fail(enum cli_exit code, const char *format, ...) {
+enum cli_exit cli_fail(enum cli_exit code, const char *format, ...)
+{
     va_list list;
     va_start(list, format);
     fflush(stdout);
@@ -49,7 +51,8 @@ enum cli_exit cli_fail(enum cli_exit code, const char *format, ...) {
     return code;
 }
 
-bool cli_sure(const struct cli *cli, const char *question) {
+bool cli_sure(const struct cli *cli, const char *question)
+{
     if (cli->yes || !isatty(STDIN_FILENO)) return true;
     fprintf(stderr, "%s [y/N] ", question);
     int answer = getchar();
@@ -57,13 +60,15 @@ bool cli_sure(const struct cli *cli, const char *question) {
     return answer == 'y' || answer == 'Y';
 }
 
-static void print_command(const struct cli_command *c) {
+static void print_command(const struct cli_command *c)
+{
     printf("  provost %s%s%s%s%s\n      %s\n", c->name, c->verb ? " " : "", c->verb ? c->verb : "",
            c->synopsis[0] ? " " : "", c->synopsis, c->says);
 }
 
 /* All of it, or what concerns one command. */
-static void print_help(const char *name) {
+static void print_help(const char *name)
+{
     printf("usage: provost [-s PATH] [--json] COMMAND ...\n\n");
     for (int i = 0; i < COMMANDS; i++)
         if (name == NULL || strcmp(name, commands[i].name) == 0) print_command(&commands[i]);
@@ -71,7 +76,8 @@ static void print_help(const char *name) {
            "  -s PATH    administration socket (before the command); else $PROVOST_SOCKET,\n"
            "             else %s\n"
            "  --json     print one JSON document and nothing else\n"
-           "  -h, --help\n  --version\n", CLI_SOCKET);
+           "  -h, --help\n  --version\n",
+           CLI_SOCKET);
     if (name == NULL || strcmp(name, "connect") == 0) {
         printf("\noptions of connect:\n");
         connect_print_options();
@@ -82,7 +88,8 @@ static void print_help(const char *name) {
 #undef CLI_EXIT_LINE
 }
 
-static const struct cli_command *find(const char *name, const char *verb, bool *known_name) {
+static const struct cli_command *find(const char *name, const char *verb, bool *known_name)
+{
     *known_name = false;
     for (int i = 0; i < COMMANDS; i++) {
         if (strcmp(commands[i].name, name) != 0) continue;
@@ -93,13 +100,15 @@ static const struct cli_command *find(const char *name, const char *verb, bool *
     return NULL;
 }
 
-static enum cli_exit usage(const struct cli_command *c) {
+static enum cli_exit usage(const struct cli_command *c)
+{
     return cli_fail(CLI_USAGE, "usage: provost %s%s%s %s", c->name, c->verb ? " " : "",
                     c->verb ? c->verb : "", c->synopsis);
 }
 
 /* Options and words of a command that has none of its own. */
-static enum cli_exit run_plain(const struct cli_command *c, struct cli *cli, int argc, char **argv) {
+static enum cli_exit run_plain(const struct cli_command *c, struct cli *cli, int argc, char **argv)
+{
     static const struct option options[] = {{"json", no_argument, NULL, 'j'},
                                             {"yes", no_argument, NULL, 'y'},
                                             {"password-file", required_argument, NULL, 'p'},
@@ -127,7 +136,8 @@ static enum cli_exit run_plain(const struct cli_command *c, struct cli *cli, int
     return c->run(cli);
 }
 
-static enum cli_exit dispatch(struct cli *cli, int argc, char **argv) {
+static enum cli_exit dispatch(struct cli *cli, int argc, char **argv)
+{
     bool known;
     const char *verb = argc > 1 ? argv[1] : NULL;
     const struct cli_command *c = find(argv[0], verb, &known);
@@ -141,7 +151,8 @@ static enum cli_exit dispatch(struct cli *cli, int argc, char **argv) {
                     known && verb ? " " : "", known && verb ? verb : "");
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     static const struct option options[] = {{"json", no_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},
                                             {"version", no_argument, NULL, 'V'},

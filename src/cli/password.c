@@ -10,10 +10,14 @@
 
 static volatile sig_atomic_t caught;
 
-static void catch_signal(int number) { caught = number; }
+static void catch_signal(int number)
+{
+    caught = number;
+}
 
 /* First line without its end. Byte by byte: what follows belongs to somebody else. */
-static enum cli_exit read_line(int fd, const char *from, char out[PASSWORD_MAX]) {
+static enum cli_exit read_line(int fd, const char *from, char out[PASSWORD_MAX])
+{
     size_t n = 0;
     for (;;) {
         char c;
@@ -32,7 +36,8 @@ static enum cli_exit read_line(int fd, const char *from, char out[PASSWORD_MAX])
 }
 
 /* The terminal gets its echo back whatever happens: signals wait until then. */
-static enum cli_exit ask(const char *prompt, char out[PASSWORD_MAX]) {
+static enum cli_exit ask(const char *prompt, char out[PASSWORD_MAX])
+{
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
     enum { SIGNALS = sizeof signals / sizeof *signals };
     struct sigaction old[SIGNALS], act = {.sa_handler = catch_signal};
@@ -53,7 +58,8 @@ static enum cli_exit ask(const char *prompt, char out[PASSWORD_MAX]) {
     return code;
 }
 
-static enum cli_exit ask_twice(char out[PASSWORD_MAX]) {
+static enum cli_exit ask_twice(char out[PASSWORD_MAX])
+{
     char again[PASSWORD_MAX];
     enum cli_exit code = ask("Password: ", out);
     if (code == CLI_DONE) code = ask("Once more: ", again);
@@ -63,8 +69,10 @@ static enum cli_exit ask_twice(char out[PASSWORD_MAX]) {
     return code;
 }
 
-enum cli_exit password_read(const char *file, bool twice, char out[PASSWORD_MAX]) {
-    if (file == NULL && isatty(STDIN_FILENO)) return twice ? ask_twice(out) : ask("Password: ", out);
+enum cli_exit password_read(const char *file, bool twice, char out[PASSWORD_MAX])
+{
+    if (file == NULL && isatty(STDIN_FILENO))
+        return twice ? ask_twice(out) : ask("Password: ", out);
     if (file == NULL) return read_line(STDIN_FILENO, "standard input", out);
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return cli_fail(CLI_FAILED, "%s: %s", file, strerror(errno));

@@ -10,7 +10,8 @@
 #include "src/cli/settings.h"
 #include "src/cli/text.h"
 
-enum cli_exit policy_list(struct cli *cli) {
+enum cli_exit policy_list(struct cli *cli)
+{
     static const char *const titles[] = {"POLICY", "REVISION", "CHANGED"};
     json_t *policies, *policy;
     size_t i;
@@ -18,7 +19,8 @@ enum cli_exit policy_list(struct cli *cli) {
     enum cli_exit code = api_show(cli, "GET", "/v1/policies", NULL, NULL, &policies);
     if (code != CLI_DONE || policies == NULL) return code;
     table_begin(&t, 3, titles);
-    json_array_foreach(policies, i, policy) {
+    json_array_foreach(policies, i, policy)
+    {
         table_cell(&t, json_string_value(json_object_get(policy, "name")));
         table_cell_int(&t, json_integer_value(json_object_get(policy, "revision")));
         table_cell(&t, json_string_value(json_object_get(policy, "changed_at")));
@@ -28,7 +30,8 @@ enum cli_exit policy_list(struct cli *cli) {
 }
 
 /* A value as the server tells it: number, or list of texts. */
-static void cell_of_value(struct table *t, const json_t *value) {
+static void cell_of_value(struct table *t, const json_t *value)
+{
     const json_t *item;
     size_t i, len = 0;
     if (json_is_integer(value)) {
@@ -41,7 +44,8 @@ static void cell_of_value(struct table *t, const json_t *value) {
     }
     char text[PV_LIST_MAX * (PV_LIST_ITEM_MAX + 1)];
     text[0] = '\0';
-    json_array_foreach(value, i, item) {
+    json_array_foreach(value, i, item)
+    {
         int n = snprintf(text + len, sizeof text - len, "%s%s", i ? "," : "",
                          json_string_value(item) ? json_string_value(item) : "?");
         if (n < 0 || (size_t)n >= sizeof text - len) break;
@@ -50,7 +54,8 @@ static void cell_of_value(struct table *t, const json_t *value) {
     table_cell(t, text);
 }
 
-enum cli_exit policy_show(struct cli *cli) {
+enum cli_exit policy_show(struct cli *cli)
+{
     static const char *const titles[] = {"SETTING", "VALUE", "UNSET MEANS", "SINCE"};
     json_t *policy;
     struct table t;
@@ -73,7 +78,8 @@ enum cli_exit policy_show(struct cli *cli) {
     return table_end(&t, stdout, 0) == 0 ? CLI_DONE : cli_fail(CLI_FAILED, "no memory");
 }
 
-enum cli_exit policy_set(struct cli *cli) {
+enum cli_exit policy_set(struct cli *cli)
+{
     json_t *settings = json_object(), *answer;
     for (int i = 1; i < cli->count; i++) {
         const char *word = cli->words[i], *equals = strchr(word, '=');
@@ -94,8 +100,9 @@ enum cli_exit policy_set(struct cli *cli) {
         long long asked = json_integer_value(json_object_get(answer, "devices_to_ask"));
         if (json_is_true(json_object_get(answer, "changed")))
             printf("Policy %s is now at revision %lld; %lld device%s will be asked again.\n",
-                   cli->words[0], (long long)json_integer_value(json_object_get(answer, "revision")),
-                   asked, asked == 1 ? "" : "s");
+                   cli->words[0],
+                   (long long)json_integer_value(json_object_get(answer, "revision")), asked,
+                   asked == 1 ? "" : "s");
         else
             printf("Policy %s has these values already; nothing was changed.\n", cli->words[0]);
     }

@@ -3,7 +3,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-void setting_unset_text(enum pv_setting setting, char out[SETTING_TEXT_MAX]) {
+void setting_unset_text(enum pv_setting setting, char out[SETTING_TEXT_MAX])
+{
     const struct pv_setting_info *info = pv_setting_info(setting);
     if (info->kind == PV_SETTING_LIST)
         snprintf(out, SETTING_TEXT_MAX, "no list");

@@ -5,12 +5,14 @@
 #include "src/cli/api.h"
 #include "src/cli/text.h"
 
-enum cli_exit status_show(struct cli *cli) {
+enum cli_exit status_show(struct cli *cli)
+{
     json_t *status, *value;
     const char *name;
     enum cli_exit code = api_show(cli, "GET", "/v1/status", NULL, NULL, &status);
     if (code != CLI_DONE || status == NULL) return code;
-    json_object_foreach(status, name, value) {
+    json_object_foreach(status, name, value)
+    {
         text_print(stdout, name);
         if (json_is_string(value)) {
             fputs(": ", stdout);

@@ -10,13 +10,15 @@
 static const char unprintable[] = "\xef\xbf\xbd";
 
 /* Control characters, and those that hide or turn what stands around them. */
-static int is_unsafe(uint32_t code) {
+static int is_unsafe(uint32_t code)
+{
     return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x061c ||
            (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
            (code >= 0x2060 && code <= 0x206f) || code == 0xfeff;
 }
 
-char *text_clean(const char *text, size_t len) {
+char *text_clean(const char *text, size_t len)
+{
     char *copy = malloc(3 * len + 1); /* a byte becomes three at most */
     size_t n = 0;
     if (copy == NULL) return NULL;
@@ -36,7 +38,8 @@ char *text_clean(const char *text, size_t len) {
     return copy;
 }
 
-json_t *text_json(const char *text) {
+json_t *text_json(const char *text)
+{
     if (text == NULL) return json_null();
     char *clean = text_clean(text, strlen(text));
     json_t *json = clean ? json_string(clean) : NULL;
@@ -44,18 +47,21 @@ json_t *text_json(const char *text) {
     return json;
 }
 
-void text_print(FILE *to, const char *text) {
+void text_print(FILE *to, const char *text)
+{
     char *clean = text_clean(text, strlen(text));
     fputs(clean ? clean : "?", to);
     free(clean);
 }
 
-void table_begin(struct table *t, unsigned columns, const char *const *titles) {
+void table_begin(struct table *t, unsigned columns, const char *const *titles)
+{
     *t = (struct table){.columns = columns};
     for (unsigned i = 0; i < columns; i++) table_cell(t, titles[i]);
 }
 
-void table_cell(struct table *t, const char *text) {
+void table_cell(struct table *t, const char *text)
+{
     if (text == NULL) text = "-";
     if (t->count == t->room) {
         size_t room = t->room ? 2 * t->room : 64;
@@ -74,19 +80,22 @@ void table_cell(struct table *t, const char *text) {
         t->cells[t->count++] = clean;
 }
 
-void table_cell_int(struct table *t, long long n) {
+void table_cell_int(struct table *t, long long n)
+{
     char text[24];
     snprintf(text, sizeof text, "%lld", n);
     table_cell(t, text);
 }
 
-static size_t width_of(const char *text) {
+static size_t width_of(const char *text)
+{
     size_t n = 0;
     for (; *text; text++) n += (*text & 0xc0) != 0x80;
     return n;
 }
 
-int table_end(struct table *t, FILE *to, unsigned indent) {
+int table_end(struct table *t, FILE *to, unsigned indent)
+{
     size_t width[TABLE_COLUMNS_MAX] = {0};
     for (size_t i = 0; i < t->count; i++) {
         size_t w = width_of(t->cells[i]);
@@ -105,7 +114,8 @@ int table_end(struct table *t, FILE *to, unsigned indent) {
     return t->failed ? -1 : 0;
 }
 
-int json_print(const json_t *json) {
+int json_print(const json_t *json)
+{
     if (json_dumpf(json, stdout, JSON_INDENT(2)) != 0) return -1;
     putchar('\n');
     return 0;

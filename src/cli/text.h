@@ -18,9 +18,9 @@ void text_print(FILE *to, const char *text);
 /* A table: columns as wide as needed, two blanks between. */
 struct table {
     unsigned columns;
-    char **cells;       /* cleaned copies */
+    char **cells; /* cleaned copies */
     size_t count, room;
-    int failed;         /* no memory: table_end says so */
+    int failed; /* no memory: table_end says so */
 };
 void table_begin(struct table *t, unsigned columns, const char *const *titles);
 /* Cells follow row by row, left to right. NULL: "-". */

@@ -9,10 +9,11 @@
 
 /* Send a change and say what it did. */
 static enum cli_exit change(struct cli *cli, const char *method, const char *path, json_t *body,
-                            const char *did) {
+                            const char *did)
+{
     json_t *answer;
-    enum cli_exit code = api_show(cli, method, path, strchr(path, '%') ? cli->words[0] : NULL, body,
-                                  &answer);
+    enum cli_exit code =
+        api_show(cli, method, path, strchr(path, '%') ? cli->words[0] : NULL, body, &answer);
     if (code == CLI_DONE && answer) {
         printf("User ");
         text_print(stdout, cli->words[0]);
@@ -22,7 +23,8 @@ static enum cli_exit change(struct cli *cli, const char *method, const char *pat
     return code;
 }
 
-enum cli_exit user_add(struct cli *cli) {
+enum cli_exit user_add(struct cli *cli)
+{
     char password[PASSWORD_MAX];
     enum cli_exit code = password_read(cli->password_file, true, password);
     if (code == CLI_DONE)
@@ -32,30 +34,35 @@ enum cli_exit user_add(struct cli *cli) {
     return code;
 }
 
-enum cli_exit user_passwd(struct cli *cli) {
+enum cli_exit user_passwd(struct cli *cli)
+{
     char password[PASSWORD_MAX];
     enum cli_exit code = password_read(cli->password_file, true, password);
     if (code == CLI_DONE)
-        code = change(cli, "PUT", "/v1/users/%/password",
-                      json_pack("{s:s}", "password", password), "has a new password");
+        code = change(cli, "PUT", "/v1/users/%/password", json_pack("{s:s}", "password", password),
+                      "has a new password");
     explicit_bzero(password, sizeof password);
     return code;
 }
 
-enum cli_exit user_enable(struct cli *cli) {
+enum cli_exit user_enable(struct cli *cli)
+{
     return change(cli, "POST", "/v1/users/%/enable", NULL, "may use the server");
 }
 
-enum cli_exit user_disable(struct cli *cli) {
+enum cli_exit user_disable(struct cli *cli)
+{
     return change(cli, "POST", "/v1/users/%/disable", NULL, "may no longer use the server");
 }
 
-enum cli_exit user_remove(struct cli *cli) {
+enum cli_exit user_remove(struct cli *cli)
+{
     if (!cli_sure(cli, "Forget this user with all devices and keys?")) return CLI_FAILED;
     return change(cli, "DELETE", "/v1/users/%", NULL, "is forgotten, with all devices and keys");
 }
 
-enum cli_exit user_list(struct cli *cli) {
+enum cli_exit user_list(struct cli *cli)
+{
     static const char *const titles[] = {"USER", "ENABLED"};
     json_t *users, *user;
     size_t i;
@@ -63,7 +70,8 @@ enum cli_exit user_list(struct cli *cli) {
     enum cli_exit code = api_show(cli, "GET", "/v1/users", NULL, NULL, &users);
     if (code != CLI_DONE || users == NULL) return code;
     table_begin(&t, 2, titles);
-    json_array_foreach(users, i, user) {
+    json_array_foreach(users, i, user)
+    {
         table_cell(&t, json_string_value(json_object_get(user, "name")));
         table_cell(&t, json_is_true(json_object_get(user, "enabled")) ? "yes" : "no");
     }

@@ -13,7 +13,8 @@
 
 enum { POOL_THREADS = 1, POOL_QUEUE = 64 }; /* the users file is edited by one at a time anyway */
 
-static void call_free(void *data) {
+static void call_free(void *data)
+{
     struct admin_call *c = data;
     if (c->settings)
         for (size_t i = 0; i < c->policy.count; i++) free((char *)c->settings[i].value);
@@ -24,10 +25,10 @@ static void call_free(void *data) {
     free(c);
 }
 
-static void reply_text(struct http_exchange *x, unsigned http, const char *text, const char *allow) {
-    struct http_field fields[] = {{"Cache-Control", "no-store"},
-                                  {allow ? "Allow" : NULL, allow},
-                                  {NULL, NULL}};
+static void reply_text(struct http_exchange *x, unsigned http, const char *text, const char *allow)
+{
+    struct http_field fields[] = {
+        {"Cache-Control", "no-store"}, {allow ? "Allow" : NULL, allow}, {NULL, NULL}};
     http_reply(x, &(struct http_reply){.status = http,
                                        .type = "application/json",
                                        .body = text,
@@ -37,17 +38,20 @@ static void reply_text(struct http_exchange *x, unsigned http, const char *text,
 
 /* Answers that must not need memory: code and sentence are ours, nothing in them needs escaping. */
 static void reply_fixed(struct http_exchange *x, unsigned http, const char *code,
-                        const char *sentence, const char *allow) {
+                        const char *sentence, const char *allow)
+{
     char text[256];
     snprintf(text, sizeof text, "{\"error\":\"%s\",\"code\":\"%s\"}", sentence, code);
     reply_text(x, http, text, allow);
 }
 
-void admin_no_memory(struct admin_call *c) {
+void admin_no_memory(struct admin_call *c)
+{
     reply_fixed(c->http, 503, "no_memory", "The server is out of memory.", NULL);
 }
 
-void admin_reply(struct admin_call *c, unsigned http, json_t *json) {
+void admin_reply(struct admin_call *c, unsigned http, json_t *json)
+{
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     if (text == NULL) {
@@ -58,11 +62,13 @@ void admin_reply(struct admin_call *c, unsigned http, json_t *json) {
     free(text);
 }
 
-void admin_error(struct admin_call *c, unsigned http, const char *code, const char *sentence) {
+void admin_error(struct admin_call *c, unsigned http, const char *code, const char *sentence)
+{
     admin_reply(c, http, json_pack("{s:s,s:s}", "error", sentence, "code", code));
 }
 
-json_t *admin_text(const char *text) {
+json_t *admin_text(const char *text)
+{
     char escaped[1024];
     if (text == NULL) text = "";
     size_t len = strlen(text);
@@ -71,7 +77,8 @@ json_t *admin_text(const char *text) {
     return json_string(escaped);
 }
 
-json_t *admin_time(int64_t at) {
+json_t *admin_time(int64_t at)
+{
     char text[32];
     struct tm utc;
     time_t t = (time_t)at;
@@ -82,7 +89,8 @@ json_t *admin_time(int64_t at) {
 }
 
 /* The body of a route that takes one; false: answered. */
-static bool read_body(struct admin_call *c) {
+static bool read_body(struct admin_call *c)
+{
     size_t len;
     const uint8_t *body = http_body(c->http, &len);
     json_error_t error;
@@ -93,7 +101,8 @@ static bool read_body(struct admin_call *c) {
     return false;
 }
 
-static void serve(struct http_exchange *x, void *ctx) {
+static void serve(struct http_exchange *x, void *ctx)
+{
     char allow[64];
     struct admin_call *c = calloc(1, sizeof *c);
     if (c == NULL) {
@@ -116,7 +125,8 @@ static void serve(struct http_exchange *x, void *ctx) {
     }
 }
 
-struct admin *admin_create(struct gate *g, char *error, size_t error_cap) {
+struct admin *admin_create(struct gate *g, char *error, size_t error_cap)
+{
     struct admin *a = calloc(1, sizeof *a);
     if (a) {
         wipe_json_when_freed();
@@ -130,12 +140,14 @@ struct admin *admin_create(struct gate *g, char *error, size_t error_cap) {
     return NULL;
 }
 
-void admin_destroy(struct admin *a) {
+void admin_destroy(struct admin *a)
+{
     if (a == NULL) return;
     pool_destroy(a->pool);
     free(a);
 }
 
-struct http_handler admin_handler(struct admin *a) {
+struct http_handler admin_handler(struct admin *a)
+{
     return (struct http_handler){.serve = serve, .ctx = a, .body_max = ADMIN_BODY_MAX};
 }

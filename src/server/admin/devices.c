@@ -2,15 +2,18 @@
 #include "src/server/admin/internal.h"
 #include "src/server/admin/version.h"
 
-/* DeviceInformation is kept as a JSON object; something else there is a fault of the store, not of the asker. */
-static json_t *info_object(const char *text) {
+/* DeviceInformation is kept as a JSON object; something else there is a fault of the store, not of
+ * the asker. */
+static json_t *info_object(const char *text)
+{
     json_t *info = text && text[0] ? json_loads(text, 0, NULL) : NULL;
     if (json_is_object(info)) return info;
     json_decref(info);
     return json_object();
 }
 
-static void list_one(void *ctx, const struct device_view *d) {
+static void list_one(void *ctx, const struct device_view *d)
+{
     struct admin_call *c = ctx;
     json_t *one = json_pack(
         "{s:o,s:o,s:o,s:s,s:s,s:o,s:I,s:s,s:o,s:o,s:o,s:o,s:o}", "user", admin_text(d->user),
@@ -23,7 +26,8 @@ static void list_one(void *ctx, const struct device_view *d) {
     if (json_array_append_new(c->list, one) != 0) c->out_of_memory = true;
 }
 
-void admin_devices(struct admin_call *c) {
+void admin_devices(struct admin_call *c)
+{
     c->list = json_array();
     gate_each_device(c->admin->gate, list_one, c);
     if (c->out_of_memory)
@@ -32,13 +36,13 @@ void admin_devices(struct admin_call *c) {
         admin_reply(c, 200, json_incref(c->list));
 }
 
-void admin_status(struct admin_call *c) {
+void admin_status(struct admin_call *c)
+{
     struct gate_counts n = {0};
     gate_count(c->admin->gate, &n);
     admin_reply(c, 200,
-                json_pack("{s:s,s:o,s:i,s:i,s:I,s:I,s:I}", "version", PROVOST_VERSION,
-                          "started_at", admin_time(c->admin->started), "devices", (int)n.devices,
-                          "waiting_pings", (int)n.waiting_pings,
-                          "requests", (json_int_t)n.requests, "refusals", (json_int_t)n.refusals,
-                          "handshakes", (json_int_t)n.handshakes));
+                json_pack("{s:s,s:o,s:i,s:i,s:I,s:I,s:I}", "version", PROVOST_VERSION, "started_at",
+                          admin_time(c->admin->started), "devices", (int)n.devices, "waiting_pings",
+                          (int)n.waiting_pings, "requests", (json_int_t)n.requests, "refusals",
+                          (json_int_t)n.refusals, "handshakes", (json_int_t)n.handshakes));
 }

@@ -11,8 +11,8 @@
 #include "src/server/http/pool.h"
 
 #define ADMIN_BODY_MAX (64 * 1024)
-#define ADMIN_NAME_MAX AUTH_USER_MAX  /* user or policy in a path, terminator included */
-#define ADMIN_PASSWORD_MAX 256        /* bytes, terminator included; crypt(3) takes 511 */
+#define ADMIN_NAME_MAX AUTH_USER_MAX /* user or policy in a path, terminator included */
+#define ADMIN_PASSWORD_MAX 256       /* bytes, terminator included; crypt(3) takes 511 */
 
 struct admin {
     struct gate *gate;
@@ -27,25 +27,25 @@ struct admin_call {
     struct admin *admin;
     struct http_exchange *http;
     const struct admin_route *route;
-    char arg[ADMIN_NAME_MAX];         /* what stands for {user} or {name} in the path */
-    json_t *body;                     /* object; NULL for a route without one */
+    char arg[ADMIN_NAME_MAX]; /* what stands for {user} or {name} in the path */
+    json_t *body;             /* object; NULL for a route without one */
 
     struct job job;
     enum auth_edit edit;
     char password[ADMIN_PASSWORD_MAX];
-    json_t *list;                     /* being made */
+    json_t *list; /* being made */
     bool out_of_memory;
     struct user_set user;
     struct policy_set policy;
-    struct gate_setting *settings;    /* names borrowed from body, values owned */
+    struct gate_setting *settings; /* names borrowed from body, values owned */
 };
 
 /* Documentation of the interface is made from these rows. */
 struct admin_route {
     const char *method;
-    const char *path;                 /* at most one {placeholder}, a whole segment */
-    const char *says;                 /* one sentence */
-    bool body;                        /* takes a JSON object */
+    const char *path; /* at most one {placeholder}, a whole segment */
+    const char *says; /* one sentence */
+    bool body;        /* takes a JSON object */
     void (*serve)(struct admin_call *c);
 };
 extern const struct admin_route admin_routes[];
@@ -62,8 +62,8 @@ void admin_reply(struct admin_call *c, unsigned http, json_t *json);
 void admin_error(struct admin_call *c, unsigned http, const char *code, const char *sentence);
 void admin_no_memory(struct admin_call *c);
 
-/* Text that came from a peer at some time: bytes that are no UTF-8 are escaped, so that one odd device
- * does not spoil a whole listing. NULL counts as "". */
+/* Text that came from a peer at some time: bytes that are no UTF-8 are escaped, so that one odd
+ * device does not spoil a whole listing. NULL counts as "". */
 json_t *admin_text(const char *text);
 /* Time as RFC 3339 in UTC; JSON null for 0. */
 json_t *admin_time(int64_t at);

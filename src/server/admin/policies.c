@@ -6,7 +6,8 @@
 #include "src/server/admin/internal.h"
 #include "src/server/observe/log.h"
 
-static json_t *list_json(const struct pv_list *list) {
+static json_t *list_json(const struct pv_list *list)
+{
     json_t *array = json_array();
     for (size_t i = 0; i < list->count; i++)
         if (json_array_append_new(array, json_string(list->items[i])) != 0) {
@@ -16,7 +17,8 @@ static json_t *list_json(const struct pv_list *list) {
     return array;
 }
 
-static json_t *settings_json(const struct pv_policy *policy) {
+static json_t *settings_json(const struct pv_policy *policy)
+{
     json_t *all = json_object();
     for (int s = 0; s < PV_SETTING_COUNT; s++) {
         if (!(policy->set >> s & 1)) continue;
@@ -32,17 +34,20 @@ static json_t *settings_json(const struct pv_policy *policy) {
     return all;
 }
 
-static json_t *view_json(const struct policy_view *v) {
-    return json_pack("{s:o,s:I,s:o}", "name", admin_text(v->name), "revision", (json_int_t)v->revision,
-                     "changed_at", admin_time(v->at));
+static json_t *view_json(const struct policy_view *v)
+{
+    return json_pack("{s:o,s:I,s:o}", "name", admin_text(v->name), "revision",
+                     (json_int_t)v->revision, "changed_at", admin_time(v->at));
 }
 
-static void list_one(void *ctx, const struct policy_view *v) {
+static void list_one(void *ctx, const struct policy_view *v)
+{
     struct admin_call *c = ctx;
     if (json_array_append_new(c->list, view_json(v)) != 0) c->out_of_memory = true;
 }
 
-void admin_policies(struct admin_call *c) {
+void admin_policies(struct admin_call *c)
+{
     c->list = json_array();
     gate_each_policy(c->admin->gate, list_one, c);
     if (c->out_of_memory)
@@ -51,18 +56,21 @@ void admin_policies(struct admin_call *c) {
         admin_reply(c, 200, json_incref(c->list));
 }
 
-static void show_one(void *ctx, const struct policy_view *v) {
+static void show_one(void *ctx, const struct policy_view *v)
+{
     struct admin_call *c = ctx;
     c->list = view_json(v);
     if (json_object_set_new(c->list, "settings", settings_json(v->policy)) != 0)
         c->out_of_memory = true;
 }
 
-static void unknown_policy(struct admin_call *c) {
+static void unknown_policy(struct admin_call *c)
+{
     admin_error(c, 404, "unknown_policy", "There is no policy of that name.");
 }
 
-void admin_policy(struct admin_call *c) {
+void admin_policy(struct admin_call *c)
+{
     if (!gate_show_policy(c->admin->gate, c->arg, show_one, c))
         unknown_policy(c);
     else if (c->out_of_memory)
@@ -74,16 +82,19 @@ void admin_policy(struct admin_call *c) {
 /* ---- change ---- */
 
 /* A list as pv_policy_set takes it. NULL: no memory, or an entry that is no text or has a comma. */
-static char *joined(const json_t *array) {
+static char *joined(const json_t *array)
+{
     size_t cap = 1, len = 0, i;
     const json_t *item;
-    json_array_foreach(array, i, item) {
+    json_array_foreach(array, i, item)
+    {
         if (!json_is_string(item) || strchr(json_string_value(item), ',')) return NULL;
         cap += json_string_length(item) + 1;
     }
     char *text = calloc(1, cap);
     if (text == NULL) return NULL;
-    json_array_foreach(array, i, item) {
+    json_array_foreach(array, i, item)
+    {
         if (i > 0) text[len++] = ',';
         memcpy(text + len, json_string_value(item), json_string_length(item));
         len += json_string_length(item);
@@ -92,7 +103,8 @@ static char *joined(const json_t *array) {
 }
 
 /* Text for pv_policy_set, owned. NULL: no memory, or no value for a setting. */
-static char *value_text(const json_t *v) {
+static char *value_text(const json_t *v)
+{
     char number[24];
     switch (json_typeof(v)) {
     case JSON_NULL: return strdup("");
@@ -107,7 +119,8 @@ static char *value_text(const json_t *v) {
     }
 }
 
-static void set_done(struct policy_set *s) {
+static void set_done(struct policy_set *s)
+{
     struct admin_call *c = (struct admin_call *)((char *)s - offsetof(struct admin_call, policy));
     switch (s->result) {
     case GATE_OK:
@@ -126,7 +139,8 @@ static void set_done(struct policy_set *s) {
     admin_error(c, 503, "store", "The store is out of reach; nothing was changed.");
 }
 
-void admin_policy_set(struct admin_call *c) {
+void admin_policy_set(struct admin_call *c)
+{
     json_t *settings = json_object_get(c->body, "settings"), *value;
     const char *name;
     if (!json_is_object(settings) || json_object_size(settings) == 0) {
@@ -138,11 +152,13 @@ void admin_policy_set(struct admin_call *c) {
         admin_no_memory(c);
         return;
     }
-    json_object_foreach(settings, name, value) {
+    json_object_foreach(settings, name, value)
+    {
         struct gate_setting *s = &c->settings[c->policy.count];
         *s = (struct gate_setting){.name = name, .value = value_text(value)};
         if (s->value == NULL) {
-            admin_error(c, 400, "bad_value", "A value is a text, a number, true, false, null or a "
+            admin_error(c, 400, "bad_value",
+                        "A value is a text, a number, true, false, null or a "
                         "list of texts without commas.");
             return;
         }

@@ -22,14 +22,16 @@ const struct admin_route admin_routes[] = {
 };
 const size_t admin_route_count = sizeof admin_routes / sizeof *admin_routes;
 
-static int hex_digit(char c) {
+static int hex_digit(char c)
+{
     if (c >= '0' && c <= '9') return c - '0';
     int l = pv__lower((unsigned char)c);
     return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
 }
 
 /* Percent-decode one segment. false: broken escape, NUL, empty or too long. */
-static bool decode_segment(const char *from, size_t len, char *to, size_t cap) {
+static bool decode_segment(const char *from, size_t len, char *to, size_t cap)
+{
     size_t n = 0;
     for (size_t i = 0; i < len; i++) {
         char c = from[i];
@@ -47,8 +49,8 @@ static bool decode_segment(const char *from, size_t len, char *to, size_t cap) {
     return n > 0;
 }
 
-static bool path_fits(const char *pattern, const char *path, size_t len, char *arg,
-                      size_t arg_cap) {
+static bool path_fits(const char *pattern, const char *path, size_t len, char *arg, size_t arg_cap)
+{
     const char *end = path + len;
     while (*pattern != '\0') {
         if (*pattern == '{') {
@@ -67,7 +69,8 @@ static bool path_fits(const char *pattern, const char *path, size_t len, char *a
 }
 
 const struct admin_route *admin_route_find(const char *method, const char *target, char *arg,
-                                           size_t arg_cap, char *allow_out, size_t allow_cap) {
+                                           size_t arg_cap, char *allow_out, size_t allow_cap)
+{
     size_t len = strcspn(target, "?");
     size_t used = 0;
     allow_out[0] = '\0';

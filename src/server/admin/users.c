@@ -5,17 +5,23 @@
 #include "src/server/admin/internal.h"
 #include "src/server/observe/log.h"
 
-static struct auth *auth_of(struct admin_call *c) { return gate_auth(c->admin->gate); }
+static struct auth *auth_of(struct admin_call *c)
+{
+    return gate_auth(c->admin->gate);
+}
 
-static struct admin_call *call_of_job(struct job *j) {
+static struct admin_call *call_of_job(struct job *j)
+{
     return (struct admin_call *)((char *)j - offsetof(struct admin_call, job));
 }
 
-static struct admin_call *call_of_user(struct user_set *s) {
+static struct admin_call *call_of_user(struct user_set *s)
+{
     return (struct admin_call *)((char *)s - offsetof(struct admin_call, user));
 }
 
-static void on_pool(struct admin_call *c, void (*run)(struct job *), void (*done)(struct job *)) {
+static void on_pool(struct admin_call *c, void (*run)(struct job *), void (*done)(struct job *))
+{
     c->job.run = run;
     c->job.done = done;
     if (pool_submit(c->admin->pool, &c->job))
@@ -24,25 +30,29 @@ static void on_pool(struct admin_call *c, void (*run)(struct job *), void (*done
         admin_error(c, 503, "busy", "Too many changes are waiting; try again.");
 }
 
-static json_t *user_json(struct admin_call *c, const char *name) {
+static json_t *user_json(struct admin_call *c, const char *name)
+{
     return json_pack("{s:o,s:b}", "name", admin_text(name), "enabled",
                      (int)gate_user_enabled(c->admin->gate, name));
 }
 
 /* ---- list ---- */
 
-static void list_one(void *ctx, const char *name) {
+static void list_one(void *ctx, const char *name)
+{
     struct admin_call *c = ctx;
     if (json_array_append_new(c->list, user_json(c, name)) != 0) c->out_of_memory = true;
 }
 
-static void list_run(struct job *j) {
+static void list_run(struct job *j)
+{
     struct admin_call *c = call_of_job(j);
     c->list = json_array();
     auth_user_each(auth_of(c), list_one, c);
 }
 
-static void list_done(struct job *j) {
+static void list_done(struct job *j)
+{
     struct admin_call *c = call_of_job(j);
     if (c->out_of_memory)
         admin_no_memory(c);
@@ -50,12 +60,17 @@ static void list_done(struct job *j) {
         admin_reply(c, 200, json_incref(c->list));
 }
 
-void admin_users(struct admin_call *c) { on_pool(c, list_run, list_done); }
+void admin_users(struct admin_call *c)
+{
+    on_pool(c, list_run, list_done);
+}
 
 /* ---- add, passwd ---- */
 
-/* Text member of the body into a buffer; false: answered. Control characters could not be typed again. */
-static bool take_text(struct admin_call *c, const char *member, char *buf, size_t cap) {
+/* Text member of the body into a buffer; false: answered. Control characters could not be typed
+ * again. */
+static bool take_text(struct admin_call *c, const char *member, char *buf, size_t cap)
+{
     const json_t *v = json_object_get(c->body, member);
     const char *text = json_string_value(v);
     size_t len = json_string_length(v);
@@ -67,18 +82,22 @@ static bool take_text(struct admin_call *c, const char *member, char *buf, size_
         return true;
     }
     char sentence[128];
-    snprintf(sentence, sizeof sentence, "%s must be a text of 1 to %zu bytes without control "
-             "characters.", member, cap - 1);
+    snprintf(sentence, sizeof sentence,
+             "%s must be a text of 1 to %zu bytes without control "
+             "characters.",
+             member, cap - 1);
     admin_error(c, 400, "bad_value", sentence);
     return false;
 }
 
-static void log_edit(struct admin_call *c, const char *verb) {
+static void log_edit(struct admin_call *c, const char *verb)
+{
     LOG(LOG_INFO, http_session(c->http), verb, KV_TEXT("user", c->arg));
 }
 
 /* false: answered. */
-static bool edit_worked(struct admin_call *c) {
+static bool edit_worked(struct admin_call *c)
+{
     switch (c->edit) {
     case AUTH_EDIT_OK: return true;
     case AUTH_EDIT_EXISTS:
@@ -95,99 +114,128 @@ static bool edit_worked(struct admin_call *c) {
         return false;
     case AUTH_EDIT_FAILED: break;
     }
-    admin_error(c, 500, "users_file", "The users file cannot be written; the server's log says why.");
+    admin_error(c, 500, "users_file",
+                "The users file cannot be written; the server's log says why.");
     return false;
 }
 
-static void add_run(struct job *j) {
+static void add_run(struct job *j)
+{
     struct admin_call *c = call_of_job(j);
     c->edit = auth_user_add(auth_of(c), c->arg, c->password);
 }
 
-static void add_done(struct job *j) {
+static void add_done(struct job *j)
+{
     struct admin_call *c = call_of_job(j);
     if (!edit_worked(c)) return;
     log_edit(c, "user-add");
     admin_reply(c, 201, user_json(c, c->arg));
 }
 
-void admin_user_add(struct admin_call *c) {
+void admin_user_add(struct admin_call *c)
+{
     if (take_text(c, "name", c->arg, sizeof c->arg) &&
         take_text(c, "password", c->password, sizeof c->password))
         on_pool(c, add_run, add_done);
 }
 
-static void passwd_run(struct job *j) {
+static void passwd_run(struct job *j)
+{
     struct admin_call *c = call_of_job(j);
     c->edit = auth_user_passwd(auth_of(c), c->arg, c->password);
 }
 
-static void passwd_done(struct job *j) {
+static void passwd_done(struct job *j)
+{
     struct admin_call *c = call_of_job(j);
     if (!edit_worked(c)) return;
     log_edit(c, "user-passwd");
     admin_reply(c, 200, user_json(c, c->arg));
 }
 
-void admin_user_password(struct admin_call *c) {
+void admin_user_password(struct admin_call *c)
+{
     if (take_text(c, "password", c->password, sizeof c->password))
         on_pool(c, passwd_run, passwd_done);
 }
 
 /* ---- enable, disable, remove: what the gate keeps of a user ---- */
 
-static void set_done(struct user_set *s) {
+static void set_done(struct user_set *s)
+{
     struct admin_call *c = call_of_user(s);
-    /* The gate knows only users who have a device or a flag: not knowing one that the file knows (or
-     * knew a moment ago) is no error. */
-    bool known = c->edit == AUTH_EDIT_OK || s->result == GATE_OK;
-    if (s->result == GATE_STORE)
+    if (s->result == GATE_STORE) {
         admin_error(c, 503, "store", "The store is out of reach; nothing was changed in it.");
-    else if (!known)
-        admin_error(c, 404, "unknown_user", "There is no user of that name.");
-    else {
-        log_edit(c, s->remove ? "user-remove" : s->enabled ? "user-enable" : "user-disable");
-        admin_reply(c, 200, s->remove ? json_pack("{s:o,s:b}", "name", admin_text(s->user),
-                                                  "removed", 1)
-                                      : user_json(c, s->user));
+        return;
     }
+    log_edit(c, s->remove ? "user-remove" : s->enabled ? "user-enable" : "user-disable");
+    admin_reply(c, 200,
+                s->remove ? json_pack("{s:o,s:b}", "name", admin_text(s->user), "removed", 1)
+                          : user_json(c, s->user));
 }
 
-static void set_flags(struct admin_call *c) {
+static void set_flags(struct admin_call *c)
+{
     memcpy(c->user.user, c->arg, sizeof c->user.user);
     c->user.done = set_done;
     gate_set_user(c->admin->gate, &c->user);
 }
 
-static void exists_run(struct job *j) {
+static void exists_run(struct job *j)
+{
     struct admin_call *c = call_of_job(j);
     c->edit = auth_user_exists(auth_of(c), c->arg) ? AUTH_EDIT_OK : AUTH_EDIT_UNKNOWN;
 }
 
-static void exists_done(struct job *j) {
+static void exists_done(struct job *j)
+{
     struct admin_call *c = call_of_job(j);
     if (edit_worked(c)) set_flags(c);
 }
 
-void admin_user_enable(struct admin_call *c) {
+void admin_user_enable(struct admin_call *c)
+{
     c->user.enabled = true;
     on_pool(c, exists_run, exists_done);
 }
 
-void admin_user_disable(struct admin_call *c) { on_pool(c, exists_run, exists_done); }
+void admin_user_disable(struct admin_call *c)
+{
+    on_pool(c, exists_run, exists_done);
+}
 
-static void remove_run(struct job *j) {
+static void remove_run(struct job *j)
+{
     struct admin_call *c = call_of_job(j);
     c->edit = auth_user_remove(auth_of(c), c->arg);
 }
 
-/* A user who was taken out of the file by hand may have left devices: those are forgotten too. */
-static void remove_done(struct job *j) {
-    struct admin_call *c = call_of_job(j);
-    if (c->edit == AUTH_EDIT_UNKNOWN || edit_worked(c)) set_flags(c);
+struct known {
+    const char *user;
+    bool has_device;
+};
+
+static void look_for_device(void *ctx, const struct device_view *d)
+{
+    struct known *k = ctx;
+    if (strcmp(d->user, k->user) == 0) k->has_device = true;
 }
 
-void admin_user_remove(struct admin_call *c) {
+/* A user who was taken out of the file by hand may have left devices: those are forgotten too. */
+static void remove_done(struct job *j)
+{
+    struct admin_call *c = call_of_job(j);
+    struct known known = {.user = c->arg};
+    if (c->edit == AUTH_EDIT_UNKNOWN) {
+        gate_each_device(c->admin->gate, look_for_device, &known);
+        if (known.has_device) c->edit = AUTH_EDIT_OK;
+    }
+    if (edit_worked(c)) set_flags(c);
+}
+
+void admin_user_remove(struct admin_call *c)
+{
     c->user.remove = true;
     on_pool(c, remove_run, remove_done);
 }

@@ -143,6 +143,6 @@ void foldersync_serve(struct call *c)
     f->job.done = done;
     c->data = f;
     c->free_data = free_sync;
-    call_wait(c, NULL);
-    if (!commands_submit(f->commands, c->user, &f->job)) call_http(c, 503, STORE_RETRY_AFTER);
+    if (commands_submit(f->commands, c->user, &f->job)) call_wait(c, NULL);
+    else call_http(c, 503, STORE_RETRY_AFTER);
 }

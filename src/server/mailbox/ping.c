@@ -18,7 +18,6 @@ struct watched {
     struct spot_user user;
     struct ping *ping;
     uint32_t folder;      /* ServerId; 0: the folder tree */
-    bool has_base;
     bool looked, news;
     struct look base;     /* as the device knows it */
 };
@@ -92,7 +91,7 @@ static void remember(struct ping *p)
     for (size_t i = 0; i < p->watched_count; i++) {
         const struct watched *w = &p->watched[i];
         const struct look *seen = spot_seen(&w->user);
-        if (!w->folder || !w->has_base) continue;
+        if (!w->folder) continue;
         memos[count].folder = w->folder;
         memos[count++].look = told && w->news && seen ? *seen : w->base;
     }
@@ -158,13 +157,8 @@ static void compare(struct watched *w, const struct look *seen)
 {
     if (!w->looked) w->ping->unlooked--;
     w->looked = true;
-    if (w->has_base && w->base.sum != seen->sum) {
-        w->news = true;
-        return;
-    }
-    w->base = *seen;
-    w->has_base = true;
-    w->news = false;
+    w->news = w->base.sum != seen->sum;
+    if (!w->news) w->base = *seen; /* perhaps with a stamp that can be trusted */
 }
 
 /* Answer once every place was looked at, so that news of several folders come together. */
@@ -204,7 +198,6 @@ static struct spots *spots_here(struct commands *c)
 
 static bool watch(struct ping *p, struct spots *s, struct watched *w, const char *path)
 {
-    struct look none = {0};
     p->watched_count++;
     w->ping = p;
     w->user.looked = looked;
@@ -213,10 +206,8 @@ static bool watch(struct ping *p, struct spots *s, struct watched *w, const char
         return true;
     }
     p->unlooked++;
-    if (w->folder) w->has_base = pings_recall(p->commands->pings, &p->seat, w->folder, &w->base);
     enum spot_kind kind = w->folder ? SPOT_FOLDER : SPOT_TREE;
-    const struct look *seed = w->folder && w->has_base ? &w->base : &none;
-    return spot_join(s, &w->user, kind, path, p->call->user, seed);
+    return spot_join(s, &w->user, kind, path, p->call->user, &w->base);
 }
 
 /* A device in quarantine sees the Inbox, whatever happens to other folders. */
@@ -227,7 +218,6 @@ static bool watch_tree(struct ping *p, struct spots *s)
     struct watched *w = &p->watched[p->watched_count];
     if (p->call->inbox_only) return true;
     if (!m->ops->root(m, p->call->user, root, sizeof root)) return false;
-    w->has_base = true;
     w->base.sum = p->start->tree;
     return watch(p, s, w, root);
 }
@@ -242,8 +232,10 @@ static bool watch_all(struct ping *p)
     for (size_t i = 0; i < start->folder_count; i++) {
         struct watched *w = &p->watched[p->watched_count];
         w->folder = start->folders[i].id;
+        w->base = start->folders[i].known;
         if (!watch(p, s, w, start->folders[i].path)) return false;
     }
+    remember(p); /* a Ping that takes its place begins where this one did */
     return watch_tree(p, s);
 }
 
@@ -319,8 +311,8 @@ void ping_serve(struct call *c)
     } else {
         struct ping *p = c->data;
         call_drop_body(c);
-        call_wait(c, gone);
-        if (!ping_start(p->start, started)) call_http(c, 503, STORE_RETRY_AFTER);
+        if (ping_start(p->start, started)) call_wait(c, gone);
+        else call_http(c, 503, STORE_RETRY_AFTER);
     }
     ping_params_free(&params);
 }

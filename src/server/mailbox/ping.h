@@ -11,6 +11,7 @@
 struct ping_folder {
     uint32_t id;
     char *path;             /* NULL: nothing can happen in it */
+    struct look known;      /* as the device was told last, or else as it is before the wait begins */
 };
 
 /* A Ping before it waits. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "src/server/mailbox/ping.h"
+#include "src/server/mailbox/pings.h"
 #include "src/server/mailbox/sync_state.h"
 
 void ping_start_free(struct ping_start *s)
@@ -32,15 +33,20 @@ static unsigned complete(struct ping_start *s, struct ping_params *last)
     return s->params.has_heartbeat && s->params.folder_count ? 0 : PING_MISSING;
 }
 
-static bool find_folder(const struct hierarchy *h, uint32_t id, struct ping_folder *out)
+static bool find_folder(struct ping_start *s, const struct hierarchy *h, uint32_t id,
+                        struct ping_folder *out)
 {
-    for (size_t i = 0; i < h->list.count; i++) {
-        if (h->ids[i] != id) continue;
-        const char *path = h->list.at[i].path;
-        *out = (struct ping_folder){.id = id, .path = path ? strdup(path) : NULL};
-        return !path || out->path;
-    }
-    return false;
+    struct mailbox *m = s->commands->mailbox;
+    size_t i = 0;
+    while (i < h->list.count && h->ids[i] != id) i++;
+    const char *path = i < h->list.count ? h->list.at[i].path : NULL;
+    *out = (struct ping_folder){.id = id, .path = path ? strdup(path) : NULL};
+    if (path && !out->path) return false;
+    bool told = pings_recall(s->commands->pings, s->call->user, s->call->req.device_id, id,
+                             &out->known);
+    /* Looked at before anybody may believe that it waits. What cannot be read now is news once it can. */
+    if (!told && path) (void)m->ops->look(m, path, &out->known);
+    return true;
 }
 
 static bool is_visible(const struct tree *t, uint32_t id)
@@ -58,8 +64,7 @@ static unsigned find_folders(struct ping_start *s, const struct hierarchy *h)
     for (size_t i = 0; i < s->params.folder_count; i++) {
         uint32_t id = s->params.folders[i];
         if (!is_visible(&h->tree, id)) return PING_FOLDERSYNC;
-        if (!find_folder(h, id, &s->folders[i])) return PING_SERVER_ERROR;
-        s->folder_count++;
+        if (!find_folder(s, h, id, &s->folders[s->folder_count++])) return PING_SERVER_ERROR;
     }
     return 0;
 }

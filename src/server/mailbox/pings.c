@@ -124,12 +124,13 @@ bool pings_rise(struct pings *p, struct seat *s)
     return !s->posted; /* nobody but oust changes it any more */
 }
 
-bool pings_recall(struct pings *p, const struct seat *s, uint32_t folder, struct look *out)
+bool pings_recall(struct pings *p, const char *user, const char *device_id, uint32_t folder,
+                  struct look *out)
 {
     bool found = false;
     pthread_mutex_lock(&p->lock);
-    const struct ping_device *d = s->device;
-    for (size_t i = 0; i < d->memo_count && !found; i++) {
+    const struct ping_device *d = find(p, user, device_id);
+    for (size_t i = 0; d && i < d->memo_count && !found; i++) {
         found = d->memos[i].folder == folder;
         if (found) *out = d->memos[i].look;
     }

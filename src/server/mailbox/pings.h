@@ -35,8 +35,8 @@ void pings_destroy(struct pings *p);
 bool pings_sit(struct pings *p, struct seat *s, const char *user, const char *device_id);
 /* false: ousted is about to be called; rise again in it. Before that the seat must not be freed. A seat not taken is risen. */
 bool pings_rise(struct pings *p, struct seat *s);
-/* What was remembered of a folder; false: nothing. */
-bool pings_recall(struct pings *p, const struct seat *s, uint32_t folder, struct look *out);
+/* What was remembered of a folder; false: nothing. From any thread. */
+bool pings_recall(struct pings *p, const char *user, const char *device_id, uint32_t folder, struct look *out);
 /* Remember; what is known of other folders stays up to `most` in all. */
 void pings_remember(struct pings *p, struct seat *s, const struct memo *memos, size_t count, size_t most);
 

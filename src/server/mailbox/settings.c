@@ -202,8 +202,7 @@ void settings_serve(struct call *c)
     if (!answer_all(s, c->body, &len)) {
         call_status(c, STATUS_PROTOCOL_ERROR);
     } else if (s->has_info) {
-        call_wait(c, NULL);
-        gate_keep_device_info(c, &s->info, kept);
+        gate_keep_device_info(c, &s->info, kept); /* waits by itself, where it must */
     } else {
         call_answer(c, s->answer, len);
     }

@@ -1,7 +1,8 @@
-/** @file provision.h  Provisioning (MS-ASPROV): the messages, the server's machine, the client's machine.
+/** @file provision.h  Provisioning (MS-ASPROV): the messages and both machines.
  *
- * Both machines are tables [state][event] -> {next, action, needs}; an empty cell refuses. Facts come in as arguments (time and random
- * words too), out comes a decision. Nothing here does I/O or keeps hidden state. */
+ *  Both machines are tables [state][event] -> {next, action, needs}; an empty cell refuses. Facts
+ *  come in as arguments (time and random words too), out comes a decision. Nothing here does I/O
+ *  or keeps hidden state. */
 #ifndef PROVOST_PROVISION_H
 #define PROVOST_PROVISION_H
 
@@ -19,11 +20,12 @@
 extern "C" {
 #endif
 
-/* ---- messages ---------------------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------- */
 
 enum pv_wipe_kind { PV_WIPE_NONE, PV_WIPE_ACCOUNT, PV_WIPE_DEVICE };
 
-/** DeviceInformation: a NULL text was not sent, "" deletes. Terminated, in the arena. Fields are the rows of PV_DEVICE_FIELDS. */
+/** DeviceInformation: a NULL text was not sent, "" deletes. Terminated, in the arena. Fields are
+ *  the rows of PV_DEVICE_FIELDS. */
 #define PV_DEVICE_FIELDS(X) X(Model, model) X(IMEI, imei) X(FriendlyName, friendly_name) X(OS, os) \
     X(OSLanguage, os_language) X(PhoneNumber, phone_number) X(UserAgent, user_agent) \
     X(EnableOutboundSMS, enable_outbound_sms) X(MobileOperator, mobile_operator)
@@ -32,12 +34,16 @@ struct pv_device_info {
     PV_DEVICE_FIELDS(PV_DEVICE_FIELD)
 #undef PV_DEVICE_FIELD
 };
-/** Read DeviceInformation (its Set). Unknown children are skipped. @return PV_OK, E_MALFORMED (no Set, children in a leaf), E_TOOBIG (more
- *  than 1024 characters), E_NOMEM. */
+/** Read DeviceInformation (its Set). Unknown children are skipped.
+ *  @return PV_OK, E_MALFORMED (no Set, children in a leaf), E_TOOBIG (more than 1024 characters),
+ *    E_NOMEM. */
 PV_API PV_MUST_CHECK enum pv_err
-pv_device_info_read(const struct pv_node *device_information, struct pv_arena *arena, struct pv_device_info *out);
-/** Write DeviceInformation{Set{...}} with the fields that are not NULL and that the version knows. */
-PV_API void pv_device_info_write(const struct pv_device_info *info, enum pv_version version, struct pv_wbxml_writer *w);
+pv_device_info_read(const struct pv_node *device_information, struct pv_arena *arena,
+                    struct pv_device_info *out);
+/** Write DeviceInformation{Set{...}} with the fields that are not NULL and that the
+ *  version knows. */
+PV_API void pv_device_info_write(const struct pv_device_info *info, enum pv_version version,
+                                 struct pv_wbxml_writer *w);
 
 /** What a Provision request is. */
 enum pv_ask_kind {
@@ -58,10 +64,12 @@ struct pv_ask {
     struct pv_device_info device_info;
     const char *why;                /**< BAD: one sentence */
 };
-/** Classify a decoded Provision request. Any order of children is accepted, extra Status beside a wipe acknowledgement too.
+/** Classify a decoded Provision request. Any order of children is accepted, extra Status beside a
+ *  wipe acknowledgement too.
  *  @return PV_OK (also for PV_ASK_BAD), E_NOMEM. */
 PV_API PV_MUST_CHECK enum pv_err
-pv_ask_read(const struct pv_node *root, enum pv_version version, struct pv_arena *arena, struct pv_ask *out);
+pv_ask_read(const struct pv_node *root, enum pv_version version, struct pv_arena *arena,
+            struct pv_ask *out);
 
 /** A Provision answer, for writing and for reading. 0 / NULL / "" = not there. */
 struct pv_provision_answer {
@@ -75,24 +83,31 @@ struct pv_provision_answer {
     const struct pv_node *data;   /**< reading: Data */
     enum pv_wipe_kind wipe;       /**< directive */
 };
-/** Write in schema order: DeviceInformation, Status, Policies{Policy{PolicyType, Status, PolicyKey, Data}}, directive. */
+/** Write in schema order: DeviceInformation, Status, Policies{Policy{PolicyType, Status,
+ *  PolicyKey, Data}}, directive. */
 PV_API PV_MUST_CHECK enum pv_err
-pv_provision_answer_write(const struct pv_provision_answer *answer, enum pv_version version, uint8_t *buf, size_t cap, size_t *len_out);
-/** Read leniently: any order, missing top Status, known local names on a wrong page. @return PV_OK, E_MALFORMED (root is not Provision), E_NOMEM. */
+pv_provision_answer_write(const struct pv_provision_answer *answer, enum pv_version version,
+                          uint8_t *buf, size_t cap, size_t *len_out);
+/** Read leniently: any order, missing top Status, known local names on a wrong page.
+ *  @return PV_OK, E_MALFORMED (root is not Provision, key of more than 64 characters), E_NOMEM. */
 PV_API PV_MUST_CHECK enum pv_err
-pv_provision_answer_read(const struct pv_node *root, struct pv_arena *arena, struct pv_provision_answer *out);
+pv_provision_answer_read(const struct pv_node *root, struct pv_arena *arena,
+                         struct pv_provision_answer *out);
 
-/* ---- the server's machine ---------------------------------------------------------------------------------- */
+/* ---- the server's machine ---------------------------------------------------------------- */
 
-#define PV_STATES(X) X(NEW, "new") X(OFFERED, "offered") X(PROVISIONED, "provisioned") X(REFRESH_DUE, "refresh-due") \
-    X(REFUSED, "refused") X(QUARANTINED, "quarantined") X(BLOCKED, "blocked") X(WIPE_PENDING, "wipe-pending") X(WIPED, "wiped")
+#define PV_STATES(X) \
+    X(NEW, "new") X(OFFERED, "offered") X(PROVISIONED, "provisioned") \
+    X(REFRESH_DUE, "refresh-due") X(REFUSED, "refused") X(QUARANTINED, "quarantined") \
+    X(BLOCKED, "blocked") X(WIPE_PENDING, "wipe-pending") X(WIPED, "wiped")
 #define PV_STATE_ENUM(id, text) PV_STATE_##id,
 enum pv_state { PV_STATES(PV_STATE_ENUM) PV_STATE_COUNT };
 #undef PV_STATE_ENUM
 /** "refresh-due"; static storage. */
 PV_API const char *pv_state_text(enum pv_state state);
 
-#define PV_EVENTS(X) X(COMMAND, "command") X(PING, "ping") X(POLL, "poll") X(ASK, "ask") X(ACK, "ack") \
+#define PV_EVENTS(X) \
+    X(COMMAND, "command") X(PING, "ping") X(POLL, "poll") X(ASK, "ask") X(ACK, "ack") \
     X(WIPE_ACK, "wipe-ack") X(BAD, "bad")
 #define PV_EVENT_ENUM(id, text) PV_EV_##id,
 enum pv_event { PV_EVENTS(PV_EVENT_ENUM) PV_EVENT_COUNT };
@@ -111,27 +126,29 @@ struct pv_offer {
 
 enum pv_access { PV_ACCESS_OK, PV_ACCESS_QUARANTINED, PV_ACCESS_BLOCKED };
 /* How a device stands to the last policy that it answered. */
-#define PV_OUTCOMES(X) X(NONE, "none") X(COMPLIANT, "compliant") X(PARTIAL, "partial") X(NOT_APPLIED, "not-applied") \
-    X(EXTERNAL, "external") X(NON_PROVISIONABLE, "non-provisionable")
+#define PV_OUTCOMES(X) \
+    X(NONE, "none") X(COMPLIANT, "compliant") X(PARTIAL, "partial") \
+    X(NOT_APPLIED, "not-applied") X(EXTERNAL, "external") X(NON_PROVISIONABLE, "non-provisionable")
 #define PV_OUTCOME_ENUM(id, text) PV_OUTCOME_##id,
 enum pv_outcome { PV_OUTCOMES(PV_OUTCOME_ENUM) PV_OUTCOME_COUNT };
 #undef PV_OUTCOME_ENUM
 PV_API const char *pv_outcome_text(enum pv_outcome outcome);
 
-/** Everything of provisioning that is kept of a device. No pointers: copy it, store it. Zeroed = NEW. */
+/** Everything of provisioning that is kept of a device. No pointers: copy it, store it.
+ *  Zeroed = NEW. */
 struct pv_partnership {
     uint32_t key;                 /**< active final key, 0: none */
     int64_t key_at;               /**< when it was confirmed */
     uint64_t key_revision;        /**< of its offer */
     uint8_t key_hash[PV_HASH_LEN];
     struct pv_offer offers[PV_OFFER_MAX]; /**< oldest first */
-    /* The last acknowledged offer, while its answer may have got lost: until the key was used once. */
+    /* The last acknowledged offer, while its answer may have got lost: until the key was used. */
     uint32_t acked_offer;         /**< 0: none */
     uint8_t acked_status;
     uint8_t outcome;              /**< enum pv_outcome of the last acknowledgement */
     bool refused;                 /**< the last acknowledgement was not accepted */
     bool provisioned_once;        /**< ever held a final key */
-    bool asked;                   /**< ever sent a Provision: AllowNonProvisionable no longer applies */
+    bool asked; /**< ever sent a Provision: AllowNonProvisionable no longer applies */
     uint8_t access;               /**< enum pv_access */
     uint8_t wipe;                 /**< enum pv_wipe_kind of a pending wipe */
     bool wipe_sent;
@@ -168,12 +185,12 @@ struct pv_server_in {
     X(ALLOW, "allow")         /* command goes on */ \
     X(INBOX_ONLY, "inbox-only") /* command goes on, restricted */ \
     X(PING_7, "ping-7")       /* Ping: answer Status 7 */ \
-    X(OFFER, "offer")         /* Status 1, Policy Status 1, out.key, Data of the policy in force */ \
+    X(OFFER, "offer")     /* Status 1, Policy Status 1, out.key, Data of the policy in force */ \
     X(CONFIRM, "confirm")     /* Status 1, Policy Status 1, out.key */ \
     X(POLICY_STATUS, "policy-status")       /* Status 1, Policy Status out.status (3, 5) */ \
     X(PROVISION_STATUS, "provision-status") /* Status out.status (2, 139, 145, 165, 129) */ \
     X(PLAIN, "plain")         /* Status 1 alone */ \
-    X(DIRECTIVE, "directive") /* Status 1 (2 after a failure: out.status) with the wipe directive out.wipe */
+    X(DIRECTIVE, "directive") /* out.status (2 after a failure) with the wipe directive out.wipe */
 #define PV_ACTION_ENUM(id, text) PV_ACT_##id,
 enum pv_action { PV_ACTIONS(PV_ACTION_ENUM) PV_ACTION_COUNT };
 #undef PV_ACTION_ENUM
@@ -188,11 +205,14 @@ enum pv_action { PV_ACTIONS(PV_ACTION_ENUM) PV_ACTION_COUNT };
     X(POLICY_CHANGED, "the policy has changed since the device confirmed it") \
     X(REFRESH_INTERVAL, "the refresh interval of the policy is over") \
     X(NOT_PROVISIONED, "the device has not confirmed a policy") \
-    X(NON_PROVISIONABLE, "let in without a key: the policy allows devices that cannot be provisioned") \
+    X(NON_PROVISIONABLE, \
+      "let in without a key: the policy allows devices that cannot be provisioned") \
     X(UNCARRIED, "the protocol version of the device cannot carry what the policy demands") \
-    X(PARTIAL_REFUSED, "the device keeps the policy only in part and the policy does not allow that") \
+    X(PARTIAL_REFUSED, \
+      "the device keeps the policy only in part and the policy does not allow that") \
     X(NOT_APPLIED_REFUSED, "the device does not keep the policy at all") \
-    X(EXTERNAL_REFUSED, "the device is managed by a third party and the policy does not allow that") \
+    X(EXTERNAL_REFUSED, \
+      "the device is managed by a third party and the policy does not allow that") \
     X(UNKNOWN_OFFER, "the acknowledged key belongs to no open offer") \
     X(OFFER_EXPIRED, "the acknowledged offer is too old") \
     X(REPEATED_ACK, "the acknowledgement was repeated, its answer may have got lost") \
@@ -223,41 +243,53 @@ struct pv_server_out {
 };
 
 /** State that the facts amount to (what `device list` shows). */
-PV_API enum pv_state pv_server_state(const struct pv_partnership *p, const struct pv_policy_facts *policy, int64_t now);
+PV_API enum pv_state pv_server_state(const struct pv_partnership *p,
+                                     const struct pv_policy_facts *policy, int64_t now);
 
-/** One step: facts in, decision out, *p changed as out->store says (work on a copy and keep it once stored).
- *  @return PV_OK, or PV_E_USAGE (a number that is no event or version, random words that all collide). */
+/** One step: facts in, decision out, *p changed as out->store says (work on a copy and keep it
+ *  once stored).
+ *  @return PV_OK, or PV_E_USAGE (a number that is no event or version, random words that all
+ *    collide). */
 PV_API PV_MUST_CHECK enum pv_err
 pv_server_step(struct pv_partnership *p, const struct pv_server_in *in, struct pv_server_out *out);
 
 /** Print the table as Markdown, for the documentation. @return PV_OK, E_NOMEM. */
 PV_API PV_MUST_CHECK enum pv_err pv_server_table(char *buf, size_t cap, size_t *len_out);
 
-/* ---- the client's machine ---------------------------------------------------------------------------------- */
+/* ---- the client's machine ---------------------------------------------------------------- */
 
 /** What a device can do: which settings it can enforce, and how far. */
 struct pv_profile {
-    uint64_t unsupported;            /**< bit per enum pv_setting: cannot be enforced at all when it demands something */
-    int64_t most[PV_SETTING_COUNT];  /**< strictest value that can be kept, where bit in `limited` */
+    /** bit per enum pv_setting: cannot be enforced at all when it demands something */
+    uint64_t unsupported;
+    int64_t most[PV_SETTING_COUNT]; /**< strictest value that can be kept, where bit in `limited` */
     uint64_t limited;
     bool externally_managed;         /**< acknowledge 4 */
     bool nothing;                    /**< can apply nothing: acknowledge 3 */
 };
-/** Read a profile: lines `Name = yes | no | VALUE`, `ExternallyManaged = yes`, `Nothing = yes`, # comments; missing settings can be kept.
- *  @param message as in pv_policy_set, with the line number. @return PV_OK, E_MALFORMED, E_UNKNOWN, E_RANGE. */
+/** Read a profile: lines `Name = yes | no | VALUE`, `ExternallyManaged = yes`, `Nothing = yes`,
+ *  # comments; missing settings can be kept.
+ *  @param message as in pv_policy_set, with the line number.
+ *  @return PV_OK, E_MALFORMED, E_UNKNOWN, E_RANGE. */
 PV_API PV_MUST_CHECK enum pv_err
-pv_profile_read(const char *text, size_t len, struct pv_profile *out, char *message, size_t message_cap);
+pv_profile_read(const char *text, size_t len, struct pv_profile *out, char *message,
+                size_t message_cap);
 
-/** Judge a policy: which demanded settings can be kept. A setting that demands no more than unset always can.
- *  @param kept_out per setting: demanded and kept / demanded and not kept / not demanded. May be NULL.
- *  @return the honest acknowledgement: 1 all applied, 2 in part (the password settings are kept), 3 nothing (or not even the password), 4 externally managed. */
+/** Judge a policy: which demanded settings can be kept. A setting that demands no more than unset
+ *  always can.
+ *  @param kept_out per setting: demanded and kept / demanded and not kept / not demanded. May be
+ *    NULL.
+ *  @return the honest acknowledgement: 1 all applied, 2 in part (the password settings are kept),
+ *    3 nothing (or not even the password), 4 externally managed. */
 enum pv_kept { PV_NOT_DEMANDED, PV_KEPT, PV_NOT_KEPT };
 PV_API unsigned
-pv_profile_judge(const struct pv_profile *profile, const struct pv_policy *policy, enum pv_kept kept_out[PV_SETTING_COUNT]);
+pv_profile_judge(const struct pv_profile *profile, const struct pv_policy *policy,
+                 enum pv_kept kept_out[PV_SETTING_COUNT]);
 
-#define PV_CLIENT_STATES(X) X(IDLE, "idle") X(COMMAND, "command") X(ASKED, "asked") X(ACKED, "acked") \
-    X(INFORMING, "informing") X(WIPE_POLL, "wipe-poll") X(FORBIDDEN, "forbidden") X(WIPING, "wiping") \
-    X(WIPE_ACKED, "wipe-acked") X(DONE, "done") X(FAILED, "failed")
+#define PV_CLIENT_STATES(X) \
+    X(IDLE, "idle") X(COMMAND, "command") X(ASKED, "asked") X(ACKED, "acked") \
+    X(INFORMING, "informing") X(WIPE_POLL, "wipe-poll") X(FORBIDDEN, "forbidden") \
+    X(WIPING, "wiping") X(WIPE_ACKED, "wipe-acked") X(DONE, "done") X(FAILED, "failed")
 #define PV_CLIENT_STATE_ENUM(id, text) PV_CLIENT_##id,
 enum pv_client_state { PV_CLIENT_STATES(PV_CLIENT_STATE_ENUM) PV_CLIENT_STATE_COUNT };
 #undef PV_CLIENT_STATE_ENUM
@@ -266,8 +298,8 @@ PV_API const char *pv_client_state_text(enum pv_client_state state);
 /** What to do next. */
 #define PV_CLIENT_ACTIONS(X) \
     X(COMMAND, "send the command")              /* with header key out.key (0: "0") */ \
-    X(ASK, "send Provision")                    /* initial; with DeviceInformation when out.device_info; header key 0 */ \
-    X(ACK, "acknowledge")                       /* out.temp_key and out.ack_status in the body, header out.temp_key */ \
+    X(ASK, "send Provision")   /* initial; DeviceInformation with out.device_info; header key 0 */ \
+    X(ACK, "acknowledge")      /* body: out.temp_key, out.ack_status; header: out.temp_key */ \
     X(INFORM, "send Settings DeviceInformation")/* 12.0 to 14.0, with the final key */ \
     X(POLL, "send an empty Provision")          /* asks for the wipe directive */ \
     X(WIPE, "ask the hook")                     /* then tell with pv_client_wiped */ \
@@ -281,7 +313,8 @@ enum pv_client_action { PV_CLIENT_ACTIONS(PV_CLIENT_ACTION_ENUM) PV_CLIENT_ACTIO
 #define PV_FAILURES(X) \
     X(NONE, "nothing failed") X(CREDENTIALS, "bad credentials") X(REFUSED, "refused by policy") \
     X(BLOCKED, "blocked or quarantined") X(CANNOT_KEEP, "the device cannot keep the policy") \
-    X(WIPED, "a wipe was ordered") X(PROTOCOL, "protocol error") X(LOOP, "the server asks again and again") \
+    X(WIPED, "a wipe was ordered") X(PROTOCOL, "protocol error") \
+    X(LOOP, "the server asks again and again") \
     X(BUSY, "the server asks to come back later") X(REDIRECT, "the server names another address")
 #define PV_FAILURE_ENUM(id, text) PV_FAIL_##id,
 enum pv_failure { PV_FAILURES(PV_FAILURE_ENUM) PV_FAILURE_COUNT };
@@ -290,7 +323,8 @@ PV_API const char *pv_failure_text(enum pv_failure failure);
 
 #define PV_CLIENT_HANDSHAKES 2 /**< handshakes for one command before giving up */
 
-/** The client's side. Keep `key` over runs; everything else may be zeroed for a new run. Temporary and final key are apart. */
+/** The client's side. Keep `key` over runs; everything else may be zeroed for a new run.
+ *  Temporary and final key are apart. */
 struct pv_client {
     enum pv_client_state state;
     enum pv_version version;
@@ -306,9 +340,11 @@ struct pv_client {
 /** The answer that came to what was sent last. */
 struct pv_client_in {
     unsigned http;                                /**< 0: no answer at all is the caller's affair */
-    unsigned status;                              /**< Status at the root of the body, 0 if there is none or no body */
-    const struct pv_provision_answer *provision;  /**< decoded body of a Provision answer, else NULL */
-    unsigned judgement;                           /**< ack Status for the policy in it: pv_profile_judge; 0 if there is no policy */
+    unsigned status; /**< Status at the root of the body, 0 if there is none or no body */
+    /** decoded body of a Provision answer, else NULL */
+    const struct pv_provision_answer *provision;
+    /** ack Status for the policy in it: pv_profile_judge; 0 if there is no policy */
+    unsigned judgement;
 };
 struct pv_client_out {
     enum pv_client_action action;
@@ -322,11 +358,14 @@ struct pv_client_out {
     const char *why;           /**< one sentence, static storage */
 };
 
-/** A command is to be sent (also again, later, in the same session: the server may ask at any time). */
+/** A command is to be sent (also again, later, in the same session: the server may ask at any
+ *  time). */
 PV_API void pv_client_command(struct pv_client *c, struct pv_client_out *out);
 /** An answer has come. */
-PV_API void pv_client_answer(struct pv_client *c, const struct pv_client_in *in, struct pv_client_out *out);
-/** The hook has spoken: 1 wiped, 2 failed; 0: it says that nothing was done and nothing shall be acknowledged. */
+PV_API void pv_client_answer(struct pv_client *c, const struct pv_client_in *in,
+                             struct pv_client_out *out);
+/** The hook has spoken: 1 wiped, 2 failed; 0: it says that nothing was done and nothing shall be
+ *  acknowledged. */
 PV_API void pv_client_wiped(struct pv_client *c, unsigned result, struct pv_client_out *out);
 PV_API PV_MUST_CHECK enum pv_err pv_client_table(char *buf, size_t cap, size_t *len_out);
 

@@ -249,9 +249,9 @@ enum cli_exit session_options(struct session *s)
     struct exchange x = {.name = "options", .command = "OPTIONS", .does = "", .status_name = ""};
     report_request(&s->report, &x);
     enum cli_exit code = session_transport(s, eas_options(&s->eas, &a));
-    if (code != CLI_DONE) return code;
-    x.http = a.http;
+    x.http = code == CLI_DONE ? a.http : 0;
     report_answer(&s->report, &x);
+    if (code != CLI_DONE) return code;
     code = judge_options(s, &a);
     if (code == CLI_DONE) report_versions(&s->report, &a);
     return code;

@@ -81,6 +81,8 @@ const char *report_ack_text(unsigned status);
 
 enum { POLICY_ARENA_SIZE = 512 * 1024, EXCHANGE_ARENA_SIZE = 16 * 1024 * 1024, ODDITIES_MAX = 32 };
 
+struct sending;
+
 struct session {
     const struct connect_options *options;
     struct eas eas;
@@ -93,6 +95,7 @@ struct session {
     struct pv_arena offer_arena; /* of the offered policy */
     struct pv_policy offer;
     bool has_offer;
+    const struct sending *sending;   /* the request under way, for the trace */
     bool stopped;                    /* by a signal, while watching */
     char why[CURL_ERROR_SIZE + 256]; /* the last word when something failed */
 };

@@ -124,6 +124,7 @@ static int trace_head(CURL *curl, curl_infotype type, char *data, size_t size, v
         trace_line(e, sign, line, len > 0 && line[len - 1] == '\r' ? len - 1 : len);
         line = stop + 1;
     }
+    if (type == CURLINFO_HEADER_OUT && e->head_sent) e->head_sent(e->ctx);
     return 0;
 }
 

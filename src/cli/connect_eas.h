@@ -50,6 +50,8 @@ struct eas {
     FILE *trace; /* headers, secrets hidden; may be NULL and may change between requests */
     /* A redirection followed, a wait begun. */
     void (*note)(void *ctx, const char *sentence);
+    /* A request's head is in the trace: its body may follow. */
+    void (*head_sent)(void *ctx);
     void *ctx;
     /* Results. */
     bool moved; /* url was changed by a 451 */

@@ -99,6 +99,7 @@ void report_request(struct report *r, const struct exchange *x)
 static json_t *answer_json(const struct exchange *x)
 {
     const struct pv_provision_answer *p = x->provision;
+    if (x->http == 0) return json_null();
     json_t *a = json_pack("{s:i,s:o,s:o}", "http", (int)x->http, "status",
                           x->status ? json_integer(x->status) : json_null(), "status_name",
                           x->status_name[0] ? json_string(x->status_name) : json_null());
@@ -123,16 +124,18 @@ static void answer_into_document(struct report *r, const struct exchange *x)
         "{s:o,s:s,s:{s:s,s:o,s:o},s:o}", "phase", x->phase ? json_integer(x->phase) : json_null(),
         "name", x->name, "request", "command", x->command, "key", key_json(x->key), "ack_status",
         x->ack_status ? json_integer(x->ack_status) : json_null(), "answer", answer_json(x));
-    if (one && r->stream) {
-        fflush(r->stream);
-        json_object_set_new(one, "trace", text_json(r->trace_text));
-    }
+    if (one && r->stream)
+        json_object_set_new(one, "trace", json_stringn(r->trace_text, r->trace_len));
     append(r, r->phases, one);
 }
 
 static void print_answer(const struct exchange *x)
 {
     const struct pv_provision_answer *p = x->provision;
+    if (x->http == 0) {
+        puts("  < no answer");
+        return;
+    }
     printf("  < HTTP %u", x->http);
     if (x->status)
         printf(", Status %u%s%s", x->status, x->status_name[0] ? " " : "", x->status_name);
@@ -148,27 +151,26 @@ static void print_answer(const struct exchange *x)
 
 /* Line by line, so that each stands clear of the rest; the text is clean except for its line ends.
  */
-static void print_trace(const char *text)
+static void print_trace(const char *text, size_t len)
 {
-    while (*text) {
-        size_t len = strcspn(text, "\n");
-        printf("    | %.*s\n", (int)len, text);
-        text += len + (text[len] == '\n');
+    for (const char *end = text + len; text < end;) {
+        const char *feed = memchr(text, '\n', (size_t)(end - text));
+        const char *stop = feed ? feed : end;
+        printf("    | %.*s\n", (int)(stop - text), text);
+        text = stop + 1;
     }
 }
 
 void report_answer(struct report *r, const struct exchange *x)
 {
-    if (r->json)
+    if (r->stream) fflush(r->stream); /* trace_text and trace_len are right now */
+    if (r->json) {
         answer_into_document(r, x);
-    else
+    } else {
+        if (r->stream) print_trace(r->trace_text, r->trace_len);
         print_answer(x);
-    if (r->stream) {
-        fflush(r->stream);
-        if (!r->json) print_trace(r->trace_text);
-        rewind(r->stream);
-        fflush(r->stream); /* the buffer is empty again */
     }
+    if (r->stream) rewind(r->stream);
 }
 
 /* Every PolicyKey's digits but the first two, in place. */

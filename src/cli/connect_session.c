@@ -92,11 +92,14 @@ static void decode(struct session *s, struct sending *q, const struct eas_answer
         q->x.provision = &q->provision;
 }
 
-static void trace_body(struct session *s, const uint8_t *body, size_t len)
+/* The body of the request under way into the trace. */
+static void trace_body(void *ctx)
 {
+    struct session *s = ctx;
+    const struct sending *q = s->sending;
     const struct pv_node *root = NULL;
-    if (!s->report.trace) return;
-    if (len && pv_wbxml_decode(&s->arena, body, len, NULL, &root, NULL) != PV_OK) root = NULL;
+    if (q == NULL) return; /* OPTIONS has none */
+    if (q->len && pv_wbxml_decode(&s->arena, q->body, q->len, NULL, &root, NULL) != PV_OK) return;
     report_wbxml(&s->report, '>', root);
 }
 
@@ -114,12 +117,17 @@ static enum cli_exit transact(struct session *s, struct sending *q, const char *
     q->x.command = pv_cmd_info(q->cmd)->name;
     q->x.status_name = "";
     report_request(&s->report, &q->x);
-    trace_body(s, q->body, q->len);
+    s->sending = q;
+    s->eas.head_sent = trace_body;
     enum cli_exit code = session_transport(
         s, eas_post(&s->eas, q->cmd, q->x.key, key_text, q->body, q->len, q->x.heartbeat, &a));
+    s->sending = NULL;
     if (code == CLI_DONE) code = keep_location(s);
-    if (code != CLI_DONE) return code;
-    q->x.http = a.http;
+    q->x.http = code == CLI_DONE ? a.http : 0;
+    if (code != CLI_DONE) {
+        if (!s->stopped) report_answer(&s->report, &q->x);
+        return code;
+    }
     decode(s, q, &a);
     if (q->root || a.len == 0) report_wbxml(&s->report, '<', q->root);
     q->x.status_name = status_text(q->cmd, q->x.status);

@@ -213,47 +213,19 @@ void *exchange_on_target(void *cls, const char *target, struct MHD_Connection *m
     return x;
 }
 
-/* libmicrohttpd parses in place: it writes a NUL over the blanks of the request line, over the first colon of a field and over line
- * ends, and loses what distinguishes a malformed head from a well-formed one. Names, values and the method stay where they were
- * read, though, and the size of the head is told; so what was overwritten is put back here, exactly where a well-formed head has it.
- * Anywhere else a NUL stays and is refused. See docs/http.md. */
-static size_t restore_head(const struct http_exchange *x, const char *version, char *out, size_t cap)
+/* The head as it came over the wire, in out. 0 if the daemon's memory is not as head_restore expects it. */
+static size_t whole_head(const struct http_exchange *x, const char *version, char *out, size_t cap)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    size_t len = info ? info->header_size : 0, target_len = strlen(x->target), at, version_at;
-    if (len > cap || !x->target_at || x->target_at <= x->method || version <= x->target_at ||
-        (size_t)(version - x->method) + 8 > len)
+    if (!info || !x->target_at || x->target_at <= x->method || version <= x->target_at)
         return 0;
-    at = (size_t)(x->target_at - x->method);
-    version_at = (size_t)(version - x->method);
-    memcpy(out, x->method, len);
-    out[strlen(x->method)] = ' ';
-    if (at + target_len < version_at) {
-        memcpy(out + at, x->target, target_len);
-        if (at + target_len + 1 == version_at)
-            out[at + target_len] = ' ';
-    }
-    for (size_t p = version_at + 8; p + 2 <= len;) {
-        if (out[p] != '\0' || out[p + 1] != '\0')
-            break;
-        memcpy(out + p, "\r\n", 2);
-        char *line = out + p + 2, *colon, *end;
-        if (line + 2 >= out + len) {
-            if (line + 2 == out + len && line[0] == '\0' && line[1] == '\0')
-                memcpy(line, "\r\n", 2);
-            break;
-        }
-        colon = memchr(line, '\0', len - (size_t)(line - out));
-        if (!colon)
-            break;
-        *colon = ':';
-        end = memchr(colon, '\0', len - (size_t)(colon - out));
-        if (!end)
-            break;
-        p = (size_t)(end - out);
-    }
-    return len;
+    struct head_remains r = { .bytes = x->method, .len = info->header_size, .target = x->target,
+                              .target_at = (size_t)(x->target_at - x->method),
+                              .version_at = (size_t)(version - x->method),
+                              .fields = (size_t)MHD_get_connection_values(x->mhd, MHD_HEADER_KIND,
+                                                                          NULL, NULL) };
+    return head_restore(&r, out, cap);
 }
 
 static enum MHD_Result on_head(struct http_exchange *x, const char *version)
@@ -262,7 +234,7 @@ static enum MHD_Result on_head(struct http_exchange *x, const char *version)
     struct station *s = c->lane->station;
     const struct http_handler *h = &config_of(x)->handler;
     struct head_facts facts = { 0 };
-    size_t len = restore_head(x, version, s->scratch, sizeof s->scratch);
+    size_t len = whole_head(x, version, s->scratch, sizeof s->scratch);
     enum head_fault fault = head_check(s->scratch, len, &facts);
     /* The library's memory for a connection begins with the first head, unless an empty line stood before it. */
     if (!c->seen_request && c->first_is_text)

@@ -205,3 +205,43 @@ enum head_fault head_check(const char *head, size_t len, struct head_facts *fact
         *facts_out = s.facts;
     return f;
 }
+
+/* ---- after libmicrohttpd ---- */
+
+#define VERSION_LEN 8 /* "HTTP/1.1" */
+
+/* One field from `at`, where a line begins. @return where its line end begins, or 0 if there is no colon or no line end. */
+static size_t restore_field(char *out, size_t len, size_t at)
+{
+    char *colon = memchr(out + at, '\0', len - at);
+    if (!colon)
+        return 0;
+    *colon = ':';
+    char *end = memchr(colon, '\0', len - (size_t)(colon - out));
+    return end ? (size_t)(end - out) : 0;
+}
+
+size_t head_restore(const struct head_remains *r, char *out, size_t cap)
+{
+    size_t target_len = strlen(r->target), len = r->len, p = r->version_at + VERSION_LEN, fields = 0;
+    if (len > cap || r->version_at > len || p + 4 > len || r->target_at == 0 ||
+        r->target_at + target_len >= r->version_at)
+        return 0;
+    memcpy(out, r->bytes, len);
+    memcpy(out + r->target_at, r->target, target_len);
+    char *blank = memchr(out, '\0', r->target_at);
+    if (blank)
+        *blank = ' ';
+    if (r->target_at + target_len + 1 == r->version_at)
+        out[r->target_at + target_len] = ' ';
+    while (p != 0 && p + 4 <= len && out[p] == '\0' && out[p + 1] == '\0') {
+        memcpy(out + p, "\r\n", 2);
+        if (p + 4 == len && out[p + 2] == '\0' && out[p + 3] == '\0') {
+            memcpy(out + p + 2, "\r\n", 2);
+            break;
+        }
+        p = restore_field(out, len, p + 2);
+        fields++;
+    }
+    return fields == r->fields ? len : 0;
+}

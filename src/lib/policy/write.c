@@ -98,7 +98,7 @@ static void unset(struct pv_policy *policy, enum pv_setting s)
     if (pv__settings[s].kind == PV_SETTING_LIST) pv__list_put(policy, s, (struct pv_list){0});
 }
 
-/* By its local name: some servers put an element on a wrong page (spec: Tencent Exmail does). */
+/* By its local name: some servers (Tencent Exmail) put an element on a wrong page. */
 static bool is_named(const struct pv_node *node, uint16_t tag)
 {
     const char *name;

@@ -18,6 +18,9 @@ struct world {
     struct auth_check *auth_waiting;   /* of the user "slow" */
 };
 extern struct world world;
+/* Allocations of the gate and the library until one fails, once; 0: none is to fail. */
+extern unsigned allocations_left;
+extern bool allocation_failed;
 
 /* Run what was posted to the worker; says how many. */
 unsigned run_tasks(void);
@@ -50,6 +53,7 @@ extern struct call *ping_call;         /* waits */
 extern unsigned served;
 extern const struct pv_device_info *settings_info; /* what the command Settings keeps */
 
+bool try_gate(void);                   /* false: it could not be made, error says why */
 void start_gate(void);
 int set_up(void **unused);
 int tear_down(void **unused);

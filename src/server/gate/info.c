@@ -41,13 +41,13 @@ static bool is_empty(const struct pv_device_info *info)
 bool info_merge(const char *json, const struct pv_device_info *info, char **json_out)
 {
     json_t *old = *json ? json_loads(json, 0, NULL) : NULL;
-    json_t *all = old ? json_deep_copy(old) : json_object();
+    json_t *all = json_is_object(old) ? json_deep_copy(old) : json_object();
     bool clear = is_empty(info), ok = all != NULL;
     *json_out = NULL;
 #define PUT(Name, name) ok = ok && put(all, #Name, info->name, clear);
     PV_DEVICE_FIELDS(PUT)
 #undef PUT
-    bool same = old ? json_equal(old, all) : json_object_size(all) == 0;
+    bool same = json_is_object(old) ? json_equal(old, all) : json_object_size(all) == 0;
     if (ok && !same) {
         *json_out = json_object_size(all) ? json_dumps(all, JSON_COMPACT) : strdup("");
         ok = *json_out != NULL;

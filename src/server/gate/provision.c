@@ -103,9 +103,7 @@ static void stepped(struct step *s, enum step_result result)
     log_step(s);
     if (s->out.action == PV_ACT_CONFIRM)
         atomic_fetch_add_explicit(&c->gate->handshakes, 1, memory_order_relaxed);
-    if (s->out.action == PV_ACT_REFUSE)
-        call_refused(s->call, &s->out, s->expected);
-    else if (is_http(s))
+    if (is_http(s))
         call_refuse(c, s->out.status);
     else
         send(s);

@@ -72,7 +72,7 @@ const char *gate_commands(const struct gate *g);
 
 /* ---- devices ---- */
 /* Keep DeviceInformation of a device (Provision, Settings): merged, stored; done(c, durable) on
- * the worker. */
+ * the worker, perhaps at once. The call waits meanwhile; without memory it is answered 503. */
 void gate_keep_device_info(struct call *c, const struct pv_device_info *info,
                            void (*done)(struct call *c, bool durable));
 

@@ -1,0 +1,228 @@
+/* The configuration: defaults, values, and every error with file, line and what is allowed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "src/server/config.h"
+
+static char dir[] = "/tmp/provost-config-XXXXXX";
+static char path[64], included[64];
+
+static void write_to(const char *name, const char *text)
+{
+    FILE *f = fopen(name, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static int make_dir(void **state)
+{
+    (void)state;
+    if (!mkdtemp(dir))
+        return -1;
+    snprintf(path, sizeof path, "%s/provost.conf", dir);
+    snprintf(included, sizeof included, "%s/more.conf", dir);
+    return 0;
+}
+
+static int remove_dir(void **state)
+{
+    (void)state;
+    unlink(path);
+    unlink(included);
+    return rmdir(dir);
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    char error[512], users[64];
+    write_to(path, "");
+    struct config *c = config_load(path, error, sizeof error);
+    assert_non_null(c);
+    snprintf(users, sizeof users, "%s/users", dir);
+    assert_string_equal(c->file, path);
+    assert_int_equal(c->listen.count, 1);
+    assert_string_equal(c->listen.name[0], "127.0.0.1:8080");
+    assert_null(c->tls_certificate);
+    assert_null(c->tls_key);
+    assert_string_equal(c->state, "/var/lib/provost");
+    assert_string_equal(c->store, "sqlite");
+    assert_string_equal(c->domain, "");
+    assert_string_equal(c->log_level, "info");
+    assert_int_equal(c->workers, 0);
+    assert_int_equal(c->body_max, 1048576);
+    assert_int_equal(c->head_timeout, 20);
+    assert_int_equal(c->connections_max, 20000);
+    assert_string_equal(c->auth.method, "file");
+    assert_string_equal(c->auth.file, users);
+    assert_string_equal(c->mailbox.path, "/var/mail/%u/Maildir");
+    assert_int_equal(c->mailbox.trash.count, 3);
+    assert_string_equal(c->mailbox.trash.name[1], "Deleted Items");
+    assert_int_equal(c->ping.heartbeat_max, 3540);
+    assert_string_equal(c->admin.socket, "/run/provost/admin.sock");
+    assert_false(c->require_device_information);
+    config_free(c);
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    char error[512], file[80];
+    write_to(included, "ping = { heartbeat_min = 120; folders_max = 7; };\n");
+    write_to(path, "listen = [\"127.0.0.1:0\", \"[::1]:8443\", \"/run/x.sock\"];\n"
+                   "tls = { certificate = \"c.pem\"; key = \"/etc/k.pem\"; };\n"
+                   "auth: { file = \"sub/users\"; cache_seconds = 0; };\n"
+                   "mailbox = { path = \"/m/%d/%n\"; special = { sent = \"Gesendet\"; }; };\n"
+                   "body_max = 67108864L; require_device_information = true;\n"
+                   "damping = true; devices_per_user = 0;\n"
+                   "@include \"more.conf\"\n");
+    struct config *c = config_load(path, error, sizeof error);
+    if (!c)
+        fail_msg("%s", error);
+    assert_int_equal(c->listen.count, 3);
+    assert_string_equal(c->listen.name[2], "/run/x.sock");
+    snprintf(file, sizeof file, "%s/c.pem", dir);
+    assert_string_equal(c->tls_certificate, file);
+    assert_string_equal(c->tls_key, "/etc/k.pem");
+    snprintf(file, sizeof file, "%s/sub/users", dir);
+    assert_string_equal(c->auth.file, file);
+    assert_int_equal(c->auth.cache_seconds, 0);
+    assert_int_equal(c->mailbox.sent.count, 1);
+    assert_string_equal(c->mailbox.sent.name[0], "Gesendet");
+    assert_int_equal(c->body_max, 67108864);
+    assert_int_equal(c->ping.heartbeat_min, 120);
+    assert_int_equal(c->ping.folders_max, 7);
+    assert_true(c->require_device_information);
+    config_free(c);
+}
+
+/* want: what stands behind the file's name. */
+static const struct {
+    const char *text, *want;
+} wrong[] = {
+    { "\nlisen = 1;", ":2: unknown key lisen; allowed: listen, tls, state, store, domain" },
+    { "auth = { fil = \"x\"; };", ":1: unknown key auth.fil; allowed: method, file, cache_seconds" },
+    { "mailbox = { special = { spam = \"x\"; }; };",
+      ":1: unknown key mailbox.special.spam; allowed: drafts, trash" },
+    { "auth = \"file\";", ":1: auth must be a group: { ... }" },
+    { "\n\nstate = 5;", ":3: state must be a path in quotes" },
+    { "state = \"\";", ":1: state must not be empty" },
+    { "domain = true;", ":1: domain must be a text in quotes" },
+    { "workers = \"2\";", ":1: workers must be a number" },
+    { "workers = 2.5;", ":1: workers must be a number" },
+    { "workers = -1;", ":1: workers is -1; allowed: 0 to 256 threads" },
+    { "workers = 257;", ":1: workers is 257; allowed: 0 to 256 threads" },
+    { "body_max = 99999999999L;", ":1: body_max is 99999999999; allowed: 4096 to 67108864 bytes" },
+    { "require_device_information = 1;", ":1: require_device_information must be true or false" },
+    { "log_level = \"loud\";", ":1: log_level is \"loud\"; allowed: error warn info debug" },
+    { "log_level = \"inf\";", ":1: log_level is \"inf\"; allowed: error warn info debug" },
+    { "store = \"postgresql://db/x\";",
+      ":1: store \"postgresql://db/x\" is not available in this version; allowed: sqlite" },
+    { "store = \"paper\";", ":1: store is \"paper\"; allowed: sqlite" },
+    { "auth = { method = \"ldap\"; };",
+      ":1: auth.method \"ldap\" is not available in this version; allowed: file" },
+    { "damping = false;", ":1: damping is not available in this version; allowed: true" },
+    { "devices_per_user = 3;", ":1: devices_per_user is not available in this version; allowed: 0" },
+    { "groups = { sales = [\"a\"]; };", ":1: groups is not available in this version" },
+    { "upstream = { url = \"http://x\"; };", ":1: upstream is not available in this version" },
+    { "listen = 8080;", ":1: listen must be a text in quotes or a list of them" },
+    { "listen = [8080];", ":1: listen must be a text in quotes or a list of them" },
+    { "listen = [];", ":1: listen has 0 entries; allowed: 1 to 64" },
+    { "listen = \"nowhere\";", ":1: listen \"nowhere\" is not an address and port" },
+    { "listen = \"127.0.0.1:99999\";", ":1: listen \"127.0.0.1:99999\" is not an address" },
+    { "listen = \"127.0.0.1:80a\";", ":1: listen \"127.0.0.1:80a\" is not an address" },
+    { "mailbox = {\n path = \"/m/%x\"; };", ":2: mailbox.path has \"%x\"; allowed: %u, %n, %d" },
+    { "mailbox = { path = \"/m/%\"; };", ":1: mailbox.path has \"%\"; allowed: %u, %n, %d" },
+    { "\ntls = { certificate = \"c\"; };", ":2: tls needs both certificate and key" },
+    { "\n\nping = { heartbeat_min = 600; heartbeat_max = 300; };",
+      ":3: ping.heartbeat_min is 600, more than ping.heartbeat_max, 300" },
+    { "domain;", ":1: syntax error" },
+    { "domain = \"a\"; domain = \"b\";", ":1: duplicate setting name" },
+    { "domain = \"abc;\n", ":" },
+};
+
+static void test_every_error(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char error[1024], want[512];
+        write_to(path, wrong[i].text);
+        snprintf(want, sizeof want, "%s%s", path, wrong[i].want);
+        struct config *c = config_load(path, error, sizeof error);
+        if (c || strncmp(error, want, strlen(want)) != 0)
+            fail_msg("%s\n    gave: %s\n    want: %s", wrong[i].text, c ? "no error" : error, want);
+    }
+}
+
+static void test_all_errors_are_told(void **state)
+{
+    (void)state;
+    char error[1024];
+    const char *second;
+    write_to(path, "lisen = 1;\nworkers = -1;\nauth = { x = 1; };\n");
+    assert_null(config_load(path, error, sizeof error));
+    assert_non_null(strstr(error, ":1: unknown key lisen"));
+    assert_non_null(second = strstr(error, "\n"));
+    assert_non_null(strstr(second, ":2: workers is -1"));
+    assert_non_null(strstr(second, ":3: unknown key auth.x"));
+}
+
+static void test_error_in_an_included_file(void **state)
+{
+    (void)state;
+    char error[512];
+    write_to(included, "\nworkers = 1000;\n");
+    write_to(path, "@include \"more.conf\"\n");
+    assert_null(config_load(path, error, sizeof error));
+    assert_non_null(strstr(error, "more.conf:2: workers is 1000"));
+}
+
+static void test_no_file(void **state)
+{
+    (void)state;
+    char error[512], want[128];
+    assert_null(config_load("/nowhere/provost.conf", error, sizeof error));
+    assert_string_equal(error, "/nowhere/provost.conf: No such file or directory");
+    assert_null(config_load(dir, error, sizeof error));
+    snprintf(want, sizeof want, "%s: not a file", dir);
+    assert_string_equal(error, want);
+}
+
+/* However short the buffer for the message is. */
+static void test_short_buffers(void **state)
+{
+    (void)state;
+    char full[1024];
+    write_to(path, "lisen = 1;\nworkers = -1;\n");
+    assert_null(config_load(path, full, sizeof full));
+    for (size_t cap = 1; cap < 200; cap++) {
+        char *error = malloc(cap);
+        assert_null(config_load(path, error, cap));
+        assert_true(strlen(error) < cap);
+        assert_memory_equal(error, full, strlen(error));
+        free(error);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_every_error),
+        cmocka_unit_test(test_all_errors_are_told),
+        cmocka_unit_test(test_error_in_an_included_file),
+        cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_short_buffers),
+    };
+    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}

@@ -100,6 +100,8 @@ static enum cli_exit read_options(int argc, char **argv, struct connect_options 
         if (!take_option(o, letter, optarg)) return usage();
     if (argc - optind != 1 || o->user == NULL || o->user[0] == '\0') return usage();
     o->url = argv[optind];
+    if (!pv__utf8_valid((const uint8_t *)o->user, strlen(o->user)))
+        return cli_fail(CLI_USAGE, "the user's name is no UTF-8 text");
     if (o->device_id && !is_name(o->device_id, PV_DEVICE_ID_MAX))
         return cli_fail(CLI_USAGE, "--device-id: 1 to %d letters and digits", PV_DEVICE_ID_MAX);
     if (!is_name(o->device_type, PV_DEVICE_TYPE_MAX))
@@ -192,8 +194,11 @@ static enum cli_exit open_session(struct session *s)
     if (s->keys.location[0]) {
         struct server_url moved;
         /* The rule of a 451 holds for what was kept of one too: https never leads to http. */
-        if (url_parse(s->keys.location, &moved) == NULL && (moved.https || !s->eas.url.https))
+        if (url_parse(s->keys.location, &moved) == NULL && (moved.https || !s->eas.url.https)) {
+            s->given = s->eas.url;
             s->eas.url = moved;
+            s->at_kept_address = true;
+        }
     }
     if (pv_arena_create(&s->arena, EXCHANGE_ARENA_SIZE) != PV_OK ||
         pv_arena_create(&s->offer_arena, POLICY_ARENA_SIZE) != PV_OK ||
@@ -248,7 +253,9 @@ enum cli_exit session_options(struct session *s)
     struct eas_answer a;
     struct exchange x = {.name = "options", .command = "OPTIONS", .does = "", .status_name = ""};
     report_request(&s->report, &x);
-    enum cli_exit code = session_transport(s, eas_options(&s->eas, &a));
+    enum eas_result result = eas_options(&s->eas, &a);
+    if (session_leave_kept_address(s, result, &a)) result = eas_options(&s->eas, &a);
+    enum cli_exit code = session_transport(s, result);
     x.http = code == CLI_DONE ? a.http : 0;
     report_answer(&s->report, &x);
     if (code != CLI_DONE) return code;

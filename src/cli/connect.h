@@ -95,8 +95,10 @@ struct session {
     struct pv_arena offer_arena; /* of the offered policy */
     struct pv_policy offer;
     bool has_offer;
-    const struct sending *sending;   /* the request under way, for the trace */
-    bool stopped;                    /* by a signal, while watching */
+    bool at_kept_address;          /* a 451 of an earlier run named it; nothing came from it yet */
+    struct server_url given;       /* what to go back to */
+    const struct sending *sending; /* the request under way, for the trace */
+    bool stopped;                  /* by a signal, while watching */
     char why[CURL_ERROR_SIZE + 256]; /* the last word when something failed */
 };
 
@@ -119,6 +121,9 @@ enum cli_exit session_fail(struct session *s, enum cli_exit code, const char *fo
     __attribute__((format(printf, 3, 4)));
 /* Transport trouble as exit code; sets why (and stopped). */
 enum cli_exit session_transport(struct session *s, enum eas_result result);
+/* An address kept from an earlier run that leads nowhere is forgotten: true, try again. */
+bool session_leave_kept_address(struct session *s, enum eas_result result,
+                                const struct eas_answer *a);
 /* Name of a Status in a command's answer; "" unknown. */
 const char *status_text(enum pv_cmd cmd, unsigned status);
 

@@ -184,7 +184,6 @@ static enum eas_result result_of(struct eas *e, CURLcode code)
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_BAD_CONTENT_ENCODING:
-    case CURLE_PARTIAL_FILE:
     case CURLE_HTTP2:
     case CURLE_OUT_OF_MEMORY: return EAS_BROKEN;
     default: return EAS_UNREACHABLE;

@@ -39,11 +39,10 @@ char *keys_text(const struct keys *k)
 {
     char key[16];
     snprintf(key, sizeof key, "%u", (unsigned)k->key);
-    json_t *json =
-        json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:i}", "format", FORMAT, "server",
-                  k->server, "user", k->user, "device_id", k->device_id, "key", key, "version",
-                  k->version, "location", k->location, "heartbeat", (int)k->heartbeat, "wipe",
-                  wipe_names[k->wipe], "wipe_result", (int)k->wipe_result);
+    json_t *json = json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i}", "format", FORMAT, "server",
+                             k->server, "user", k->user, "device_id", k->device_id, "key", key,
+                             "version", k->version, "location", k->location, "wipe",
+                             wipe_names[k->wipe], "wipe_result", (int)k->wipe_result);
     if (json && k->has_policy) json_object_set_new(json, "policy", policy_json(&k->policy));
     char *text = json_dumps(json, JSON_INDENT(2));
     json_decref(json);
@@ -96,7 +95,6 @@ static bool parse_fields(struct keys *k, const json_t *json)
         !pv__parse_u64(key, strlen(key), UINT32_MAX, false, &number) ||
         !copy_text(json, "version", k->version, sizeof k->version) ||
         !copy_text(json, "location", k->location, sizeof k->location) ||
-        !copy_number(json, "heartbeat", 86400, &k->heartbeat) ||
         !copy_number(json, "wipe_result", 2, &k->wipe_result) ||
         !copy_text(json, "wipe", wipe, sizeof wipe))
         return false;
@@ -114,7 +112,7 @@ static void clear(struct keys *k)
 {
     k->key = 0;
     k->version[0] = k->location[0] = '\0';
-    k->heartbeat = k->wipe_result = 0;
+    k->wipe_result = 0;
     k->has_policy = false;
     k->policy = (struct pv_policy){0};
     k->wipe = PV_WIPE_NONE;

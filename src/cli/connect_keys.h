@@ -22,7 +22,6 @@ struct keys {
     uint32_t key;                 /* final policy key, 0: none */
     char version[8];              /* spoken when the key was given, "" unknown */
     char location[KEYS_TEXT_MAX]; /* from X-MS-Location, "" none */
-    unsigned heartbeat;           /* of Ping, that went well, 0 unknown */
     bool has_policy;              /* the one that the key was given for, for comparison */
     struct pv_policy policy;
     struct pv_arena arena;  /* of the policy */

@@ -35,6 +35,21 @@ enum cli_exit session_transport(struct session *s, enum eas_result result)
     return session_fail(s, CLI_UNREACHABLE, "%s: %s", s->eas.url.origin, s->eas.error);
 }
 
+bool session_leave_kept_address(struct session *s, enum eas_result result,
+                                const struct eas_answer *a)
+{
+    bool lost = result == EAS_UNREACHABLE || (result == EAS_OK && a->http == 404);
+    bool leave = s->at_kept_address && lost;
+    s->at_kept_address = false;
+    if (!leave) return false;
+    s->keys.location[0] = '\0';
+    (void)keys_save(&s->keys); /* else the next run tries it once more */
+    s->eas.url = s->given;
+    report_note(&s->report, "The address that the server once named leads nowhere any more; "
+                            "back to the given one.");
+    return true;
+}
+
 /* The address that the server named is kept for the next run. */
 static enum cli_exit keep_location(struct session *s)
 {
@@ -119,8 +134,11 @@ static enum cli_exit transact(struct session *s, struct sending *q, const char *
     report_request(&s->report, &q->x);
     s->sending = q;
     s->eas.head_sent = trace_body;
-    enum cli_exit code = session_transport(
-        s, eas_post(&s->eas, q->cmd, q->x.key, key_text, q->body, q->len, q->x.heartbeat, &a));
+    enum eas_result result =
+        eas_post(&s->eas, q->cmd, q->x.key, key_text, q->body, q->len, q->x.heartbeat, &a);
+    if (session_leave_kept_address(s, result, &a))
+        result = eas_post(&s->eas, q->cmd, q->x.key, key_text, q->body, q->len, q->x.heartbeat, &a);
+    enum cli_exit code = session_transport(s, result);
     s->sending = NULL;
     if (code == CLI_DONE) code = keep_location(s);
     q->x.http = code == CLI_DONE ? a.http : 0;
@@ -323,6 +341,8 @@ static enum cli_exit give_up(struct session *s, const struct pv_client_out *o)
                                                           [PV_FAIL_NONE] = CLI_PROTOCOL};
     if (o->failure == PV_FAIL_WIPED)
         return session_fail(s, CLI_WIPE, "a wipe was ordered: %s", o->why);
+    if (o->status == 0)
+        return session_fail(s, exits[o->failure], "%s: %s", pv_failure_text(o->failure), o->why);
     return session_fail(s, exits[o->failure], "%s: %s (%s %u)", pv_failure_text(o->failure), o->why,
                         o->status >= 200 ? "HTTP" : "Status", o->status);
 }

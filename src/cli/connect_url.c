@@ -7,6 +7,8 @@
 
 #include <provost/eas.h>
 
+#include "src/lib/base/text.h"
+
 static const char *check(CURLU *u)
 {
     char *user = NULL, *password = NULL;
@@ -58,6 +60,7 @@ const char *url_parse(const char *text, struct server_url *out)
 {
     const char *why = "it must be http://HOST or https://HOST, with a port and path where needed";
     if (strlen(text) >= URL_MAX) return "it is too long";
+    if (!pv__utf8_valid((const uint8_t *)text, strlen(text))) return "it is no UTF-8 text";
     CURLU *u = curl_url();
     if (u == NULL) return "no memory";
     if (curl_url_set(u, CURLUPART_URL, text, 0) == CURLUE_OK) {

@@ -58,8 +58,9 @@ enum cli_exit session_folders(struct session *s, bool tell, struct folder_change
 /* ---- Ping ---- */
 
 struct watch {
-    unsigned heartbeat, most; /* the server's limits as far as they are known */
-    unsigned least;
+    unsigned heartbeat;
+    unsigned least, most; /* the server's limits as far as they are known */
+    unsigned good;        /* the longest heartbeat that went well */
     unsigned folders_most;
     unsigned outages, odd, quick;
 };
@@ -92,21 +93,17 @@ static enum cli_exit refresh(struct session *s)
 {
     struct folder_changes c = {0};
     char sentence[128];
-    uint32_t key = s->client.key;
     enum cli_exit code = session_folders(s, true, &c);
     if (code != CLI_DONE) return code;
-    if (s->client.key != key)
-        report_event(&s->report, "provisioned", "The policy was confirmed anew; the device is in.",
-                     NULL);
     snprintf(sentence, sizeof sentence, "Folders: %u added, %u updated, %u deleted.", c.added,
              c.updated, c.deleted);
     report_event(&s->report, "hierarchy", sentence, NULL);
     return CLI_DONE;
 }
 
-static void heartbeat_went_well(struct session *s, struct watch *w)
+static void heartbeat_went_well(struct watch *w)
 {
-    s->keys.heartbeat = w->heartbeat;
+    w->good = w->heartbeat;
     w->heartbeat = w->heartbeat < w->most / 2 ? 2 * w->heartbeat : w->most;
     w->odd = 0;
 }
@@ -131,7 +128,7 @@ static void adjust(struct watch *w, const struct command_answer *a)
 static enum cli_exit handle(struct session *s, struct watch *w, const struct command_answer *a)
 {
     switch (a->status) {
-    case 1: heartbeat_went_well(s, w); return CLI_DONE;
+    case 1: heartbeat_went_well(w); return CLI_DONE;
     case 2:
         w->odd = 0;
         tell_changed(s, a->root);
@@ -183,7 +180,7 @@ static bool sit_out(struct session *s, struct watch *w)
 {
     if (w->outages == OUTAGES_MAX) return false;
     report_event(&s->report, "outage", s->why, NULL);
-    w->heartbeat = s->keys.heartbeat ? s->keys.heartbeat : HEARTBEAT_FIRST;
+    w->heartbeat = w->good ? w->good : HEARTBEAT_FIRST;
     if (w->heartbeat < w->least) w->heartbeat = w->least;
     if (w->heartbeat > w->most) w->heartbeat = w->most;
     return eas_wait(&s->eas, 1u << w->outages++);
@@ -204,7 +201,10 @@ enum cli_exit session_watch(struct session *s)
                       .least = 1,
                       .folders_most = FOLDERS_MAX};
     while (!*s->eas.stop) {
+        uint32_t key = s->client.key;
         enum cli_exit code = ping(s, &w);
+        if (s->client.key != key)
+            report_event(&s->report, "provisioned", "The policy was confirmed anew.", NULL);
         if (s->stopped) break;
         if (code == CLI_UNREACHABLE && sit_out(s, &w)) continue;
         if (*s->eas.stop) break;

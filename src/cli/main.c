@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "src/cli/cli.h"
+#include "src/cli/text.h"
 #include "src/server/admin/version.h"
 #include "src/server/admin/wipe.h"
 
@@ -42,12 +43,15 @@ const char *cli_exit_name(enum cli_exit code)
 enum cli_exit cli_fail(enum cli_exit code, const char *format, ...)
 {
     va_list list;
+    char *text = NULL;
     va_start(list, format);
+    if (vasprintf(&text, format, list) < 0) text = NULL;
+    va_end(list);
     fflush(stdout);
     fputs("provost: ", stderr);
-    vfprintf(stderr, format, list);
+    text_print(stderr, text ? text : "no memory"); /* words of a server may be in it */
     fputc('\n', stderr);
-    va_end(list);
+    free(text);
     return code;
 }
 
@@ -136,17 +140,22 @@ static enum cli_exit run_plain(const struct cli_command *c, struct cli *cli, int
     return c->run(cli);
 }
 
+static bool asks_for_help(const char *word)
+{
+    return word && (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0);
+}
+
 static enum cli_exit dispatch(struct cli *cli, int argc, char **argv)
 {
     bool known;
     const char *verb = argc > 1 ? argv[1] : NULL;
     const struct cli_command *c = find(argv[0], verb, &known);
-    if (c && c->run_raw) return c->run_raw(cli, argc, argv);
-    if (c) return run_plain(c, cli, argc - (c->verb != NULL), argv + (c->verb != NULL));
-    if (known && verb && (strcmp(verb, "-h") == 0 || strcmp(verb, "--help") == 0)) {
+    if (known && asks_for_help(verb)) {
         print_help(argv[0]);
         return CLI_DONE;
     }
+    if (c && c->run_raw) return c->run_raw(cli, argc, argv);
+    if (c) return run_plain(c, cli, argc - (c->verb != NULL), argv + (c->verb != NULL));
     return cli_fail(CLI_USAGE, "unknown command: %s%s%s (provost --help lists them)", argv[0],
                     known && verb ? " " : "", known && verb ? verb : "");
 }

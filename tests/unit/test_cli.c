@@ -100,7 +100,6 @@ static struct keys full_keys(void)
     k.key = 3942919513;
     strcpy(k.version, "16.1");
     strcpy(k.location, "https://other.example.org/Microsoft-Server-ActiveSync");
-    k.heartbeat = 480;
     k.wipe = PV_WIPE_ACCOUNT;
     k.wipe_result = 2;
     k.has_policy = true;
@@ -132,7 +131,6 @@ static void key_file_comes_back(void **state)
     assert_int_equal(back.key, k.key);
     assert_string_equal(back.version, k.version);
     assert_string_equal(back.location, k.location);
-    assert_int_equal(back.heartbeat, k.heartbeat);
     assert_int_equal(back.wipe, k.wipe);
     assert_int_equal(back.wipe_result, k.wipe_result);
     assert_true(back.has_policy);
@@ -171,12 +169,12 @@ static void damaged_key_files(void **state)
         {"\"3942919513\"", "\"-1\""},
         {"\"3942919513\"", "\"007\""},
         {"\"3942919513\"", "3942919513"},
-        {"\"heartbeat\": 480", "\"heartbeat\": -1"},
-        {"\"heartbeat\": 480", "\"heartbeat\": 1e3"},
+        {"\"wipe_result\": 2", "\"wipe_result\": -1"},
+        {"\"wipe_result\": 2", "\"wipe_result\": 1e0"},
         {"\"account\"", "\"everything\""},
         {"\"wipe_result\": 2", "\"wipe_result\": 3"},
         {"\"version\": \"16.1\"", "\"version\": \"sixteen point one\""},
-        {"\"heartbeat\"", "\"wipe\""}, /* twice */
+        {"\"version\"", "\"location\""}, /* twice */
     };
     struct keys k = full_keys(), back = empty_keys();
     char *text = keys_text(&k), other[4096];

@@ -95,6 +95,7 @@ static bool read_body(struct admin_call *c)
     const uint8_t *body = http_body(c->http, &len);
     json_error_t error;
     c->body = json_loadb((const char *)body, len, JSON_REJECT_DUPLICATES, &error);
+    explicit_bzero((void *)(uintptr_t)body, len); /* ours alone, and a password may be in it */
     http_drop_body(c->http);
     if (json_is_object(c->body)) return true;
     admin_error(c, 400, "bad_json", "The body must be one JSON object without duplicate names.");

@@ -53,7 +53,7 @@ struct pending {
     struct pending *next, *prev;
     struct login login;
     char hash[USERS_HASH_MAX];
-    bool user_known, was_known, good, out_of_memory, given_up;
+    bool user_known, was_known, good, unverified, given_up;
     struct digest digest;
     uint64_t user_key, address_key;
 };
@@ -65,8 +65,14 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000 + 1; /* never 0 */
 }
 
+/* false: it cannot be computed, and mac says nothing. */
+static bool keyed_hash(struct auth *a, const void *data, size_t len, uint8_t mac[32])
+{
+    return gnutls_hmac_fast(GNUTLS_MAC_SHA256, a->secret, sizeof a->secret, data, len, mac) == 0;
+}
+
 /* The hash of the file is part of it, so a changed password leaves the cache by itself. */
-static void digest_of(struct auth *a, const char *user, const char *password, const char *hash,
+static bool digest_of(struct auth *a, const char *user, const char *password, const char *hash,
                       struct digest *out)
 {
     char text[AUTH_USER_MAX + LOGIN_PASSWORD_MAX + USERS_HASH_MAX];
@@ -75,30 +81,30 @@ static void digest_of(struct auth *a, const char *user, const char *password, co
     memcpy(text, user, user_len);
     memcpy(text + user_len, password, password_len);
     memcpy(text + user_len + password_len, hash, hash_len);
-    gnutls_hmac_fast(GNUTLS_MAC_SHA256, a->secret, sizeof a->secret, text,
-                     user_len + password_len + hash_len, out->bytes);
+    bool ok = keyed_hash(a, text, user_len + password_len + hash_len, out->bytes);
     explicit_bzero(text, sizeof text);
+    return ok;
 }
 
-static uint64_t key_of(struct auth *a, char kind, const void *data, size_t len)
+static bool key_of(struct auth *a, char kind, const void *data, size_t len, uint64_t *key_out)
 {
     uint8_t text[1 + AUTH_USER_MAX], mac[32];
-    uint64_t key;
     len = len < AUTH_USER_MAX ? len : AUTH_USER_MAX;
     text[0] = (uint8_t)kind;
     memcpy(text + 1, data, len);
-    gnutls_hmac_fast(GNUTLS_MAC_SHA256, a->secret, sizeof a->secret, text, 1 + len, mac);
-    memcpy(&key, mac, sizeof key);
-    return key;
+    if (!keyed_hash(a, text, 1 + len, mac))
+        return false;
+    memcpy(key_out, mac, sizeof *key_out);
+    return true;
 }
 
 /* A home or office has a /64 of IPv6: one attacker could use 2^64 addresses of it. */
-static uint64_t address_key(struct auth *a, const char *peer)
+static bool address_key(struct auth *a, const char *peer, uint64_t *key_out)
 {
     struct in6_addr six;
     if (inet_pton(AF_INET6, peer, &six) == 1)
-        return key_of(a, '6', &six, 8);
-    return key_of(a, 'a', peer, strlen(peer));
+        return key_of(a, '6', &six, 8, key_out);
+    return key_of(a, 'a', peer, strlen(peer), key_out);
 }
 
 static void look_run(struct job *j)
@@ -203,6 +209,14 @@ static bool too_many(struct auth *a, const struct pending *p, uint64_t now)
            throttle_count(a->throttle, p->address_key, now) >= REFUSE_ADDRESS_FROM;
 }
 
+/* crypt does not tell a hash that it does not know from memory that it did not get (yescrypt wants
+ * megabytes). Neither a locked field nor an empty one is a hash. */
+static bool is_hash(const char *hash)
+{
+    int salt = crypt_checksalt(hash);
+    return salt != CRYPT_SALT_INVALID && salt != CRYPT_SALT_METHOD_DISABLED;
+}
+
 static void verify_run(struct job *j)
 {
     struct pending *p = (struct pending *)((char *)j - offsetof(struct pending, job));
@@ -211,13 +225,15 @@ static void verify_run(struct job *j)
     if (p->given_up)
         return;
     struct crypt_data *data = calloc(1, sizeof *data);
-    p->out_of_memory = !data;
+    p->unverified = !data;
     if (!data)
         return;
     const char *made = crypt_r(p->login.password, p->hash, data);
     size_t len = made ? strlen(made) : 0;
-    /* A failure of crypt begins with '*', which no usable hash does; an empty or locked field matches nothing. */
-    p->good = p->user_known && len > 2 && *made != '*' && len == strlen(p->hash) &&
+    /* A failure of crypt begins with '*', which no usable hash does. */
+    bool failed = len == 0 || *made == '*';
+    p->unverified = failed && is_hash(p->hash);
+    p->good = p->user_known && !failed && len > 2 && len == strlen(p->hash) &&
               !gnutls_memcmp(made, p->hash, len);
     explicit_bzero(data, sizeof *data);
     free(data);
@@ -229,7 +245,9 @@ static void verify_done(struct job *j)
     struct auth *a = p->auth;
     uint64_t now = now_ms();
     explicit_bzero(&p->login, sizeof p->login);
-    if (p->out_of_memory) {
+    if (p->unverified) {
+        LOG(LOG_ERROR, 0, "login-not-verified", KV_TEXT("user", p->check->user),
+            KV_TEXT("why", "out of memory, or a damaged hash in the users file"));
         finish(p, AUTH_FAILED);
     } else if (p->given_up) {
         p->check->retry_after = THROTTLE_WINDOW_MS / 1000;
@@ -298,10 +316,10 @@ bool auth_start(struct auth *a, struct auth_check *q)
         if (facts.user_known)
             snprintf(q->user, sizeof q->user, "%s", names[i]);
     }
-    bool answered = true;
+    bool answered = true, hashed = true;
     if (facts.user_known) {
-        digest_of(a, q->user, facts.login.password, facts.hash, &facts.digest);
-        enum cache_answer known = cache_look(a->cache, &facts.digest, now);
+        hashed = digest_of(a, q->user, facts.login.password, facts.hash, &facts.digest);
+        enum cache_answer known = hashed ? cache_look(a->cache, &facts.digest, now) : CACHE_UNKNOWN;
         facts.was_known = known == CACHE_KNOWN;
         if (known == CACHE_FRESH)
             q->verdict = AUTH_OK;
@@ -310,9 +328,12 @@ bool auth_start(struct auth *a, struct auth_check *q)
         snprintf(facts.hash, sizeof facts.hash, "*");
     }
     if (q->verdict != AUTH_OK) {
-        facts.user_key = key_of(a, 'u', q->user, strlen(q->user));
-        facts.address_key = address_key(a, q->peer);
-        answered = verify(a, q, &facts, now);
+        hashed = hashed && key_of(a, 'u', q->user, strlen(q->user), &facts.user_key) &&
+                 address_key(a, q->peer, &facts.address_key);
+        if (hashed)
+            answered = verify(a, q, &facts, now);
+        else
+            q->verdict = AUTH_FAILED;
     }
     explicit_bzero(&facts, sizeof facts);
     return answered;

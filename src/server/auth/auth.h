@@ -14,7 +14,7 @@ enum auth_verdict {
     AUTH_OK,
     AUTH_BAD,      /* 401 */
     AUTH_LATER,    /* 503 with Retry-After: too many failures, or the queue is full */
-    AUTH_FAILED    /* 503: the users file cannot be read */
+    AUTH_FAILED    /* 503: it cannot be verified now */
 };
 
 #define AUTH_USER_MAX 128 /* bytes of a user's name, terminator included */

@@ -165,8 +165,6 @@ static bool load(const char *file, struct snapshot *out, char *error, size_t err
     else
         ok = parse(file, &s, error, error_cap);
     close(fd);
-    if (ok && (s.st.st_mode & S_IROTH))
-        LOG(LOG_WARN, 0, "users-file-readable-by-all", KV_TEXT("file", file));
     if (ok)
         *out = s;
     else
@@ -174,21 +172,35 @@ static bool load(const char *file, struct snapshot *out, char *error, size_t err
     return ok;
 }
 
+/* From here on users are found in it. */
+static void put_in_force(struct users *u, const struct snapshot *fresh)
+{
+    pthread_rwlock_wrlock(&u->lock);
+    struct snapshot old = u->now;
+    u->now = *fresh;
+    pthread_rwlock_unlock(&u->lock);
+    snapshot_free(&old);
+    if (fresh->st.st_mode & S_IROTH)
+        LOG(LOG_WARN, 0, "users-file-readable-by-all", KV_TEXT("file", u->file));
+}
+
 struct users *users_open(const char *file, char *error, size_t error_cap)
 {
+    struct snapshot s;
     struct users *u = calloc(1, sizeof *u);
     if (!u || !(u->file = strdup(file))) {
         snprintf(error, error_cap, "%s: out of memory", file);
         free(u);
         return NULL;
     }
-    if (!load(file, &u->now, error, error_cap)) {
+    if (!load(file, &s, error, error_cap)) {
         free(u->file);
         free(u);
         return NULL;
     }
     pthread_rwlock_init(&u->lock, NULL);
     pthread_mutex_init(&u->writer, NULL);
+    put_in_force(u, &s);
     return u;
 }
 
@@ -205,14 +217,10 @@ void users_close(struct users *u)
 
 bool users_reload(struct users *u, char *error, size_t error_cap)
 {
-    struct snapshot fresh, old;
+    struct snapshot fresh;
     if (!load(u->file, &fresh, error, error_cap))
         return false;
-    pthread_rwlock_wrlock(&u->lock);
-    old = u->now;
-    u->now = fresh;
-    pthread_rwlock_unlock(&u->lock);
-    snapshot_free(&old);
+    put_in_force(u, &fresh);
     return true;
 }
 
@@ -301,27 +309,49 @@ static bool sync_folder(const char *file)
     return ok;
 }
 
-static bool replace_file(const char *file, const char *text, const struct stat *st,
-                         const char *name, const char *hash, bool exists)
+struct change {
+    const char *text; /* the file as it is */
+    const struct stat *st;
+    const char *name, *hash;
+    bool exists;
+};
+
+/* The file as it shall be, on the disk. */
+static bool write_temporary(int fd, const struct change *c)
+{
+    bool ok = !fchmod(fd, c->st->st_mode & 07777);
+    if (fchown(fd, c->st->st_uid, c->st->st_gid) < 0) /* only root can keep another owner */
+        ok = ok && errno == EPERM && c->st->st_uid == geteuid();
+    FILE *out = fdopen(fd, "w");
+    ok = ok && out && write_edited(out, c->text, c->name, c->hash, c->exists);
+    if (out)
+        return !fclose(out) && ok;
+    close(fd);
+    return false;
+}
+
+/* Read before it takes the file's place: afterwards nothing is left that needs memory, so what is
+ * on the disk and what users are judged by are never two things. */
+static bool replace_file(struct users *u, const struct change *c, char *error, size_t error_cap)
 {
     char temporary[4096];
-    int n = snprintf(temporary, sizeof temporary, "%s.XXXXXX", file);
+    struct snapshot fresh;
+    int n = snprintf(temporary, sizeof temporary, "%s.XXXXXX", u->file);
     int fd = n > 0 && (size_t)n < sizeof temporary ? mkostemp(temporary, O_CLOEXEC) : -1;
     if (fd < 0)
         return false;
-    bool ok = !fchmod(fd, st->st_mode & 07777);
-    if (fchown(fd, st->st_uid, st->st_gid) < 0) /* only root can keep another owner */
-        ok = ok && errno == EPERM && st->st_uid == geteuid();
-    FILE *out = fdopen(fd, "w");
-    ok = ok && out && write_edited(out, text, name, hash, exists);
-    if (out)
-        ok = !fclose(out) && ok;
-    else
-        close(fd);
-    ok = ok && !rename(temporary, file);
-    if (!ok)
+    bool written = write_temporary(fd, c);
+    if (!written || !load(temporary, &fresh, error, error_cap)) {
         unlink(temporary);
-    return ok && sync_folder(file);
+        return false;
+    }
+    if (rename(temporary, u->file) != 0) {
+        unlink(temporary);
+        snapshot_free(&fresh);
+        return false;
+    }
+    put_in_force(u, &fresh);
+    return sync_folder(u->file);
 }
 
 enum auth_edit users_edit(struct users *u, const char *name, const char *hash, bool must_exist)
@@ -337,11 +367,10 @@ enum auth_edit users_edit(struct users *u, const char *name, const char *hash, b
     /* What was edited by hand since the last look counts too. */
     if (fd >= 0 && !fstat(fd, &st) && st.st_size <= (off_t)USERS_FILE_MAX &&
         users_reload(u, error, sizeof error) && (text = read_all(fd, &st))) {
-        bool exists = users_find(u, name, NULL);
-        if (exists != must_exist)
-            result = exists ? AUTH_EDIT_EXISTS : AUTH_EDIT_UNKNOWN;
-        else if (replace_file(u->file, text, &st, name, hash, exists) &&
-                 users_reload(u, error, sizeof error))
+        const struct change c = {text, &st, name, hash, users_find(u, name, NULL)};
+        if (c.exists != must_exist)
+            result = c.exists ? AUTH_EDIT_EXISTS : AUTH_EDIT_UNKNOWN;
+        else if (replace_file(u, &c, error, sizeof error))
             result = AUTH_EDIT_OK;
     }
     if (result == AUTH_EDIT_FAILED)

@@ -136,14 +136,15 @@ static void read_number(struct reading *r, const config_setting_t *s, const stru
     }
     long long n = config_setting_get_int64(s);
     if (n < k->least || n > k->most)
-        complain(r, s, "%s is %lld; allowed: %lld to %lld %s", k->name, n, k->least, k->most, k->unit);
+        complain(r, s, "%s is %lld; allowed: %lld to %lld %s", k->name, n, k->least, k->most,
+                 k->unit);
     else if (k->kind == KEY_SIZE)
         *(size_t *)member(r, k) = (size_t)n;
     else
         *(unsigned *)member(r, k) = (unsigned)n;
 }
 
-/* Is value one of the blank-separated words? A word that ends with '*' stands for what begins so. */
+/* Is value one of the blank-separated words? One that ends with '*' stands for what begins so. */
 static bool is_among(const char *words, const char *value)
 {
     for (const char *w = words; w && *w;) {
@@ -372,7 +373,6 @@ static bool parse(struct reading *r)
 {
     config_t *f = &r->p->file;
     struct stat st;
-    char *directory = NULL;
     const char *slash = strrchr(r->c->file, '/');
     if (stat(r->c->file, &st) != 0) {
         complain(r, NULL, "%s", strerror(errno));
@@ -382,9 +382,10 @@ static bool parse(struct reading *r)
         complain(r, NULL, "not a file"); /* libconfig would end the process on a directory */
         return false;
     }
-    if (slash && (directory = strndup(r->c->file, (size_t)(slash - r->c->file))))
-        config_set_include_dir(f, directory); /* @include counts from the file, too */
-    free(directory);
+    if (slash) /* @include counts from the file, too */
+        config_set_include_dir(f, own(r, strndup(r->c->file, (size_t)(slash - r->c->file))));
+    if (r->failed)
+        return false;
     if (config_read_file(f, r->c->file))
         return true;
     const char *file = config_error_file(f);

@@ -6,7 +6,7 @@ import time
 import unittest
 
 from harness import evil, wbxml
-from harness.evil import Evil, folders, offer, reply
+from harness.evil import Evil, offer, reply
 from harness.client import terminate
 from harness.server import wait_for
 from test_client import (DONE, FINAL, PROTOCOL, TEMPORARY, WIPE, ClientCase, Good, status)

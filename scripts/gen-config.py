@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes two things from data/config.tsv: the table that the server checks its configuration with, and
-the list of keys in provost.conf(5)."""
+"""Makes two things from data/config.tsv: the table that the server checks its configuration with,
+and the list of keys in provost.conf(5)."""
 import csv
 import sys
 

@@ -1,4 +1,5 @@
-/* Configuration: libconfig files, checked against the table of keys (data/config.tsv), every error with file and line. */
+/* Configuration: libconfig files, checked against the table of keys (data/config.tsv), every error
+ * with file and line. */
 #ifndef PROVOSTD_CONFIG_H
 #define PROVOSTD_CONFIG_H
 
@@ -24,14 +25,16 @@ struct config {
     unsigned connections_max;
     struct { const char *method, *file; unsigned cache_seconds, threads; } auth;
     struct { const char *type, *path;          /* %u user, %n name without domain, %d domain */
-             struct config_names drafts, trash, sent, outbox, calendar, contacts, tasks, notes, journal; } mailbox;
+             struct config_names drafts, trash, sent, outbox, calendar, contacts, tasks, notes,
+                                 journal; } mailbox;
     struct { unsigned heartbeat_min, heartbeat_max, folders_max; } ping; /* seconds */
     struct { const char *socket; } admin;      /* NULL: none */
     bool require_device_information;
     void *priv;
 };
 
-/* Read and check. error: "FILE:LINE: what is wrong and what is allowed". NULL on failure. */
+/* Read and check. NULL on failure: error has a line "FILE:LINE: what is wrong; what is allowed" for
+ * each mistake, as many as there is room for. */
 struct config *config_load(const char *path, char *error, size_t error_cap);
 void config_free(struct config *c);
 

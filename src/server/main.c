@@ -80,7 +80,8 @@ static bool start_http(struct server *s, char *error, size_t cap)
 {
     const struct config *c = s->config;
     struct http_listen listens[CONFIG_LIST_MAX + 1];
-    struct http_listen common = { .head_ms = c->head_timeout * 1000, .body_ms = c->body_timeout * 1000,
+    struct http_listen common = { .head_ms = c->head_timeout * 1000,
+                                  .body_ms = c->body_timeout * 1000,
                                   .idle_ms = c->idle_timeout * 1000 };
     size_t n = 0;
     for (; n < c->listen.count; n++) {
@@ -89,7 +90,7 @@ static bool start_http(struct server *s, char *error, size_t cap)
         listens[n].tls_certificate = c->tls_certificate;
         listens[n].tls_key = c->tls_key;
         listens[n].connections_max = c->connections_max;
-        listens[n].socket_mode = 0666; /* a Unix socket for a proxy: whoever gets there must still log in */
+        listens[n].socket_mode = 0666; /* for a proxy: whoever gets there must still log in */
         listens[n].handler = gate_handler(s->gate);
     }
     listens[n] = common;

@@ -1,12 +1,13 @@
-/* Request heads. Laws: a prefix of a head that is taken is not; what libmicrohttpd writes into it can be taken back; and nothing
- * that was refused is taken after that. */
+/* Request heads. Laws: a prefix of a head that is taken is not; what libmicrohttpd writes into it
+ * can be taken back; and nothing that was refused is taken after that. */
 #include <string.h>
 
 #include "src/server/http/head.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/overwrite.h"
 
-/* The one thing that overwriting hides: a NUL and a bare LF look like CR LF afterwards. Both readings give the same fields. */
+/* The one thing that overwriting hides: a NUL and a bare LF look like CR LF afterwards. Both
+ * readings give the same fields. */
 static bool has_nul_before_lf(const char *head, size_t len)
 {
     return memmem(head, len, "\0\n", 2) != NULL;

@@ -19,7 +19,7 @@ static inline void overwritten_free(struct overwritten *o)
     free(o->target);
 }
 
-/* A line from at: its end is overwritten. Returns where the next begins, 0 if there is no line end. */
+/* A line from at: its end is overwritten. Returns where the next begins, 0 if it has no end. */
 static inline size_t overwrite_line(char *bytes, size_t len, size_t at)
 {
     for (size_t i = at; i < len; i++) {

@@ -110,7 +110,8 @@ static const struct {
     const char *text, *want;
 } wrong[] = {
     { "\nlisen = 1;", ":2: unknown key lisen; allowed: listen, tls, state, store, domain" },
-    { "auth = { fil = \"x\"; };", ":1: unknown key auth.fil; allowed: method, file, cache_seconds" },
+    { "auth = { fil = \"x\"; };",
+      ":1: unknown key auth.fil; allowed: method, file, cache_seconds" },
     { "mailbox = { special = { spam = \"x\"; }; };",
       ":1: unknown key mailbox.special.spam; allowed: drafts, trash" },
     { "auth = \"file\";", ":1: auth must be a group: { ... }" },
@@ -131,7 +132,8 @@ static const struct {
     { "auth = { method = \"ldap\"; };",
       ":1: auth.method \"ldap\" is not available in this version; allowed: file" },
     { "damping = false;", ":1: damping is not available in this version; allowed: true" },
-    { "devices_per_user = 3;", ":1: devices_per_user is not available in this version; allowed: 0" },
+    { "devices_per_user = 3;",
+      ":1: devices_per_user is not available in this version; allowed: 0" },
     { "groups = { sales = [\"a\"]; };", ":1: groups is not available in this version" },
     { "upstream = { url = \"http://x\"; };", ":1: upstream is not available in this version" },
     { "listen = 8080;", ":1: listen must be a text in quotes or a list of them" },

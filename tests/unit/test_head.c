@@ -1,4 +1,5 @@
-/* Request heads: what is refused, what is taken, and that nothing is lost by what libmicrohttpd writes into them. */
+/* Request heads: what is refused, what is taken, and that nothing is lost by what libmicrohttpd
+ * writes into them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -101,7 +102,8 @@ static const struct row {
     ROW(HEAD_BAD_CODING, LINE HOST "Transfer-Encoding: chunked, chunked\r\n" END),
     ROW(HEAD_BAD_CODING, LINE HOST "Transfer-Encoding: identity\r\n" END),
     ROW(HEAD_BAD_CODING, LINE HOST "Transfer-Encoding:\r\n" END),
-    ROW(HEAD_BAD_CODING, LINE HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n" END),
+    ROW(HEAD_BAD_CODING,
+        LINE HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n" END),
     ROW(HEAD_LENGTH_AND_CODING,
         LINE HOST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n" END),
     ROW(HEAD_LENGTH_AND_CODING,

@@ -1,5 +1,5 @@
-/* A connection's life around the daemon of libmicrohttpd: before its first byte, its deadlines, the peer that goes away, and the
- * end. */
+/* A connection's life around the daemon of libmicrohttpd: before its first byte, its deadlines, the
+ * peer that goes away, and the end. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -74,8 +74,8 @@ static void on_late_bytes(struct watch *h, uint32_t events)
         conn_close(c);
 }
 
-/* Take in what comes for a while. If a socket is closed while its peer still sends a body, the kernel answers with a reset, and the
- * peer may never read our answer. */
+/* Take in what comes for a while. If a socket is closed while its peer still sends a body, the
+ * kernel answers with a reset, and the peer may never read our answer. */
 static void linger_on(struct http_conn *c, int fd)
 {
     c->stage = CONN_LINGERING;
@@ -105,8 +105,8 @@ void conn_answer_raw(struct http_conn *c, unsigned status, const char *why)
 
 /* ---- memory of those who wait ---- */
 
-/* After each answer the daemon writes zeros over the whole of a connection's memory, which makes every page of it resident. A page
- * of zeros can go without anybody noticing. */
+/* After each answer the daemon writes zeros over the whole of a connection's memory, which makes
+ * every page of it resident. A page of zeros can go without anybody noticing. */
 static void give_back_zero_pages(const struct http_conn *c)
 {
     static const char zeros[4096];
@@ -131,7 +131,7 @@ static void cut(struct http_conn *c)
         conn_close(c);
 }
 
-/* Deadlines move with every request; the timer stays where it is and looks again when it goes off. */
+/* Deadlines move with every request; the timer stays, and looks again when it goes off. */
 static void on_timer(struct timer *t)
 {
     struct http_conn *c = (struct http_conn *)((char *)t - offsetof(struct http_conn, timer));
@@ -160,8 +160,8 @@ void conn_set_deadline(struct http_conn *c, uint64_t in_ms)
 
 /* ---- the peer goes away ---- */
 
-/* The daemon does not look at a connection that waits for its answer, and misses the end of a stream that came together with its
- * last bytes. */
+/* The daemon does not look at a connection that waits for its answer, and misses the end of a
+ * stream that came together with its last bytes. */
 static void on_peer_closed(struct watch *h, uint32_t events)
 {
     struct http_conn *c = (struct http_conn *)((char *)h - offsetof(struct http_conn, watch));
@@ -197,8 +197,8 @@ static void hand_over(struct http_conn *c)
     }
 }
 
-/* The whole first head is often there at once. Then it is judged before the daemon sees it, since that answers some malformed ones
- * badly or not at all (docs/http.md). */
+/* The whole first head is often there at once. Then it is judged before the daemon sees it, since
+ * that answers some malformed ones badly or not at all (docs/http.md). */
 static enum head_fault judge_first(const char *bytes, size_t len)
 {
     struct head_facts facts;
@@ -222,7 +222,7 @@ static void on_first_bytes(struct watch *h, uint32_t events)
         conn_close(c);
         return;
     }
-    /* An empty line before a request is skipped by the daemon; then its memory begins before the method. */
+    /* The daemon skips an empty line before a request; its memory begins before the method then. */
     c->first_is_text = bytes[0] != '\r' && bytes[0] != '\n';
     enum head_fault fault = judge_first(bytes, (size_t)n);
     unwatch(c);

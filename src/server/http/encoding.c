@@ -6,7 +6,8 @@
 #include <strings.h>
 #include <zlib.h>
 
-/* Small answers: a window of 8 KiB and little state serve as well as zlib's defaults and cost a quarter of the memory. */
+/* Small answers: a window of 8 KiB and little state serve as well as zlib's defaults and cost a
+ * quarter of the memory. */
 #define GZIP_WINDOW_BITS (13 + 16) /* 16: a gzip frame */
 #define GZIP_MEMORY 6
 #define GZIP_LEVEL 5

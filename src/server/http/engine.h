@@ -1,8 +1,9 @@
-/* Inside of the HTTP engine: how connections, requests and libmicrohttpd's daemons hang together. Seen in src/server/http/ only.
+/* Inside of the HTTP engine: how connections, requests and libmicrohttpd's daemons hang together.
+ * Seen in src/server/http/ only.
  *
- * A server has listeners (endpoints) and workers. For each pair of them there is a lane: one daemon of libmicrohttpd, run by the
- * worker's loop. A connection is accepted by us, given to the worker that has the fewest, and handed to the lane's daemon when its
- * first byte is there. */
+ * A server has listeners (endpoints) and workers. For each pair of them there is a lane: one daemon
+ * of libmicrohttpd, run by the worker's loop. A connection is accepted by us, given to the worker
+ * that has the fewest, and handed to the lane's daemon when its first byte is there. */
 #ifndef PROVOSTD_ENGINE_H
 #define PROVOSTD_ENGINE_H
 
@@ -14,8 +15,9 @@
 
 #include "src/server/http/http.h"
 
-/* Of libmicrohttpd's memory for a connection. A head of 16 KiB fits, with the fields' table and the answer's head beside it. Up to
- * 32 KiB the library takes it from malloc, where neighbours share pages. */
+/* Of libmicrohttpd's memory for a connection. A head of 16 KiB fits, with the fields' table and the
+ * answer's head beside it. Up to 32 KiB the library takes it from malloc, where neighbours share
+ * pages. */
 #define POOL_SIZE ((size_t)24 * 1024)
 
 #define PEER_MAX 46 /* INET6_ADDRSTRLEN */
@@ -70,9 +72,9 @@ struct http_server {
 };
 
 enum conn_stage {
-    CONN_FRESH,                         /* plain: no byte has come yet; the socket is ours */
-    CONN_SERVED,                        /* the socket is the daemon's */
-    CONN_LINGERING                      /* answered and closed; a second descriptor takes in what the peer still sends */
+    CONN_FRESH,    /* plain: no byte has come yet; the socket is ours */
+    CONN_SERVED,   /* the socket is the daemon's */
+    CONN_LINGERING /* answered and closed; a second descriptor takes in what the peer still sends */
 };
 
 struct http_conn {
@@ -82,9 +84,9 @@ struct http_conn {
     struct http_exchange *exchange;     /* the request under way */
     struct tls_cert *cert;
     struct timer timer;
-    uint64_t deadline;                  /* worker's clock; UINT64_MAX: none. The timer may go off before it. */
-    struct watch watch;                 /* FRESH: first bytes; SERVED: the peer goes away; LINGERING: what comes */
-    const char *pool;                   /* where the daemon keeps this connection's memory; NULL: not known */
+    uint64_t deadline;  /* worker's clock; UINT64_MAX: none. The timer may go off before it. */
+    struct watch watch; /* FRESH: first bytes; SERVED: the peer goes away; LINGERING: what comes */
+    const char *pool;   /* where the daemon keeps this connection's memory; NULL: not known */
     unsigned lingered;                  /* bytes taken in */
     enum conn_stage stage;
     bool first_is_text;                 /* the first byte of all was no line end */
@@ -130,14 +132,16 @@ void conn_answer_raw(struct http_conn *c, unsigned status, const char *why);
 
 /* exchange.c */
 void *exchange_on_target(void *cls, const char *target, struct MHD_Connection *mhd);
-enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
-                                    const char *version, const char *upload, size_t *upload_len, void **slot);
+enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const char *url,
+                                    const char *method, const char *version, const char *upload,
+                                    size_t *upload_len, void **slot);
 void exchange_on_end(void *cls, struct MHD_Connection *mhd, void **slot,
                      enum MHD_RequestTerminationCode how);
 void exchange_tell_gone(struct http_exchange *x);
 
 /* tls.c */
-struct tls_cert *tls_cert_load(const char *certificate, const char *key, char *error, size_t error_cap);
+struct tls_cert *tls_cert_load(const char *certificate, const char *key, char *error,
+                               size_t error_cap);
 struct tls_cert *tls_cert_hold(struct tls_cert *c);
 void tls_cert_drop(struct tls_cert *c);
 void tls_send(struct MHD_Connection *mhd, const char *bytes, size_t len);

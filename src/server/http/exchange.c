@@ -85,7 +85,8 @@ static const struct http_listen *config_of(const struct http_exchange *x)
 
 /* ---- answers ---- */
 
-static struct MHD_Response *make_response(struct http_exchange *x, const struct http_reply *r, bool *ok_out)
+static struct MHD_Response *make_response(struct http_exchange *x, const struct http_reply *r,
+                                          bool *ok_out)
 {
     struct MHD_Response *m = NULL;
     size_t packed_len;
@@ -106,7 +107,7 @@ static struct MHD_Response *make_response(struct http_exchange *x, const struct 
     if (packed)
         ok &= MHD_add_response_header(m, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip") == MHD_YES;
     if (vary)
-        ok &= MHD_add_response_header(m, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT_ENCODING) == MHD_YES;
+        ok &= MHD_add_response_header(m, MHD_HTTP_HEADER_VARY, "Accept-Encoding") == MHD_YES;
     if (r->type)
         ok &= MHD_add_response_header(m, MHD_HTTP_HEADER_CONTENT_TYPE, r->type) == MHD_YES;
     for (const struct http_field *f = r->fields; f && f->name; f++)
@@ -195,7 +196,8 @@ void exchange_tell_gone(struct http_exchange *x)
 void *exchange_on_target(void *cls, const char *target, struct MHD_Connection *mhd)
 {
     (void)cls;
-    struct http_conn *c = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    struct http_conn *c =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     size_t len = target ? strlen(target) : 0;
     struct http_exchange *x = calloc(1, sizeof *x + len + 1);
     if (!x)
@@ -213,7 +215,8 @@ void *exchange_on_target(void *cls, const char *target, struct MHD_Connection *m
     return x;
 }
 
-/* The head as it came over the wire, in out. 0 if the daemon's memory is not as head_restore expects it. */
+/* The head as it came over the wire, in out. 0 if the daemon's memory is not as head_restore
+ * expects it. */
 static size_t whole_head(const struct http_exchange *x, const char *version, char *out, size_t cap)
 {
     const union MHD_ConnectionInfo *info =
@@ -236,7 +239,8 @@ static enum MHD_Result on_head(struct http_exchange *x, const char *version)
     struct head_facts facts = { 0 };
     size_t len = whole_head(x, version, s->scratch, sizeof s->scratch);
     enum head_fault fault = head_check(s->scratch, len, &facts);
-    /* The library's memory for a connection begins with the first head, unless an empty line stood before it. */
+    /* The daemon's memory for a connection begins with the first head, unless an empty line stood
+     * before it. */
     if (!c->seen_request && c->first_is_text)
         c->pool = x->method;
     c->seen_request = true;
@@ -284,7 +288,7 @@ static bool body_add(struct http_exchange *x, const char *bytes, size_t len)
 static enum MHD_Result on_body(struct http_exchange *x, const char *bytes, size_t len)
 {
     if (x->answered)
-        return MHD_YES; /* read past, so that the connection can go on; the head's check has bounded it */
+        return MHD_YES; /* read past, so that the connection goes on; on_head has bounded it */
     if (len > config_of(x)->handler.body_max - x->body_len) {
         conn_answer_raw(x->conn, MHD_HTTP_CONTENT_TOO_LARGE, TOO_LARGE);
         x->answered = true;
@@ -309,8 +313,9 @@ static enum MHD_Result on_end(struct http_exchange *x)
     return x->broken ? MHD_NO : MHD_YES;
 }
 
-enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
-                                    const char *version, const char *upload, size_t *upload_len, void **slot)
+enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const char *url,
+                                    const char *method, const char *version, const char *upload,
+                                    size_t *upload_len, void **slot)
 {
     struct http_exchange *x = *slot;
     (void)cls;
@@ -331,7 +336,8 @@ enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const
     return on_end(x);
 }
 
-void exchange_on_end(void *cls, struct MHD_Connection *mhd, void **slot, enum MHD_RequestTerminationCode how)
+void exchange_on_end(void *cls, struct MHD_Connection *mhd, void **slot,
+                     enum MHD_RequestTerminationCode how)
 {
     struct http_exchange *x = *slot;
     (void)cls;
@@ -341,7 +347,8 @@ void exchange_on_end(void *cls, struct MHD_Connection *mhd, void **slot, enum MH
     struct http_conn *c = x->conn;
     *slot = NULL;
     c->exchange = NULL;
-    /* The daemon's own refusals (a broken chunk, a head that is too large) may meet a peer that still sends. */
+    /* The daemon's own refusals (a broken chunk, a head that is too large) may meet a peer that
+     * still sends. */
     if (how == MHD_REQUEST_TERMINATED_WITH_ERROR)
         c->linger = true;
     if (x->free_data)

@@ -210,7 +210,8 @@ enum head_fault head_check(const char *head, size_t len, struct head_facts *fact
 
 #define VERSION_LEN 8 /* "HTTP/1.1" */
 
-/* One field from `at`, where a line begins. @return where its line end begins, or 0 if there is no colon or no line end. */
+/* One field from `at`, where a line begins. @return where its line end begins, or 0 if there is no
+ * colon or no line end. */
 static size_t restore_field(char *out, size_t len, size_t at)
 {
     char *colon = memchr(out + at, '\0', len - at);
@@ -223,7 +224,8 @@ static size_t restore_field(char *out, size_t len, size_t at)
 
 size_t head_restore(const struct head_remains *r, char *out, size_t cap)
 {
-    size_t target_len = strlen(r->target), len = r->len, p = r->version_at + VERSION_LEN, fields = 0;
+    size_t target_len = strlen(r->target), len = r->len, fields = 0;
+    size_t p = r->version_at + VERSION_LEN;
     if (len > cap || r->version_at > len || p + 4 > len || r->target_at == 0 ||
         r->target_at + target_len >= r->version_at)
         return 0;

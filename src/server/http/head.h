@@ -1,4 +1,5 @@
-/* Is this a request head that every HTTP implementation reads the same way? A pure function: no engine, no state. */
+/* Is this a request head that every HTTP implementation reads the same way? A pure function: no
+ * engine, no state. */
 #ifndef PROVOSTD_HEAD_H
 #define PROVOSTD_HEAD_H
 
@@ -42,21 +43,24 @@ struct head_facts {
     bool expects_continue;
 };
 
-/* libmicrohttpd parses a head in place: it writes a NUL over the blanks of the request line, over the first colon of a field and
- * over line ends, unescapes the target, and so loses what tells a malformed head from a well-formed one. But nothing moves. */
+/* libmicrohttpd parses a head in place: it writes a NUL over the blanks of the request line, over
+ * the first colon of a field and over line ends, unescapes the target, and so loses what tells a
+ * malformed head from a well-formed one. But nothing moves. */
 struct head_remains {
     const char *bytes;      /* from the method on */
     size_t len;             /* of the whole head, its empty line included */
     const char *target;     /* a copy that was taken before it was unescaped */
     size_t target_at, version_at; /* offsets of both */
-    size_t fields;          /* how many the library has found: two NULs in a value look like a line end */
+    size_t fields; /* how many the library has found: two NULs in a value look like a line end */
 };
 
-/* Put back what was overwritten, exactly where a well-formed head has it; anywhere else a NUL stays, for head_check to refuse.
+/* Put back what was overwritten, exactly where a well-formed head has it; anywhere else a NUL
+ * stays, for head_check to refuse.
  * @return r->len, or 0 if it is more than cap, or offsets or fields do not fit. */
 size_t head_restore(const struct head_remains *r, char *out, size_t cap);
 
-/* head: from the first byte of the request line through the empty line. facts_out is set only for HEAD_NONE. */
+/* head: from the first byte of the request line through the empty line. facts_out is set only for
+ * HEAD_NONE. */
 enum head_fault head_check(const char *head, size_t len, struct head_facts *facts_out);
 unsigned head_fault_status(enum head_fault f);
 const char *head_fault_text(enum head_fault f);

@@ -70,7 +70,8 @@ static bool open_inet(struct endpoint *e, char *error, size_t cap)
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
     struct addrinfo *a = NULL;
     if (!split_address(e->cfg.address, host, &port))
-        return set_error(error, cap, e->cfg.address, "not an address and port, such as 127.0.0.1:8080");
+        return set_error(error, cap, e->cfg.address,
+                         "not an address and port, such as 127.0.0.1:8080");
     int rc = getaddrinfo(*host ? host : NULL, port, &hints, &a);
     if (rc != 0)
         return set_error(error, cap, e->cfg.address, gai_strerror(rc));
@@ -90,7 +91,8 @@ static bool open_inet(struct endpoint *e, char *error, size_t cap)
 static bool is_live(const struct sockaddr_un *a)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool live = fd >= 0 && (connect(fd, (const struct sockaddr *)a, sizeof *a) == 0 || errno == EAGAIN);
+    bool live =
+        fd >= 0 && (connect(fd, (const struct sockaddr *)a, sizeof *a) == 0 || errno == EAGAIN);
     if (fd >= 0)
         close(fd);
     return live;
@@ -138,7 +140,8 @@ bool endpoint_open(struct endpoint *e, const struct http_listen *l, char *error,
         if (!e->cert)
             return false;
     }
-    return e->cfg.address[0] == '/' ? open_unix(e, error, error_cap) : open_inet(e, error, error_cap);
+    return e->cfg.address[0] == '/' ? open_unix(e, error, error_cap)
+                                    : open_inet(e, error, error_cap);
 }
 
 void endpoint_close(struct endpoint *e)

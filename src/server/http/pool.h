@@ -13,7 +13,7 @@ struct job {
     struct job *next;              /* private */
     struct worker *home;           /* where done runs: set by pool_submit to worker_self() */
     void (*run)(struct job *);     /* on a thread of the pool */
-    void (*done)(struct job *);    /* on home; may be NULL; with home NULL it runs on the pool's thread */
+    void (*done)(struct job *);    /* on home, without one on the pool's thread; may be NULL */
 };
 
 /* name shows in ps; queue_max bounds what waits. NULL: no memory or threads. */

@@ -54,14 +54,16 @@ static bool lane_open(struct lane *l, struct endpoint *e, struct station *s)
     l->worker = s->worker;
     l->daemon = MHD_start_daemon(
         e->cert ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, exchange_on_request, l,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_SIZE, MHD_OPTION_CONNECTION_LIMIT, (unsigned)INT_MAX,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_SIZE,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)INT_MAX, /* the endpoint has its own */
         MHD_OPTION_URI_LOG_CALLBACK, exchange_on_target, l,
-        MHD_OPTION_NOTIFY_CONNECTION, conn_on_notify, l, MHD_OPTION_NOTIFY_COMPLETED, exchange_on_end, l,
+        MHD_OPTION_NOTIFY_CONNECTION, conn_on_notify, l,
+        MHD_OPTION_NOTIFY_COMPLETED, exchange_on_end, l,
         MHD_OPTION_ARRAY, e->cert ? tls_cert_options(e->cert) : none, MHD_OPTION_END);
     if (!l->daemon)
         return false;
-    l->events = (struct watch){ .fd = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
-                                .fn = lane_on_events };
+    l->events.fd = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    l->events.fn = lane_on_events;
     l->accept = (struct watch){ .fd = e->fd, .fn = lane_on_accept };
     l->accepting = watch_start(s->worker, &l->accept, EPOLLIN | EPOLLEXCLUSIVE);
     return l->accepting && watch_start(s->worker, &l->events, EPOLLIN);

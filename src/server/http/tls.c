@@ -54,14 +54,16 @@ struct tls_cert *tls_cert_hold(struct tls_cert *c)
     return c;
 }
 
-static struct tls_cert *fail(struct tls_cert *c, char *error, size_t cap, const char *path, const char *what)
+static struct tls_cert *fail(struct tls_cert *c, char *error, size_t cap, const char *path,
+                             const char *what)
 {
     snprintf(error, cap, "%s: %s", path, what);
     tls_cert_drop(c);
     return NULL;
 }
 
-struct tls_cert *tls_cert_load(const char *certificate, const char *key, char *error, size_t error_cap)
+struct tls_cert *tls_cert_load(const char *certificate, const char *key, char *error,
+                               size_t error_cap)
 {
     struct tls_cert *c = calloc(1, sizeof *c);
     if (!c || gnutls_certificate_allocate_credentials(&c->credentials) != 0)
@@ -73,9 +75,11 @@ struct tls_cert *tls_cert_load(const char *certificate, const char *key, char *e
     c->key_pem = read_file(key);
     if (!c->key_pem)
         return fail(c, error, error_cap, key, "cannot be read");
-    gnutls_datum_t cert_data = { (unsigned char *)c->certificate_pem, (unsigned)strlen(c->certificate_pem) };
+    gnutls_datum_t cert_data = { (unsigned char *)c->certificate_pem,
+                                 (unsigned)strlen(c->certificate_pem) };
     gnutls_datum_t key_data = { (unsigned char *)c->key_pem, (unsigned)strlen(c->key_pem) };
-    int rc = gnutls_certificate_set_x509_key_mem(c->credentials, &cert_data, &key_data, GNUTLS_X509_FMT_PEM);
+    int rc = gnutls_certificate_set_x509_key_mem(c->credentials, &cert_data, &key_data,
+                                                 GNUTLS_X509_FMT_PEM);
     if (rc < 0)
         return fail(c, error, error_cap, certificate, gnutls_strerror(rc));
     c->options[0] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_CERT, 0, c->certificate_pem };

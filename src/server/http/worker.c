@@ -174,7 +174,7 @@ void worker_post(struct worker *w, struct task *t)
     bool first = !w->tasks;
     *w->tasks_end = t;
     w->tasks_end = &t->next;
-    /* Under the lock: a worker that has run the task may be destroyed as soon as the lock is free. */
+    /* Under the lock: once it is free, a worker that has run the task may be destroyed. */
     if (first)
         (void)eventfd_write(w->wake.fd, 1);
     pthread_mutex_unlock(&w->lock);

@@ -1,4 +1,5 @@
-/* A worker = one thread, one epoll: HTTP engine, watched descriptors, tasks posted by other threads, timers. */
+/* A worker = one thread, one epoll: HTTP engine, watched descriptors, tasks posted by other
+ * threads, timers. */
 #ifndef PROVOSTD_WORKER_H
 #define PROVOSTD_WORKER_H
 
@@ -25,18 +26,21 @@ void worker_post(struct worker *w, struct task *t);
 struct timer {
     uint64_t at_ms;
     bool set;                           /* private */
-    struct timer *child, *next, *prev;  /* private: a pairing heap, so that setting needs no memory */
+    /* private: a pairing heap, so that setting one needs no memory */
+    struct timer *child, *next, *prev;
     void (*fn)(struct timer *);
 };
 void timer_set(struct worker *w, struct timer *t, uint64_t in_ms, void (*fn)(struct timer *));
 void timer_stop(struct worker *w, struct timer *t);
 
-/* A descriptor watched by the worker's epoll (level-triggered). Embed. Only on the worker's own thread. */
+/* A descriptor watched by the worker's epoll (level-triggered). Embed. Only on the worker's own
+ * thread. */
 struct watch {
     int fd;
     void (*fn)(struct watch *, uint32_t epoll_events);
 };
-bool watch_start(struct worker *w, struct watch *h, uint32_t epoll_events); /* false: out of descriptors or memory */
+/* false: out of descriptors or memory */
+bool watch_start(struct worker *w, struct watch *h, uint32_t epoll_events);
 void watch_stop(struct worker *w, struct watch *h);
 
 /* ---- for the engine that owns the workers (http/) ---- */

@@ -1,5 +1,6 @@
-/* Lines go into a ring in memory under a lock that is held for a copy only; one thread writes them out. So a slow reader of standard
- * error costs lines (counted, and told by a log-lost line), never time of a worker. */
+/* Lines go into a ring in memory under a lock that is held for a copy only; one thread writes them
+ * out. So a slow reader of standard error costs lines (counted, and told by a log-lost line), never
+ * time of a worker. */
 #include "src/server/observe/log.h"
 
 #include <errno.h>
@@ -183,7 +184,8 @@ static void ring_tell_lost(void)
     struct line l;
     if (!ring.lost)
         return;
-    compose(&l, LOG_WARN, 0, "log-lost", (const struct kv[]){ KV_UINT("n", ring.lost), { .kind = KV_END } });
+    compose(&l, LOG_WARN, 0, "log-lost",
+            (const struct kv[]){ KV_UINT("n", ring.lost), { .kind = KV_END } });
     if (ring_put(&l))
         ring.lost = 0;
 }

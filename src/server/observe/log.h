@@ -1,5 +1,6 @@
-/* One line for each event on standard error: time, level, session id, verb, key=value. Raw bytes of a peer never appear: values are
- * escaped and cut. Secrets are never given to it. Safe from any thread; never blocks the server on a slow reader for long (see log.c). */
+/* One line for each event on standard error: time, level, session id, verb, key=value. Raw bytes of
+ * a peer never appear: values are escaped and cut. Secrets are never given to it. Safe from any
+ * thread; never blocks the server on a slow reader for long (see log.c). */
 #ifndef PROVOSTD_LOG_H
 #define PROVOSTD_LOG_H
 
@@ -18,11 +19,11 @@ struct kv {
 #define KV_UINT(k, n) { .key = (k), .kind = KV_UINT, .v.u = (n) }
 
 /* session 0: none. LOG(LOG_INFO, id, "refuse", KV_TEXT("user", user), KV_UINT("status", 142)); */
-#define LOG(level, session, verb, ...)                                                              \
-    do {                                                                                            \
-        if (log_on(level))                                                                          \
-            log_write(level, session, verb,                                                         \
-                      (const struct kv[]){ __VA_ARGS__ __VA_OPT__(, ) { .kind = KV_END } });        \
+#define LOG(level, session, verb, ...)                                                             \
+    do {                                                                                           \
+        if (log_on(level))                                                                         \
+            log_write(level, session, verb,                                                        \
+                      (const struct kv[]){ __VA_ARGS__ __VA_OPT__(, ) { .kind = KV_END } });       \
     } while (0)
 
 void log_open(enum log_level most);

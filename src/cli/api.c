@@ -55,39 +55,50 @@ static enum cli_exit judge(struct cli *cli, CURLcode result, long http, json_t *
     return CLI_FAILED;
 }
 
+static void set_up(CURL *curl, struct cli *cli, const char *method, const char *url,
+                   const char *text, struct curl_slist *fields, struct answer *a)
+{
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, cli->socket);
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)WAIT_SECONDS);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, a);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, fields);
+    if (strcmp(method, "GET") != 0) curl_easy_setopt(curl, CURLOPT_POSTFIELDS, text ? text : "");
+}
+
+static enum cli_exit perform(CURL *curl, struct cli *cli, const struct answer *a, json_t **json_out)
+{
+    long http = 0;
+    CURLcode result = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http);
+    json_t *json = a->text ? json_loadb(a->text, a->len, JSON_DECODE_ANY, NULL) : NULL;
+    enum cli_exit code = judge(cli, result, http, json);
+    if (code == CLI_DONE)
+        *json_out = json;
+    else
+        json_decref(json);
+    return code;
+}
+
 enum cli_exit api_call(struct cli *cli, const char *method, const char *path, const char *name,
                        json_t *body, json_t **json_out)
 {
     struct answer a = {0};
-    long http = 0;
     CURL *curl = curl_easy_init();
     char *url = curl ? make_url(curl, path, name) : NULL;
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     struct curl_slist *fields = curl_slist_append(NULL, "Content-Type: application/json");
-    enum cli_exit code = CLI_FAILED;
+    enum cli_exit code;
 
     *json_out = NULL;
     if (url == NULL || fields == NULL || (body && text == NULL)) {
-        cli_fail(CLI_FAILED, "no memory");
+        code = cli_fail(CLI_FAILED, "no memory");
     } else {
-        curl_easy_setopt(curl, CURLOPT_URL, url);
-        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, cli->socket);
-        curl_easy_setopt(curl, CURLOPT_PROXY, "");
-        curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-        curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)WAIT_SECONDS);
-        curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
-        curl_easy_setopt(curl, CURLOPT_WRITEDATA, &a);
-        curl_easy_setopt(curl, CURLOPT_HTTPHEADER, fields);
-        if (strcmp(method, "GET") != 0)
-            curl_easy_setopt(curl, CURLOPT_POSTFIELDS, text ? text : "");
-        CURLcode result = curl_easy_perform(curl);
-        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http);
-        json_t *json = a.text ? json_loadb(a.text, a.len, JSON_DECODE_ANY, NULL) : NULL;
-        code = judge(cli, result, http, json);
-        if (code == CLI_DONE)
-            *json_out = json;
-        else
-            json_decref(json);
+        set_up(curl, cli, method, url, text, fields, &a);
+        code = perform(curl, cli, &a, json_out);
     }
     if (text) explicit_bzero(text, strlen(text)); /* a password may be in it */
     free(text);

@@ -1,4 +1,5 @@
-/* FolderSync apart from I/O: ServerIds, differences, SyncKeys, the request and the answer. And what Ping reads and keeps. */
+/* FolderSync apart from I/O: ServerIds, differences, SyncKeys, the request and the answer. And what
+ * Ping reads and keeps. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,7 +86,8 @@ static void test_ids_damaged(void **state)
     static const char *const bad[] = {
         "", "x", "[]", "{}", "{\"next\": 0, \"folders\": []}", "{\"next\": 1}",
         "{\"next\": 4294967296, \"folders\": []}", "{\"next\": 2, \"folders\": {}}",
-        "{\"next\": 2, \"folders\": [[2, 0, 0, \"A\"]]}", "{\"next\": 2, \"folders\": [[0, 0, 0, \"A\"]]}",
+        "{\"next\": 2, \"folders\": [[2, 0, 0, \"A\"]]}",
+        "{\"next\": 2, \"folders\": [[0, 0, 0, \"A\"]]}",
         "{\"next\": 2, \"folders\": [[1, 0, \"A\"]]}", "{\"next\": 2, \"folders\": [[1, 0, 0, 0]]}",
         "{\"next\": 2, \"folders\": [[1, 0, 0, \"A\", 1]]}",
     };
@@ -259,7 +261,7 @@ static void test_decide(void **state)
         struct sync_state s;
         struct tree now = tree_of(keys[i].now);
         print_message("# %s\n", keys[i].name);
-        sync_state_read(&r, &s);
+        assert_true(sync_state_read(&r, &s));
         struct sync_step step = sync_decide(&s, keys[i].sent, &now);
         assert_int_equal(step.known, keys[i].known);
         if (step.known) {
@@ -322,10 +324,11 @@ static void test_request(void **state)
 static void test_answer(void **state)
 {
     static const uint8_t want[] =
-        "\x03\x01\x6a\x00\x00\x07\x56\x4c\x03\x31\x00\x01\x52\x03\x31\x00\x01\x4e\x57\x03\x33\x00\x01\x4f"
-        "\x48\x03\x35\x00\x01\x49\x03\x30\x00\x01\x47\x03Inbox\x00\x01\x4a\x03\x32\x00\x01\x01\x4f\x48"
-        "\x03\x31\x00\x01\x49\x03\x30\x00\x01\x47\x03" "Calendar\x00\x01\x4a\x03\x38\x00\x01\x01\x4f\x48"
-        "\x03\x32\x00\x01\x49\x03\x30\x00\x01\x47\x03" "Contacts\x00\x01\x4a\x03\x39\x00\x01\x01\x01\x01";
+        "\x03\x01\x6a\x00\x00\x07\x56\x4c\x03\x31\x00\x01\x52\x03\x31\x00\x01\x4e\x57\x03\x33\x00\x01"
+        "\x4f\x48\x03\x35\x00\x01\x49\x03\x30\x00\x01\x47\x03Inbox\x00\x01\x4a\x03\x32\x00\x01\x01"
+        "\x4f\x48\x03\x31\x00\x01\x49\x03\x30\x00\x01\x47\x03" "Calendar\x00\x01"
+        "\x4a\x03\x38\x00\x01\x01\x4f\x48\x03\x32\x00\x01\x49\x03\x30\x00\x01"
+        "\x47\x03" "Contacts\x00\x01\x4a\x03\x39\x00\x01\x01\x01\x01";
     struct tree now = tree_of("[[5,0,2,\"Inbox\"],[1,0,8,\"Calendar\"],[2,0,9,\"Contacts\"]]");
     struct tree then = tree_of("[[5,0,2,\"Inbox\"],[1,0,12,\"X\"],[7,5,12,\"Y\"]]");
     struct pv_arena a;
@@ -393,10 +396,13 @@ static void test_ping_request(void **state)
         uint32_t heartbeat, folders[3];
         size_t count;
     } cases[] = {
-        {PING("<HeartbeatInterval>480</HeartbeatInterval><Folders>" FOLDER("1") FOLDER("7") "</Folders>"),
+        {PING("<HeartbeatInterval>480</HeartbeatInterval>"
+              "<Folders>" FOLDER("1") FOLDER("7") "</Folders>"),
          0, true, 480, {1, 7}, 2},
-        {PING("<Folders>" FOLDER("7") FOLDER("1") FOLDER("7") "</Folders>"), 0, false, 0, {7, 1}, 2},
-        {PING("<Folders><Folder><Class>Email</Class><Id>7</Id></Folder></Folders>"), 0, false, 0, {7}, 1},
+        {PING("<Folders>" FOLDER("7") FOLDER("1") FOLDER("7") "</Folders>"),
+         0, false, 0, {7, 1}, 2},
+        {PING("<Folders><Folder><Class>Email</Class><Id>7</Id></Folder></Folders>"),
+         0, false, 0, {7}, 1},
         {PING("<Folders><Folder><Id>7</Id></Folder></Folders>"), 0, false, 0, {7}, 1},
         {PING("<HeartbeatInterval>0</HeartbeatInterval>"), 0, true, 0, {0}, 0},
         {PING("<Folders/>"), 0, false, 0, {0}, 0},
@@ -404,7 +410,8 @@ static void test_ping_request(void **state)
         {PING("<HeartbeatInterval>x</HeartbeatInterval>"), PING_SYNTAX},
         {PING("<HeartbeatInterval>-1</HeartbeatInterval>"), PING_SYNTAX},
         {PING("<HeartbeatInterval/>"), PING_SYNTAX},
-        {PING("<HeartbeatInterval>99</HeartbeatInterval><HeartbeatInterval>99</HeartbeatInterval>"), PING_SYNTAX},
+        {PING("<HeartbeatInterval>99</HeartbeatInterval><HeartbeatInterval>99</HeartbeatInterval>"),
+         PING_SYNTAX},
         {PING("<Folders><Folder><Class>Email</Class></Folder></Folders>"), PING_SYNTAX},
         {PING("<Folders><Folder><Id/></Folder></Folders>"), PING_SYNTAX},
         {PING("<Folders><Folder><Id>1</Id><Id>2</Id></Folder></Folders>"), PING_SYNTAX},
@@ -414,7 +421,8 @@ static void test_ping_request(void **state)
         {PING("text"), PING_SYNTAX},
         {"<Sync xmlns=\"AirSync:\"/>", PING_SYNTAX},
         {PING("<Folders>" FOLDER("inbox") "</Folders>"), PING_FOLDERSYNC},
-        {PING("<Folders>" FOLDER("1") FOLDER("2") FOLDER("3") FOLDER("4") "</Folders>"), PING_TOO_MANY_FOLDERS},
+        {PING("<Folders>" FOLDER("1") FOLDER("2") FOLDER("3") FOLDER("4") "</Folders>"),
+         PING_TOO_MANY_FOLDERS},
     };
     struct pv_arena a;
     struct ping_params p;
@@ -427,8 +435,8 @@ static void test_ping_request(void **state)
             assert_int_equal(p.has_heartbeat, cases[i].has_heartbeat);
             assert_int_equal(p.heartbeat, cases[i].heartbeat);
             assert_int_equal(p.folder_count, cases[i].count);
-            if (p.folder_count)
-                assert_memory_equal(p.folders, cases[i].folders, p.folder_count * sizeof *p.folders);
+            size_t size = p.folder_count * sizeof *p.folders;
+            if (size) assert_memory_equal(p.folders, cases[i].folders, size);
         }
         ping_params_free(&p);
         pv_arena_reset(&a);
@@ -447,7 +455,8 @@ static void test_ping_params(void **state)
     static const char *const bad[] = {
         "", "x", "{}", "{\"heartbeat\": 60}", "{\"heartbeat\": 0, \"folders\": [1]}",
         "{\"heartbeat\": 60, \"folders\": []}", "{\"heartbeat\": 60, \"folders\": [0]}",
-        "{\"heartbeat\": 60, \"folders\": [\"1\"]}", "{\"heartbeat\": 4294967296, \"folders\": [1]}",
+        "{\"heartbeat\": 60, \"folders\": [\"1\"]}",
+        "{\"heartbeat\": 4294967296, \"folders\": [1]}",
     };
     uint32_t folders[] = {3, 1};
     struct ping_params p = {true, 480, folders, 2}, again;
@@ -478,7 +487,8 @@ static void test_ping_answer(void **state)
               "<Folder>4294967295</Folder></Folders>")},
         {{.status = 5, .limit = UINT32_MAX},
          PING("<Status>5</Status><HeartbeatInterval>4294967295</HeartbeatInterval>")},
-        {{.status = 6, .limit = UINT32_MAX}, PING("<Status>6</Status><MaxFolders>4294967295</MaxFolders>")},
+        {{.status = 6, .limit = UINT32_MAX},
+         PING("<Status>6</Status><MaxFolders>4294967295</MaxFolders>")},
     };
     uint8_t buf[PING_ANSWER_SIZE(3)];
     char text[512];

@@ -1,4 +1,5 @@
-/* FolderSync (MS-ASCMD 2.2.1.5): the folder tree with change tracking. State is read, compared and stored on the user's lane. */
+/* FolderSync (MS-ASCMD 2.2.1.5): the folder tree with change tracking. State is read, compared and
+ * stored on the user's lane. */
 #include <stdlib.h>
 
 #include "src/server/mailbox/internal.h"
@@ -69,7 +70,7 @@ static void compare(struct folder_sync *f, const struct hierarchy *h,
 {
     struct sync_state state;
     size_t changes;
-    sync_state_read(record, &state);
+    if (!sync_state_read(record, &state)) return; /* FOLDERSYNC_SERVER_ERROR */
     struct sync_step step = sync_decide(&state, f->sent, &h->tree);
     if (!step.known) {
         f->status = FOLDERSYNC_BAD_KEY;

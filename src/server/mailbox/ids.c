@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/json_text.h"
 #include "src/server/mailbox/map.h"
 #include "src/server/mailbox/tree.h"
 
@@ -69,7 +70,7 @@ char *folder_ids_write(const struct folder_ids *ids)
         return NULL;
     }
     json_t *record = json_pack("{s:I, s:o}", "next", (json_int_t)ids->next, "folders", rows);
-    char *text = record ? json_dumps(record, JSON_COMPACT) : NULL;
+    char *text = text_of_json(record, JSON_COMPACT);
     json_decref(record);
     return text;
 }

@@ -16,7 +16,8 @@
 #include "src/server/mailbox/map.h"
 #include "src/server/observe/log.h"
 
-/* A time stamp younger than this may stay the same over a further change (coarse clocks of file systems). */
+/* A time stamp younger than this may stay the same over a further change (coarse clocks of file
+ * systems). */
 #define SETTLED_SECONDS 2
 
 struct maildir {
@@ -97,8 +98,9 @@ static bool holds_messages(int root_fd, const char *name)
     return false;
 }
 
-/* Inode and birth: a rename keeps both, and a new directory that gets an old inode has another birth. Nothing is known of a
- * symbolic link (two may lead to one directory) and on file systems that keep no birth time. */
+/* Inode and birth: a rename keeps both, and a new directory that gets an old inode has another
+ * birth. Nothing is known of a symbolic link (two may lead to one directory) and on file systems
+ * that keep no birth time. */
 static void identify(int root_fd, const char *name, uint64_t identity[2])
 {
     struct statx sx;
@@ -168,9 +170,11 @@ static enum mailbox_result list(struct mailbox *m, const char *user, struct fold
         LOG(LOG_WARN, 0, "mailbox-no-path", KV_TEXT("user", user));
         return MAILBOX_UNREACHABLE;
     }
-    if (!add(out, path, NULL, strdup("INBOX"))) return MAILBOX_UNREACHABLE;
-    DIR *d = opendir(path);
-    if (d) {
+    bool begun = add(out, path, NULL, strdup("INBOX"));
+    DIR *d = begun ? opendir(path) : NULL;
+    if (!begun) {
+        result = MAILBOX_UNREACHABLE;
+    } else if (d) {
         result = scan(d, path, out);
         closedir(d);
     } else if (errno == ENOENT) {
@@ -207,7 +211,8 @@ static bool stamp_part(int folder_fd, const char *part, time_t now, uint64_t *st
     return true;
 }
 
-/* A message is its unique name with its flags, wherever it lies: the move from new/ to cur/ alone changes nothing. */
+/* A message is its unique name with its flags, wherever it lies: the move from new/ to cur/ alone
+ * changes nothing. */
 static uint64_t message_hash(const char *file_name)
 {
     size_t len = strcspn(file_name, ":");

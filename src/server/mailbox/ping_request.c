@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/json_text.h"
+
 void ping_params_free(struct ping_params *p)
 {
     free(p->folders);
@@ -111,7 +113,7 @@ char *ping_params_write(const struct ping_params *p)
         return NULL;
     }
     json_t *record = json_pack("{s:I, s:o}", "heartbeat", (json_int_t)p->heartbeat, "folders", ids);
-    char *text = record ? json_dumps(record, JSON_COMPACT) : NULL;
+    char *text = text_of_json(record, JSON_COMPACT);
     json_decref(record);
     return text;
 }

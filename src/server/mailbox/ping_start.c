@@ -15,7 +15,8 @@ void ping_start_free(struct ping_start *s)
     free(s);
 }
 
-/* What the request left out is as the last time; limits may have changed since. @return 0 or a Status. */
+/* What the request left out is as the last time; limits may have changed since. @return 0 or a
+ * Status. */
 static unsigned complete(struct ping_start *s, struct ping_params *last)
 {
     const struct config *c = s->commands->config;
@@ -44,7 +45,8 @@ static bool find_folder(struct ping_start *s, const struct hierarchy *h, uint32_
     if (path && !out->path) return false;
     bool told = pings_recall(s->commands->pings, s->call->user, s->call->req.device_id, id,
                              &out->known);
-    /* Looked at before anybody may believe that it waits. What cannot be read now is news once it can. */
+    /* Looked at before anybody may believe that it waits. What cannot be read now is news once it
+     * can. */
     if (!told && path) (void)m->ops->look(m, path, &out->known);
     return true;
 }
@@ -77,8 +79,7 @@ static unsigned compare(struct ping_start *s, const struct folder_state_record *
         hierarchy_load(s->commands, s->call->user, s->call->inbox_only, &h);
     unsigned status = PING_SERVER_ERROR;
     s->store_failed = result == HIERARCHY_STORE;
-    if (result == HIERARCHY_OK) {
-        sync_state_read(record, &state);
+    if (result == HIERARCHY_OK && sync_state_read(record, &state)) {
         bool knows = state.key && tree_equal(&state.tree, &h.tree);
         status = knows ? find_folders(s, &h) : PING_FOLDERSYNC;
         s->tree = folder_list_hash(&h.list);

@@ -1,5 +1,6 @@
 #include "src/server/mailbox/sync_state.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,14 +23,25 @@ unsigned foldersync_read(const struct pv_node *root, uint32_t *key_out)
 
 /* ---- state ---- */
 
-void sync_state_read(const struct folder_state_record *r, struct sync_state *out)
+/* *key_out is 0 for a tree that is damaged. jansson does not say why it fails, malloc does. */
+static bool read_one(uint32_t key, const char *json, struct tree *out, uint32_t *key_out)
+{
+    errno = 0;
+    bool good = key && tree_read(json, out);
+    *key_out = good ? key : 0;
+    return good || errno != ENOMEM;
+}
+
+bool sync_state_read(const struct folder_state_record *r, struct sync_state *out)
 {
     *out = (struct sync_state){0};
-    if (r->key && tree_read(r->tree_json, &out->tree)) out->key = r->key;
-    if (!out->key) return;
-    if (r->previous_key && tree_read(r->previous_tree_json, &out->previous)) {
-        out->previous_key = r->previous_key;
+    if (!read_one(r->key, r->tree_json, &out->tree, &out->key)) return false;
+    if (!out->key) return true;
+    if (read_one(r->previous_key, r->previous_tree_json, &out->previous, &out->previous_key)) {
+        return true;
     }
+    sync_state_free(out);
+    return false;
 }
 
 void sync_state_free(struct sync_state *s)
@@ -88,7 +100,8 @@ static void write_change(struct pv_wbxml_writer *w, const struct tree_change *c)
     }
 }
 
-/* Status, SyncKey and Changes with Count first, and nothing else: some clients read no other order (spec/clients.md 3). */
+/* Status, SyncKey and Changes with Count first, and nothing else: some clients read no other order
+ * (spec/clients.md 3). */
 static enum pv_err write_answer(uint32_t key, const struct tree_change *changes, size_t count,
                                 uint8_t *buf, size_t cap, size_t *len_out)
 {

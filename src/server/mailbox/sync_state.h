@@ -16,16 +16,19 @@
 #define FOLDERSYNC_BAD_REQUEST 10
 #define COMMON_INVALID_WBXML 102
 
-/* @return FOLDERSYNC_OK with *key_out (0: from the start), FOLDERSYNC_BAD_KEY, FOLDERSYNC_BAD_REQUEST, COMMON_INVALID_WBXML. */
+/* @return FOLDERSYNC_OK with *key_out (0: from the start), FOLDERSYNC_BAD_KEY,
+ * FOLDERSYNC_BAD_REQUEST, COMMON_INVALID_WBXML. */
 unsigned foldersync_read(const struct pv_node *root, uint32_t *key_out);
 
-/* What a device knows: the tree of the key that it was told last, and the one before, since that answer may have got lost. */
+/* What a device knows: the tree of the key that it was told last, and the one before, since that
+ * answer may have got lost. */
 struct sync_state {
     uint32_t key, previous_key; /* 0: none */
     struct tree tree, previous;
 };
-/* From the stored texts. A damaged one is as good as none: the device starts from 0. */
-void sync_state_read(const struct folder_state_record *r, struct sync_state *out);
+/* From the stored texts. A damaged one is as good as none: the device starts from 0. false: no
+ * memory; there is nothing to free then. */
+bool sync_state_read(const struct folder_state_record *r, struct sync_state *out);
 void sync_state_free(struct sync_state *s);
 
 /* What to answer to a key, given how the folders are now. */
@@ -34,11 +37,12 @@ struct sync_step {
     const struct tree *from;  /* what the device knows; NULL: nothing */
     uint32_t key;             /* to be told */
     bool store;               /* key belongs to the tree of now; before it is told, store it ... */
-    uint32_t previous_key;    /* ... with this as the one before: the old state's key or previous key, or 0 */
+    uint32_t previous_key;    /* ... with this as the one before: an older key of the state, or 0 */
 };
 struct sync_step sync_decide(const struct sync_state *s, uint32_t sent, const struct tree *now);
 
 /* The answer with all changes, malloc'ed; NULL: no memory. */
-uint8_t *foldersync_write(uint32_t key, const struct tree *from, const struct tree *now, size_t *len_out, size_t *changes_out);
+uint8_t *foldersync_write(uint32_t key, const struct tree *from, const struct tree *now,
+                          size_t *len_out, size_t *changes_out);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/json_text.h"
 #include "src/server/mailbox/map.h"
 
 bool tree_make(const struct folder_list *l, const uint32_t *ids, bool inbox_only, struct tree *out)
@@ -78,7 +79,7 @@ char *tree_write(const struct tree *t)
                                                        (json_int_t)n->parent, (json_int_t)n->type,
                                                        n->name));
     }
-    char *text = failed ? NULL : json_dumps(rows, JSON_COMPACT);
+    char *text = failed ? NULL : text_of_json(rows, JSON_COMPACT);
     json_decref(rows);
     return text;
 }

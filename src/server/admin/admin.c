@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "src/json_text.h"
 #include "src/lib/base/text.h"
 #include "src/server/admin/internal.h"
 #include "src/server/admin/wipe.h"
@@ -52,7 +53,7 @@ void admin_no_memory(struct admin_call *c)
 
 void admin_reply(struct admin_call *c, unsigned http, json_t *json)
 {
-    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    char *text = text_of_json(json, JSON_COMPACT);
     json_decref(json);
     if (text == NULL) {
         admin_no_memory(c);
@@ -93,11 +94,14 @@ static bool read_body(struct admin_call *c)
 {
     size_t len;
     const uint8_t *body = http_body(c->http, &len);
-    json_error_t error;
-    c->body = json_loadb((const char *)body, len, JSON_REJECT_DUPLICATES, &error);
+    bool memory = json_of_text((const char *)body, len, JSON_REJECT_DUPLICATES, &c->body);
     explicit_bzero((void *)(uintptr_t)body, len); /* ours alone, and a password may be in it */
     http_drop_body(c->http);
     if (json_is_object(c->body)) return true;
+    if (!memory) {
+        admin_no_memory(c);
+        return false;
+    }
     admin_error(c, 400, "bad_json", "The body must be one JSON object without duplicate names.");
     return false;
 }

@@ -29,8 +29,7 @@ static void list_one(void *ctx, const struct device_view *d)
 void admin_devices(struct admin_call *c)
 {
     c->list = json_array();
-    gate_each_device(c->admin->gate, list_one, c);
-    if (c->out_of_memory)
+    if (!gate_each_device(c->admin->gate, list_one, c) || c->out_of_memory)
         admin_no_memory(c);
     else
         admin_reply(c, 200, json_incref(c->list));

@@ -101,8 +101,8 @@ struct device_view {                     /* a copy for listing; strings live for
     uint64_t revision;                   /* that the device confirmed, 0 none */
     int64_t first_seen, last_seen, key_at;
 };
-/* Sorted by user and device id. */
-void gate_each_device(struct gate *g, void (*each)(void *ctx, const struct device_view *d),
+/* Sorted by user and device id. false: some were left out, for want of memory. */
+bool gate_each_device(struct gate *g, void (*each)(void *ctx, const struct device_view *d),
                       void *ctx);
 
 struct policy_view {

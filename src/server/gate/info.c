@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/json_text.h"
 #include "src/lib/base/text.h"
 #include "src/server/gate/inner.h"
 
@@ -40,16 +41,18 @@ static bool is_empty(const struct pv_device_info *info)
 
 bool info_merge(const char *json, const struct pv_device_info *info, char **json_out)
 {
-    json_t *old = *json ? json_loads(json, 0, NULL) : NULL;
+    json_t *old = NULL;
+    *json_out = NULL;
+    if (*json && !json_of_text(json, strlen(json), 0, &old))
+        return false;
     json_t *all = json_is_object(old) ? json_deep_copy(old) : json_object();
     bool clear = is_empty(info), ok = all != NULL;
-    *json_out = NULL;
 #define PUT(Name, name) ok = ok && put(all, #Name, info->name, clear);
     PV_DEVICE_FIELDS(PUT)
 #undef PUT
     bool same = json_is_object(old) ? json_equal(old, all) : json_object_size(all) == 0;
     if (ok && !same) {
-        *json_out = json_object_size(all) ? json_dumps(all, JSON_COMPACT) : strdup("");
+        *json_out = json_object_size(all) ? text_of_json(all, JSON_COMPACT) : strdup("");
         ok = *json_out != NULL;
     }
     json_decref(old);

@@ -118,7 +118,7 @@ static bool show_device(struct gate *g, struct device *d,
     return texts != NULL;
 }
 
-void gate_each_device(struct gate *g, void (*each)(void *ctx, const struct device_view *d),
+bool gate_each_device(struct gate *g, void (*each)(void *ctx, const struct device_view *d),
                       void *ctx)
 {
     struct list l = {0};
@@ -132,8 +132,7 @@ void gate_each_device(struct gate *g, void (*each)(void *ctx, const struct devic
         device_release(l.at[i]);
     }
     free(l.at);
-    if (!ok)
-        LOG(LOG_ERROR, 0, "listing-cut", KV_TEXT("why", "out of memory"));
+    return ok;
 }
 
 void gate_count(struct gate *g, struct gate_counts *out)

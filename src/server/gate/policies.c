@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/json_text.h"
+
 /* Two lists of PV_LIST_MAX entries, their pointers, a document of them and the copy that is
  * hashed. */
 #define DRAFT_BYTES (4 * PV_LIST_MAX * (PV_LIST_ITEM_MAX + 32) + 65536)
@@ -32,7 +34,7 @@ static char *settings_text(const struct pv_policy *policy)
                  json_object_set_new(all, pv_setting_info((enum pv_setting)s)->name,
                                      json_string(value)) == 0;
     if (ok)
-        text = json_dumps(all, JSON_COMPACT);
+        text = text_of_json(all, JSON_COMPACT);
     json_decref(all);
     free(value);
     return text;
@@ -147,10 +149,11 @@ enum gate_result revision_load(const struct policy_record *record, struct revisi
     struct gate_setting settings[PV_SETTING_COUNT];
     struct revision_draft draft = {.name = record->name, .id = record->revision, .at = record->at,
                                    .settings = settings};
-    json_error_t bad;
-    json_t *all = json_loads(record->settings_json, JSON_REJECT_DUPLICATES, &bad), *value;
+    json_t *all, *value;
     enum gate_result result = GATE_INVALID;
-    const char *name;
+    const char *name, *text = record->settings_json;
+    if (!json_of_text(text, strlen(text), JSON_REJECT_DUPLICATES, &all))
+        return GATE_STORE;
     if (!json_is_object(all) || json_object_size(all) > PV_SETTING_COUNT ||
         strlen(record->name) >= POLICY_NAME_MAX) {
         snprintf(message, message_cap, "its settings are no JSON object of known settings");

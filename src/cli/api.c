@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/cli/text.h"
+#include "src/json_text.h"
 
 enum { ANSWER_MAX = 256 * 1024 * 1024, WAIT_SECONDS = 60 };
 
@@ -89,7 +90,7 @@ enum cli_exit api_call(struct cli *cli, const char *method, const char *path, co
     struct answer a = {0};
     CURL *curl = curl_easy_init();
     char *url = curl ? make_url(curl, path, name) : NULL;
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    char *text = text_of_json(body, JSON_COMPACT);
     struct curl_slist *fields = curl_slist_append(NULL, "Content-Type: application/json");
     enum cli_exit code;
 

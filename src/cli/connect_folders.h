@@ -47,6 +47,7 @@ bool folders_walk(const struct folders *f,
 const char *folder_type_name(unsigned type);
 /* Class for Ping; NULL for a folder that cannot be watched. */
 const char *folder_class(unsigned type);
+/* NULL: no memory. */
 json_t *folders_json(const struct folders *f);
 
 #endif

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "src/cli/text.h"
+#include "src/json_text.h"
 #include "src/lib/base/sha256.h"
 #include "src/lib/base/text.h"
 
@@ -21,18 +22,22 @@ static const char *const wipe_names[] = {"none", "account", "device"};
 
 /* ---- content ---- */
 
+/* NULL: no memory. */
 static json_t *policy_json(const struct pv_policy *policy)
 {
+    size_t cap = PV_LIST_MAX * (PV_LIST_ITEM_MAX + 1);
     json_t *all = json_object();
-    char *text = malloc(PV_LIST_MAX * (PV_LIST_ITEM_MAX + 1));
-    for (int s = 0; text && s < PV_SETTING_COUNT; s++) {
-        const struct pv_setting_info *info = pv_setting_info((enum pv_setting)s);
-        if ((policy->set >> s & 1) && pv_policy_text(policy, (enum pv_setting)s, text,
-                                                     PV_LIST_MAX * (PV_LIST_ITEM_MAX + 1)) == PV_OK)
-            json_object_set_new(all, info->name, text_json(text));
-    }
+    char *text = malloc(cap);
+    bool good = all && text;
+    for (int s = 0; good && s < PV_SETTING_COUNT; s++)
+        if (policy->set >> s & 1)
+            good = pv_policy_text(policy, (enum pv_setting)s, text, cap) == PV_OK &&
+                   json_object_set_new(all, pv_setting_info((enum pv_setting)s)->name,
+                                       text_json(text)) == 0;
     free(text);
-    return all;
+    if (good) return all;
+    json_decref(all);
+    return NULL;
 }
 
 char *keys_text(const struct keys *k)
@@ -43,8 +48,8 @@ char *keys_text(const struct keys *k)
                              k->server, "user", k->user, "device_id", k->device_id, "key", key,
                              "version", k->version, "location", k->location, "wipe",
                              wipe_names[k->wipe], "wipe_result", (int)k->wipe_result);
-    if (json && k->has_policy) json_object_set_new(json, "policy", policy_json(&k->policy));
-    char *text = json_dumps(json, JSON_INDENT(2));
+    bool good = !k->has_policy || !json_object_set_new(json, "policy", policy_json(&k->policy));
+    char *text = good ? text_of_json(json, JSON_INDENT(2)) : NULL;
     json_decref(json);
     return text;
 }
@@ -122,8 +127,10 @@ static void clear(struct keys *k)
 bool keys_parse(struct keys *k, const char *text, size_t len)
 {
     unsigned format = 0;
-    json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *json;
+    bool memory = json_of_text(text, len, JSON_REJECT_DUPLICATES, &json);
     clear(k);
+    errno = memory ? 0 : ENOMEM;
     bool good =
         copy_number(json, "format", FORMAT, &format) && format == FORMAT && parse_fields(k, json);
     json_t *settings = json_object_get(json, "policy");
@@ -247,29 +254,40 @@ static void file_name(const char *dir, const char *prefix, const struct keys *k,
     snprintf(out, cap, "%s/%s-%s.json", dir, prefix, hex);
 }
 
-/* The device that this server and user get when none is named. */
-static enum cli_exit default_device(struct keys *k, const char *dir)
+/* *found_out: it is in device_id. A damaged file is as good as none. */
+static enum cli_exit read_device(struct keys *k, const char *path, bool *found_out)
 {
-    char path[PATH_MAX], *text = NULL;
-    uint8_t random[PV_DEVICE_ID_MAX / 2];
+    char *text = NULL;
     size_t len = 0;
-    file_name(dir, "device", k, false, path, sizeof path);
+    json_t *json = NULL;
     int there = read_file(path, &text, &len);
     if (there < 0) return CLI_FAILED;
-    json_t *json = there ? json_loadb(text, len, 0, NULL) : NULL;
+    bool memory = !there || json_of_text(text, len, 0, &json);
     bool good =
         copy_text(json, "device_id", k->device_id, sizeof k->device_id) && k->device_id[0] != '\0';
     for (const char *p = k->device_id; good && *p; p++) good = pv__is_alnum((unsigned char)*p);
     json_decref(json);
     free(text);
-    if (good) return CLI_DONE;
+    *found_out = good;
+    return memory ? CLI_DONE : cli_fail(CLI_FAILED, "no memory");
+}
+
+/* The device that this server and user get when none is named. */
+static enum cli_exit default_device(struct keys *k, const char *dir)
+{
+    char path[PATH_MAX];
+    uint8_t random[PV_DEVICE_ID_MAX / 2];
+    bool found = false;
+    file_name(dir, "device", k, false, path, sizeof path);
+    enum cli_exit code = read_device(k, path, &found);
+    if (code != CLI_DONE || found) return code;
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         return cli_fail(CLI_FAILED, "no random bytes: %s", strerror(errno));
     for (size_t i = 0; i < sizeof random; i++) snprintf(k->device_id + 2 * i, 3, "%02X", random[i]);
-    json =
+    json_t *json =
         json_pack("{s:s,s:s,s:s}", "server", k->server, "user", k->user, "device_id", k->device_id);
-    text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
-    enum cli_exit code = text ? write_file(path, text) : cli_fail(CLI_FAILED, "no memory");
+    char *text = text_of_json(json, JSON_INDENT(2));
+    code = text ? write_file(path, text) : cli_fail(CLI_FAILED, "no memory");
     json_decref(json);
     free(text);
     return code;
@@ -281,10 +299,12 @@ static enum cli_exit load(struct keys *k)
     size_t len = 0;
     int there = read_file(k->path, &text, &len);
     if (there < 0) return CLI_FAILED;
-    if (there == 1 && !keys_parse(k, text, len))
-        cli_fail(CLI_DONE, "%s is damaged; beginning without a policy key", k->path);
+    bool good = !there || keys_parse(k, text, len);
+    int why = errno;
     free(text);
-    return CLI_DONE;
+    if (good) return CLI_DONE;
+    if (why == ENOMEM) return cli_fail(CLI_FAILED, "no memory");
+    return cli_fail(CLI_DONE, "%s is damaged; beginning without a policy key", k->path);
 }
 
 enum cli_exit keys_open(struct keys *k, const char *dir, const char *server, const char *user,

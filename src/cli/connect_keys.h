@@ -45,8 +45,8 @@ void keys_close(struct keys *k);
 /* The content of the file, for keys_open, keys_save and tests. text is freed by the caller; NULL:
  * no memory. */
 char *keys_text(const struct keys *k);
-/* false: damaged, or of another server, user or device; then only server, user and device_id stay
- * set. */
+/* false: damaged, or of another server, user or device, or no memory (errno is ENOMEM then); only
+ * server, user and device_id stay set. */
 bool keys_parse(struct keys *k, const char *text, size_t len);
 
 #endif

@@ -33,45 +33,6 @@ void log_write(enum log_level level, uint64_t session, const char *verb, const s
     (void)level, (void)session, (void)verb, (void)fields;
 }
 
-/* ---- memory (the linker brings the gate's calls here) ---- */
-unsigned allocations_left;
-bool allocation_failed;
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *block, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-char *__wrap_strdup(const char *text);
-
-static bool fails(void)
-{
-    bool now = allocations_left && --allocations_left == 0;
-    allocation_failed |= now;
-    return now;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-    return fails() ? NULL : __real_realloc(block, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails() ? NULL : __real_strdup(text);
-}
-
 /* ---- one worker ---- */
 struct worker {
     struct task *head, **tail;

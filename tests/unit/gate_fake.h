@@ -18,9 +18,6 @@ struct world {
     struct auth_check *auth_waiting;   /* of the user "slow" */
 };
 extern struct world world;
-/* Allocations of the gate and the library until one fails, once; 0: none is to fail. */
-extern unsigned allocations_left;
-extern bool allocation_failed;
 
 /* Run what was posted to the worker; says how many. */
 unsigned run_tasks(void);

@@ -358,43 +358,6 @@ static void what_the_store_garbled_does_not_stop_a_device(void **unused)
     }
 }
 
-/* A handshake in which no allocation but one fails: each request gets an answer, and a key that was
- * told is good. */
-static bool handshake_answers(void)
-{
-    struct http_exchange sync = {.key = "0"}, ask = {0}, ack = {0};
-    send_body(&sync, "FolderSync", foldersync, sizeof foldersync);
-    provision(&ask, NULL, 0, "Model");
-    run_tasks();
-    if (!ask.reply.len)
-        return ask.reply.status == 503;
-    struct told offer = told_by(&ask);
-    provision(&ack, offer.key, 1, NULL);
-    run_tasks();
-    if (!ack.reply.len)
-        return ack.reply.status == 503;
-    struct told final = told_by(&ack);
-    allocations_left = 0;
-    return folder_sync("ann", "14.1", final.key) == 1;
-}
-
-static void every_allocation_may_fail(void **unused)
-{
-    (void)unused;
-    unsigned at = 0;
-    do {
-        gate_destroy(gate);
-        allocation_failed = false;
-        allocations_left = ++at;
-        if (try_gate())
-            assert_true(handshake_answers());
-        else
-            assert_string_not_equal(error, "");
-        allocations_left = 0;
-    } while (allocation_failed);
-    assert_true(at > 20);
-}
-
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -415,7 +378,6 @@ int main(void)
         TEST(device_information_is_kept),
         TEST(device_information_may_be_demanded),
         TEST(what_the_store_garbled_does_not_stop_a_device),
-        TEST(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

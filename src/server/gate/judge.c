@@ -23,8 +23,8 @@ static void device_seen(struct gate_call *gc, struct device *d, int64_t now)
     const char *agent = http_field(gc->call.http, "User-Agent");
     d->version = (uint8_t)req->version;
     d->last_seen = now;
-    device_set_type(d, req->device_type);
-    device_set_agent(d, agent ? agent : "");
+    (void)device_set_type(d, req->device_type); /* without memory: the next time */
+    (void)device_set_agent(d, agent ? agent : "");
     d->unsaved = true;
     if (now - d->saved_at >= DEVICE_SAVE_S)
         device_save_behind(gc->call.gate, d, now);

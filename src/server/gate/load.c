@@ -74,9 +74,9 @@ static void load_device(void *ctx, const struct device_record *r)
         d->partnership = r->partnership;
         d->first_seen = r->first_seen;
         d->last_seen = d->saved_at = r->last_seen;
-        device_set_type(d, r->device_type);
-        device_set_agent(d, r->user_agent);
         device_set_info(d, info);
+        l->out_of_memory |=
+            !device_set_type(d, r->device_type) || !device_set_agent(d, r->user_agent);
     } else {
         free(info);
         l->out_of_memory = true;
@@ -244,17 +244,11 @@ static void save_shard(struct saving *s, struct shard *shard)
 
 void gate_save_all(struct gate *g)
 {
-    struct saving *s = calloc(1, sizeof *s);
-    if (!s || !g->table) {
-        free(s);
-        return;
-    }
-    s->g = g;
-    for (size_t i = 0; i < TABLE_SHARDS; i++) {
+    struct saving s = {.g = g};
+    for (size_t i = 0; g->table && i < TABLE_SHARDS; i++) {
         pthread_mutex_lock(&g->table->shards[i].mutex);
-        save_shard(s, &g->table->shards[i]);
-        save_now(s); /* the records point into the shard */
+        save_shard(&s, &g->table->shards[i]);
+        save_now(&s); /* the records point into the shard */
         pthread_mutex_unlock(&g->table->shards[i].mutex);
     }
-    free(s);
 }

@@ -185,10 +185,10 @@ static bool set_text(char **slot, const char *text)
 {
     char clean[DEVICE_TEXT_MAX];
     if (strcmp(*slot, text) == 0)
-        return false;
+        return true;
     pv__escape(text, strnlen(text, DEVICE_TEXT_MAX), clean, sizeof clean);
     if (strcmp(*slot, clean) == 0)
-        return false;
+        return true;
     char *copy = *clean ? strdup(clean) : nothing;
     if (!copy)
         return false;

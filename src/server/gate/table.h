@@ -65,8 +65,7 @@ struct device *owner_device(struct owner *o, const char *id);     /* o may be NU
 struct device *device_add(struct shard *s, const char *user, const char *id, bool *full_out);
 /* Out of the table; freed when the last holder lets go. */
 void device_remove(struct shard *s, struct device *d);
-/* A text of a peer: kept escaped and cut. Says whether it changed; without memory the old one
- * stays. */
+/* A text of a peer: kept escaped and cut. false: no memory, the old one stays. */
 bool device_set_type(struct device *d, const char *text);
 bool device_set_agent(struct device *d, const char *text);
 /* Takes over json (allocated, or NULL for none). */

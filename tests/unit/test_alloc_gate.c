@@ -1,0 +1,306 @@
+/* Every allocation failing once: the gate from its start over a handshake to what administrators
+ * see and change. jansson fails, too. */
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/failing_malloc.h"
+#include "tests/unit/gate_fake.h"
+
+#define INFO "{\"Model\":\"M 1\",\"OS\":\"X\"}"
+#define SETTINGS "{\"DevicePasswordEnabled\":\"1\",\"MinDevicePasswordLength\":\"6\"}"
+
+/* ---- start ---- */
+static void world_begin(void)
+{
+    world = (struct world){.now = 1700000000};
+    memset(&config, 0, sizeof config);
+    load_default(5, SETTINGS);
+    world.loaded[world.loaded_count++] = (struct store_change){
+        .kind = STORE_PUT_DEVICE,
+        .u.device = {.user = "ann", .device_id = "DEV1", .device_type = "Phone",
+                     .user_agent = "Mail/1", .version = PV_V14_1, .info_json = INFO}};
+    world.loaded[world.loaded_count++] =
+        (struct store_change){.kind = STORE_PUT_USER, .u.user = {"dan", false}};
+}
+
+static void world_empty(void)
+{
+    world_begin();
+    world.loaded_count = 0;
+    world.store = STORE_AT_ONCE; /* nobody else would write the first policy */
+}
+
+static void start_failed(void)
+{
+    assert_string_not_equal(error, "");
+}
+
+static void view_device(void *ctx, const struct device_view *v)
+{
+    *(unsigned *)ctx += 1;
+    assert_string_equal(v->user, "ann");
+    assert_string_equal(v->device_type, "Phone");
+    assert_string_equal(v->user_agent, "Mail/1");
+    assert_string_equal(v->info_json, INFO);
+}
+
+static void see_length(void *ctx, const struct policy_view *v)
+{
+    *(int64_t *)ctx = v->policy->value[PV_SET_MinDevicePasswordLength];
+}
+
+static int64_t length_in_force(void)
+{
+    int64_t length = -1;
+    assert_true(gate_show_policy(gate, "default", see_length, &length));
+    return length;
+}
+
+static void everything_was_loaded(void)
+{
+    unsigned count = 0;
+    assert_true(gate_each_device(gate, view_device, &count));
+    assert_int_equal(count, 1);
+    assert_int_equal(length_in_force(), 6);
+    assert_false(gate_user_enabled(gate, "dan"));
+    assert_int_equal(folder_sync("ann", "14.1", "0"), 142);
+}
+
+static void default_was_made(void)
+{
+    assert_true(world.put_policies > 0);
+    assert_int_equal(length_in_force(), 0);
+}
+
+static void end(void)
+{
+    run_tasks();
+    gate_destroy(gate);
+}
+
+static void begin(void)
+{
+    world_begin();
+    start_gate();
+}
+
+static void the_gate_starts(void **unused)
+{
+    (void)unused;
+    failing_malloc_sweep(&(struct sweep){"gate_create", world_begin, try_gate, start_failed,
+                                         everything_was_loaded, end});
+    failing_malloc_sweep(&(struct sweep){"gate_create, first start", world_empty, try_gate,
+                                         start_failed, default_was_made, end});
+}
+
+/* ---- requests: what cannot be done is answered with 503 ---- */
+static char offer[65], key[65];
+
+/* true: answered with something else. */
+static bool answered(struct http_exchange *x)
+{
+    run_tasks();
+    assert_true(x->done);
+    if (x->reply.status != 503)
+        return true;
+    assert_int_equal(x->reply.retry_after > 0, 1);
+    return false;
+}
+
+static bool sync_run(void)
+{
+    struct http_exchange x = {.user = "new", .key = "0", .agent = "Agent"};
+    send_body(&x, "FolderSync", foldersync, sizeof foldersync);
+    return answered(&x);
+}
+
+static void sync_check(void)
+{
+    assert_int_equal(folder_sync("new", "14.1", "0"), 142);
+}
+
+static bool ask_run(void)
+{
+    struct http_exchange x = {0};
+    provision(&x, NULL, 0, "M 2");
+    if (!answered(&x))
+        return false;
+    struct told t = told_by(&x);
+    assert_int_equal(t.policy_status, 1);
+    assert_true(t.has_data);
+    assert_int_equal(t.info_status, 1);
+    memcpy(offer, t.key, sizeof offer);
+    return true;
+}
+
+static bool ack_run(void)
+{
+    struct http_exchange x = {0};
+    provision(&x, offer, 1, NULL);
+    if (!answered(&x))
+        return false;
+    struct told t = told_by(&x);
+    assert_int_equal(t.policy_status, 1);
+    memcpy(key, t.key, sizeof key);
+    return true;
+}
+
+static void ask_check(void)
+{
+    assert_non_null(strstr(world.last_info, "\"Model\":\"M 2\",\"OS\":\"X\""));
+    assert_true(ack_run());
+}
+
+static void ack_begin(void)
+{
+    begin();
+    handshake("ann", "14.1", key);
+    assert_true(ask_run());
+}
+
+/* The last key that was told holds. */
+static void key_holds(void)
+{
+    assert_int_equal(folder_sync("ann", "14.1", key), 1);
+}
+
+static const struct pv_device_info info = {
+    .model = "M 3", .imei = "1", .os = "Y", .phone_number = "2"};
+
+static void command_begin(void)
+{
+    settings_info = &info;
+    begin();
+    handshake("ann", "14.1", key);
+}
+
+static bool settings_run(void)
+{
+    struct http_exchange x = {.key = key};
+    send_body(&x, "Settings", settings, sizeof settings);
+    return answered(&x);
+}
+
+static void info_as_before(void)
+{
+    assert_string_equal(world.last_info, INFO);
+    key_holds();
+}
+
+static void info_check(void)
+{
+    assert_string_equal(world.last_info, "{\"Model\":\"M 3\",\"OS\":\"Y\",\"IMEI\":\"1\","
+                                         "\"PhoneNumber\":\"2\"}");
+}
+
+/* A request line that the small arena does not hold. */
+static bool long_run(void)
+{
+    static char target[4096];
+    snprintf(target, sizeof target, "%s%0*d", QUERY "FolderSync" DEVICE "&User=", 3000, 1);
+    struct http_exchange x = {.key = key, .target = target};
+    send_body(&x, "FolderSync", foldersync, sizeof foldersync);
+    return answered(&x);
+}
+
+static void requests_are_answered(void **unused)
+{
+    (void)unused;
+    failing_malloc_sweep(
+        &(struct sweep){"FolderSync of a new device", begin, sync_run, NULL, sync_check, end});
+    failing_malloc_sweep(
+        &(struct sweep){"FolderSync, long", command_begin, long_run, NULL, key_holds, end});
+    failing_malloc_sweep(
+        &(struct sweep){"Provision, asking", begin, ask_run, NULL, ask_check, end});
+    /* When the answer fails the new key is stored, the old one void: it is told once more. */
+    failing_malloc_sweep(&(struct sweep){"Provision, acknowledging", ack_begin, ack_run, NULL,
+                                         key_holds, end});
+    failing_malloc_sweep(&(struct sweep){"Settings", command_begin, settings_run, info_as_before,
+                                         info_check, end});
+}
+
+/* ---- administration ---- */
+static void policy_done(struct policy_set *s)
+{
+    s->name = NULL;
+}
+
+static bool policy_run(void)
+{
+    static const struct gate_setting changes[] = {
+        {"MinDevicePasswordLength", "8"}, {"UnapprovedInROMApplicationList", "a.exe b.exe"}};
+    struct policy_set s = {.name = "default", .settings = changes, .count = 2,
+                           .done = policy_done};
+    gate_set_policy(gate, &s);
+    run_tasks();
+    assert_null(s.name);
+    assert_true(s.result == GATE_OK || s.result == GATE_STORE);
+    return s.result == GATE_OK;
+}
+
+static void policy_as_before(void)
+{
+    assert_int_equal(length_in_force(), 6);
+    assert_int_equal(world.put_policies, 0);
+    key_holds();
+}
+
+static void policy_check(void)
+{
+    assert_int_equal(length_in_force(), 8);
+    assert_int_equal(world.put_policies, 1);
+    assert_int_equal(folder_sync("ann", "14.1", key), 143);
+}
+
+static bool user_run(void)
+{
+    enum gate_result r = set_user("eve", false, false);
+    assert_true(r == GATE_OK || r == GATE_STORE);
+    return r == GATE_OK;
+}
+
+static void eve_is_in(void)
+{
+    assert_true(gate_user_enabled(gate, "eve"));
+}
+
+static void eve_is_out(void)
+{
+    assert_false(gate_user_enabled(gate, "eve"));
+}
+
+static bool list_run(void)
+{
+    unsigned count = 0;
+    return gate_each_device(gate, view_device, &count);
+}
+
+static void administrators_are_told(void **unused)
+{
+    (void)unused;
+    failing_malloc_sweep(&(struct sweep){"gate_set_policy", command_begin, policy_run,
+                                         policy_as_before, policy_check, end});
+    failing_malloc_sweep(
+        &(struct sweep){"gate_set_user", begin, user_run, eve_is_in, eve_is_out, end});
+    failing_malloc_sweep(&(struct sweep){"gate_each_device", begin, list_run, NULL,
+                                         everything_was_loaded, end});
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_gate_starts),
+        cmocka_unit_test(requests_are_answered),
+        cmocka_unit_test(administrators_are_told),
+    };
+    json_set_alloc_funcs(malloc, free);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

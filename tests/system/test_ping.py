@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import time
 import unittest
 
@@ -46,7 +47,8 @@ class PingCase(OwnServerCase):
         self.assertEqual(answer.tree, ("Ping", [("Status", "2"), ("Folders", want)]))
 
     def assertStatus(self, answer, status, *more):
-        self.assertEqual((answer.http, answer.tree), (200, ("Ping", [("Status", str(status)), *more])))
+        self.assertEqual(answer.http, 200, answer)
+        self.assertEqual(answer.tree, ("Ping", [("Status", str(status)), *more]))
 
 
 class News(PingCase):
@@ -234,7 +236,8 @@ class Parameters(PingCase):
         inbox = [device.ids["Inbox"]]
         for heartbeat, nearest in ((0, 1), (901, 900), (4294967295, 900)):
             with self.subTest(heartbeat):
-                self.assertStatus(device.ping(heartbeat, inbox), 5, ("HeartbeatInterval", str(nearest)))
+                limit = ("HeartbeatInterval", str(nearest))
+                self.assertStatus(device.ping(heartbeat, inbox), 5, limit)
         self.assertStatus(device.ping(LONG, ["1", "2", "3", "4"]), 6, ("MaxFolders", "3"))
 
     def test_missing_and_remembered(self):
@@ -323,7 +326,8 @@ class Life(PingCase):
         for device in devices:
             self.wait(device, "Inbox")
         for device in devices:
-            device.connect().sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            reset = struct.pack("ii", 1, 0)  # linger for no time
+            device.connect().sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
             device.close()
         wait_for("the end of all Pings", lambda: self.waiting() == 0)
 

@@ -1,4 +1,5 @@
-/* Maildir++ on a real disk: paths of users, folders of every kind, what counts as news in a folder. */
+/* Maildir++ on a real disk: paths of users, folders of every kind, what counts as news in a
+ * folder. */
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -182,8 +183,8 @@ static void test_folder_name(void **state)
         {".a..b", NULL},
         {".1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.16.17.18.19.20.21.22.23.24.25.26.27.28.29.30.31.32",
          "1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/20/21/22/23/24/25/26/27/28/29/30/31/32"},
-        {".1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.16.17.18.19.20.21.22.23.24.25.26.27.28.29.30.31.32.33",
-         NULL},
+        {".1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.16.17.18.19.20.21.22.23.24.25.26.27.28.29.30.31.32"
+         ".33", NULL},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -16,7 +16,7 @@ static const struct { const char *utf7, *utf8; } pairs[] = {
     {"Entw&APw-rfe", "Entwürfe"},
     {"&BB8EQAQ4BDIENQRC-", "Привет"},                    /* Cyrillic */
     {"&U,BTFw-", "台北"},                                 /* Chinese */
-    {"&ZeVnLIqe-/x", "日本語/x"},                         /* Japanese; the slash is a letter like others here */
+    {"&ZeVnLIqe-/x", "日本語/x"},                         /* Japanese; a slash is a letter here */
     {"&BdAF0QXS-", "אבג"},                                /* Hebrew */
     {"&2D3eAA-", "😀"},                                   /* a pair of surrogates */
     {"a&2D3eAA-b&2D3eAQ-", "a😀b😁"},

@@ -17,7 +17,8 @@ static const struct command table[] = {
     {PV_CMD_Ping, ping_serve},
 };
 
-/* The gate calls a command with the call alone, and a process has one mailbox. Set before the first call is served. */
+/* The gate calls a command with the call alone, and a process has one mailbox. Set before the first
+ * call is served. */
 static struct commands *the_commands;
 
 struct commands *commands_of(const struct call *c)

@@ -9,7 +9,7 @@
 #include "src/server/mailbox/utf7.h"
 
 #define INBOX "INBOX"
-#define LEVEL_MAX 1024 /* bytes of one level in UTF-8; a file name has 255, and \xNN makes four of one */
+#define LEVEL_MAX 1024 /* bytes of a level in UTF-8; \xNN makes four of one of a file name's 255 */
 #define UNIQUE_ROUNDS 8
 
 void folder_list_free(struct folder_list *l)

@@ -3,7 +3,8 @@
 
 #include "src/server/mailbox/internal.h"
 
-static bool read_ids(struct commands *c, const char *user, struct folder_ids *out, bool *store_failed)
+static bool read_ids(struct commands *c, const char *user, struct folder_ids *out,
+                     bool *store_failed)
 {
     struct folder_ids_record record;
     void *block = NULL;
@@ -24,7 +25,8 @@ enum hierarchy_result hierarchy_load(struct commands *c, const char *user, bool 
     if (!read_ids(c, user, &out->known, &store_failed)) {
         return store_failed ? HIERARCHY_STORE : HIERARCHY_UNREACHABLE;
     }
-    /* A mailbox that was there and is gone is a disk that is not mounted: no reason to empty the phones. */
+    /* A mailbox that was there and is gone is a disk that is not mounted: no reason to empty the
+     * phones. */
     if (result == MAILBOX_NONE && out->known.count > 1) return HIERARCHY_UNREACHABLE;
     out->ids = calloc(out->list.count + 1, sizeof *out->ids);
     if (!out->ids) return HIERARCHY_UNREACHABLE;

@@ -8,8 +8,9 @@
 #include "src/server/mailbox/map.h"
 #include "src/server/mailbox/tree.h"
 
-/* A lane is a thread on which the mailbox and the store are read for the users that hash to it. So everything of one user happens in
- * order, and reading, changing and storing what is kept of him needs no lock. */
+/* A lane is a thread on which the mailbox and the store are read for the users that hash to it. So
+ * everything of one user happens in order, and reading, changing and storing what is kept of him
+ * needs no lock. */
 #define LANE_COUNT 8
 #define LANE_QUEUE_MAX 20000
 #define WORKER_MAX 256 /* beyond any machine; Pings of further workers are refused */
@@ -26,7 +27,8 @@ struct commands {
     struct spots *spots[WORKER_MAX];   /* each touched by its own worker only */
 };
 
-/* Run j->run on the user's lane, then j->done on this worker. false: too much is waiting; answer 503. */
+/* Run j->run on the user's lane, then j->done on this worker. false: too much is waiting; answer
+ * 503. */
 bool commands_submit(struct commands *c, const char *user, struct job *j);
 /* On a lane: store the changes as one transaction and wait for the disk. */
 bool commands_store(struct commands *c, const struct store_change *changes, size_t count);

@@ -1,4 +1,5 @@
-/* The server's own mailbox: where folders are and when something happens in them. An interface; Maildir++ behind it. */
+/* The server's own mailbox: where folders are and when something happens in them. An interface;
+ * Maildir++ behind it. */
 #ifndef PROVOSTD_MAILBOX_H
 #define PROVOSTD_MAILBOX_H
 
@@ -10,15 +11,26 @@
 #include "src/server/gate/gate.h"
 
 /* FolderSync types (spec/protocol.md 12.1). */
-enum folder_type { FOLDER_GENERIC = 1, FOLDER_INBOX = 2, FOLDER_DRAFTS = 3, FOLDER_TRASH = 4, FOLDER_SENT = 5, FOLDER_OUTBOX = 6,
-                   FOLDER_TASKS = 7, FOLDER_CALENDAR = 8, FOLDER_CONTACTS = 9, FOLDER_NOTES = 10, FOLDER_JOURNAL = 11,
-                   FOLDER_MAIL = 12 };
+enum folder_type {
+    FOLDER_GENERIC = 1,
+    FOLDER_INBOX = 2,
+    FOLDER_DRAFTS = 3,
+    FOLDER_TRASH = 4,
+    FOLDER_SENT = 5,
+    FOLDER_OUTBOX = 6,
+    FOLDER_TASKS = 7,
+    FOLDER_CALENDAR = 8,
+    FOLDER_CONTACTS = 9,
+    FOLDER_NOTES = 10,
+    FOLDER_JOURNAL = 11,
+    FOLDER_MAIL = 12
+};
 
 #define FOLDER_COUNT_MAX 10000 /* folders of one mailbox, containers included */
 #define FOLDER_DEPTH_MAX 32    /* levels of names */
 
 struct folder {
-    char *name;             /* full name, UTF-8, '/' between levels (slashes inside a level as U+2215); "INBOX" */
+    char *name;             /* UTF-8, '/' between levels (inside a level: U+2215); "INBOX" */
     char *display;          /* last level */
     char *path;             /* directory; NULL for one that only holds others */
     uint64_t identity[2];   /* survives a rename; 0, 0: unknown */
@@ -33,7 +45,8 @@ enum mailbox_result {
     MAILBOX_UNREACHABLE     /* no list */
 };
 
-/* What a folder looked like. Equal sums: the same messages with the same flags. Equal stamps other than 0: equal sums. */
+/* What a folder looked like. Equal sums: the same messages with the same flags. Equal stamps other
+ * than 0: equal sums. */
 struct look { uint64_t stamp, sum; };
 
 struct mailbox;
@@ -43,10 +56,11 @@ struct mailbox_ops {
     enum mailbox_result (*list)(struct mailbox *m, const char *user, struct folder_list *out);
     /* The directory in which folders come and go. false: the user's name makes no path. */
     bool (*root)(struct mailbox *m, const char *user, char *buf, size_t cap);
-    /* Look at one folder (its path): *look holds the last look (zeroed: none) and is set anew. false: it cannot be read, *look stays.
-     * Blocks: call from the pool. */
+    /* Look at one folder (its path): *look holds the last look (zeroed: none) and is set anew.
+     * false: it cannot be read, *look stays. Blocks: call from the pool. */
     bool (*look)(struct mailbox *m, const char *path, struct look *look);
-    const char *const *parts; /* the directories below a folder's path in which messages come and go; ends with NULL */
+    /* The directories below a folder's path in which messages come and go; ends with NULL. */
+    const char *const *parts;
     void (*close)(struct mailbox *m);
 };
 struct mailbox { const struct mailbox_ops *ops; };
@@ -58,7 +72,8 @@ void mailbox_close(struct mailbox *m);
 
 /* FolderSync, Settings, Ping over a mailbox. */
 struct commands;
-struct commands *commands_create(struct gate *g, struct mailbox *m, const struct config *c, char *error, size_t error_cap);
+struct commands *commands_create(struct gate *g, struct mailbox *m, const struct config *c,
+                                 char *error, size_t error_cap);
 void commands_destroy(struct commands *c);
 
 #endif

@@ -21,7 +21,8 @@ struct map {
 
 /* false: no memory. */
 bool map_put(struct map *m, struct map_node *n, uint64_t hash);
-/* First node of that hash, and the next one of the same hash; NULL if none. Different keys may share a hash: compare. */
+/* First node of that hash, and the next one of the same hash; NULL if none. Different keys may
+ * share a hash: compare. */
 struct map_node *map_first(const struct map *m, uint64_t hash);
 struct map_node *map_next(const struct map_node *n);
 void map_remove(struct map *m, struct map_node *n);

@@ -8,7 +8,8 @@
 #include "src/server/mailbox/spots.h"
 #include "src/server/observe/log.h"
 
-/* A Ping ousted sooner than this belongs to a second client under the same DeviceId; with Status 1 the two would chase each other. */
+/* A Ping ousted sooner than this belongs to a second client under the same DeviceId; with Status 1
+ * the two would chase each other. */
 #define OUSTED_EARLY_MS 10000
 
 struct ping;
@@ -81,9 +82,11 @@ static void answer(struct ping *p)
 
 /* ---- the end ---- */
 
-/* What the device will have been told; after an answer that reaches nobody it knows no more than before. */
+/* What the device will have been told; after an answer that reaches nobody it knows no more than
+ * before. */
 static void remember(struct ping *p)
 {
+    size_t most = p->commands->config->ping.folders_max;
     struct memo *memos = calloc(p->watched_count + 1, sizeof *memos);
     size_t count = 0;
     bool told = p->status == PING_CHANGES && !p->gone;
@@ -95,11 +98,12 @@ static void remember(struct ping *p)
         memos[count].folder = w->folder;
         memos[count++].look = told && w->news && seen ? *seen : w->base;
     }
-    pings_remember(p->commands->pings, &p->seat, memos, count, p->commands->config->ping.folders_max);
+    pings_remember(p->commands->pings, &p->seat, memos, count, most);
     free(memos);
 }
 
-/* Leave everything that could call again, then answer. Is called again where something still runs. */
+/* Leave everything that could call again, then answer. Is called again where something still
+ * runs. */
 static void leave(struct ping *p)
 {
     bool free_to_go = true;
@@ -168,7 +172,8 @@ static void weigh(struct ping *p)
     if (p->unlooked) return;
     for (size_t i = 0; i < p->watched_count; i++) {
         const struct watched *w = &p->watched[i];
-        if (w->news && status != PING_FOLDERSYNC) status = w->folder ? PING_CHANGES : PING_FOLDERSYNC;
+        if (w->news && !w->folder) status = PING_FOLDERSYNC;
+        else if (w->news && !status) status = PING_CHANGES;
     }
     if (status) finish(p, status);
 }
@@ -225,10 +230,11 @@ static bool watch_tree(struct ping *p, struct spots *s)
 static bool watch_all(struct ping *p)
 {
     struct spots *s = spots_here(p->commands);
+    struct pings *pings = p->commands->pings;
     const struct ping_start *start = p->start;
     p->watched = calloc(start->folder_count + 1, sizeof *p->watched);
     if (!s || !p->watched) return false;
-    if (!pings_sit(p->commands->pings, &p->seat, p->call->user, p->call->req.device_id)) return false;
+    if (!pings_sit(pings, &p->seat, p->call->user, p->call->req.device_id)) return false;
     for (size_t i = 0; i < start->folder_count; i++) {
         struct watched *w = &p->watched[p->watched_count];
         w->folder = start->folders[i].id;

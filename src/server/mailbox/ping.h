@@ -1,4 +1,5 @@
-/* Ping: what its two halves share. ping_start.c judges a request on the user's lane, ping.c waits on the worker. */
+/* Ping: what its two halves share. ping_start.c judges a request on the user's lane, ping.c waits
+ * on the worker. */
 #ifndef PROVOSTD_MAILBOX_PING_H
 #define PROVOSTD_MAILBOX_PING_H
 
@@ -11,7 +12,7 @@
 struct ping_folder {
     uint32_t id;
     char *path;             /* NULL: nothing can happen in it */
-    struct look known;      /* as the device was told last, or else as it is before the wait begins */
+    struct look known;      /* as the device was told last, or as it is before the wait */
 };
 
 /* A Ping before it waits. */

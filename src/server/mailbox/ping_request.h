@@ -26,8 +26,9 @@ struct ping_params {
     size_t folder_count;     /* 0: not given */
 };
 void ping_params_free(struct ping_params *p);
-/* @return 0, or the Status to answer: PING_SYNTAX, PING_TOO_MANY_FOLDERS, PING_FOLDERSYNC (an id that is none of ours),
- *  PING_SERVER_ERROR (no memory). root NULL: nothing given. out is to be freed in any case. */
+/* @return 0, or the Status to answer: PING_SYNTAX, PING_TOO_MANY_FOLDERS, PING_FOLDERSYNC (an id
+ * that is none of ours), PING_SERVER_ERROR (no memory). root NULL: nothing given. out is to be
+ * freed in any case. */
 unsigned ping_read(const struct pv_node *root, size_t folders_max, struct ping_params *out);
 /* The nearest heartbeat that is allowed. */
 uint32_t ping_nearest(uint32_t heartbeat, uint32_t least, uint32_t most);
@@ -44,6 +45,7 @@ struct ping_answer {
     uint32_t limit;          /* with PING_TOO_MANY_FOLDERS and PING_BAD_HEARTBEAT */
 };
 #define PING_ANSWER_SIZE(folder_count) (64 + 16 * (folder_count))
-PV_MUST_CHECK enum pv_err ping_write(const struct ping_answer *a, uint8_t *buf, size_t cap, size_t *len_out);
+PV_MUST_CHECK enum pv_err ping_write(const struct ping_answer *a, uint8_t *buf, size_t cap,
+                                     size_t *len_out);
 
 #endif

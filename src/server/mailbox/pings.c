@@ -7,7 +7,8 @@
 
 #include "src/server/mailbox/map.h"
 
-/* Devices come from the gate, which lets in partnerships only; those that stay away are forgotten when the table has doubled. */
+/* Devices come from the gate, which lets in partnerships only; those that stay away are forgotten
+ * when the table has doubled. */
 #define FORGET_SECONDS 86400
 #define SWEEP_FIRST 1024
 

@@ -1,4 +1,5 @@
-/* Settings (MS-ASCMD 2.2.1.18): what concerns the device and its user; the rest is answered honestly as not done. */
+/* Settings (MS-ASCMD 2.2.1.18): what concerns the device and its user; the rest is answered
+ * honestly as not done. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,8 @@ struct settings {
     uint8_t answer[ANSWER_MAX];
 };
 
-/* One property of the request: adds its answer. false: the whole request is malformed, and only a Status is the answer. */
+/* One property of the request: adds its answer. false: the whole request is malformed, and only a
+ * Status is the answer. */
 struct property {
     uint16_t tag;
     bool (*answer)(struct settings *s, const struct pv_node *n);
@@ -69,9 +71,10 @@ static size_t characters(const char *text, size_t len)
 static bool answer_device_password(struct settings *s, const struct pv_node *n)
 {
     const struct pv_node *set = pv_node_child(n, PV_Settings_Set);
+    const struct pv_node *password = pv_node_child(set, PV_Settings_Password);
     const char *text;
     size_t len;
-    if (!pv_node_text(pv_node_child(set, PV_Settings_Password), &text, &len) || len == 0) return false;
+    if (!pv_node_text(password, &text, &len) || len == 0) return false;
     put_status(s, characters(text, len) > PASSWORD_MAX ? STATUS_INVALID_ARGUMENTS
                                                        : STATUS_DENIED_BY_POLICY);
     return true;

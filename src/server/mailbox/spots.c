@@ -145,7 +145,8 @@ static void look_soon(struct spot *spot, uint64_t in_ms)
     else if (!spot->timer.set) timer_set(spot->home->worker, &spot->timer, in_ms, look_start);
 }
 
-/* Something stirs. The longer a look takes, the rarer it is: at most a tenth of the time goes into looking at one place. */
+/* Something stirs. The longer a look takes, the rarer it is: at most a tenth of the time goes into
+ * looking at one place. */
 static void stir(struct spot *spot)
 {
     uint64_t in_ms = SETTLE_MS + 10ull * spot->cost_ms;
@@ -174,7 +175,8 @@ static bool is_remote(const char *path)
 static bool mark_watch(struct mark *m, const char *directory)
 {
     struct spots *s = m->spot->home;
-    /* A directory that another spot watches already (a symbolic link) is polled: a watch can have only one owner. */
+    /* A directory that another spot watches already (a symbolic link) is polled: a watch can have
+     * only one owner. */
     m->wd = inotify_add_watch(s->watch.fd, directory, EVENTS | IN_ONLYDIR | IN_MASK_CREATE);
     if (m->wd < 0) {
         if (errno == ENOSPC || errno == ENOMEM) warn(s, "inotify watches are used up", errno);

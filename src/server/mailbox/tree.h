@@ -1,4 +1,5 @@
-/* The folder tree as devices know it: ServerIds, what changed between two trees, and both as JSON. Pure functions. */
+/* The folder tree as devices know it: ServerIds, what changed between two trees, and both as JSON.
+ * Pure functions. */
 #ifndef PROVOSTD_MAILBOX_TREE_H
 #define PROVOSTD_MAILBOX_TREE_H
 
@@ -26,10 +27,12 @@ bool folder_ids_read(const char *json, struct folder_ids *out);
 /* malloc'ed; NULL: no memory. */
 char *folder_ids_write(const struct folder_ids *ids);
 void folder_ids_free(struct folder_ids *ids);
-/* Find the ServerId of each folder in the list (ids_out has as many places): first by identity, so that a renamed folder keeps its
- * own, then by name, so that a restored mailbox does. New folders get new ids; those that are gone are forgotten.
- * *changed_out: ids is not what it was. false: no memory, or no number is left. */
-bool folder_ids_assign(struct folder_ids *ids, const struct folder_list *l, uint32_t *ids_out, bool *changed_out);
+/* Find the ServerId of each folder in the list (ids_out has as many places): first by identity, so
+ * that a renamed folder keeps its own, then by name, so that a restored mailbox does. New folders
+ * get new ids; those that are gone are forgotten. *changed_out: ids is not what it was. false: no
+ * memory, or no number is left. */
+bool folder_ids_assign(struct folder_ids *ids, const struct folder_list *l, uint32_t *ids_out,
+                       bool *changed_out);
 
 /* ---- the tree ---- */
 
@@ -54,11 +57,13 @@ struct tree_change {
     enum tree_change_kind kind;
     const struct tree_node *node; /* of the new tree; TREE_DELETE: of the old one */
 };
-/* What leads from one tree to the other, in the order of the answer: updates, deletes (children first), adds (parents first).
- * *out is malloc'ed. false: no memory. */
-bool tree_diff(const struct tree *from, const struct tree *to, struct tree_change **out, size_t *count_out);
+/* What leads from one tree to the other, in the order of the answer: updates, deletes (children
+ * first), adds (parents first). *out is malloc'ed. false: no memory. */
+bool tree_diff(const struct tree *from, const struct tree *to, struct tree_change **out,
+               size_t *count_out);
 
-/* A number for everything that a device may see of a mailbox: another one when a folder comes, goes, is renamed or replaced. */
+/* A number for everything that a device may see of a mailbox: another one when a folder comes,
+ * goes, is renamed or replaced. */
 uint64_t folder_list_hash(const struct folder_list *l);
 
 #endif

@@ -103,7 +103,8 @@ static bool take_unit(struct pv__out *out, uint32_t unit, uint32_t *high)
     return true;
 }
 
-/* The inside of "&...-". What is left over at the end (bits, half a pair) shows when the name is written again. */
+/* The inside of "&...-". What is left over at the end (bits, half a pair) shows when the name is
+ * written again. */
 static bool decode_shift(const char *text, size_t len, struct pv__out *out)
 {
     struct bits b = {0};
@@ -141,7 +142,8 @@ bool utf7_decode(const char *utf7, size_t len, char *buf, size_t cap, size_t *le
         at = (size_t)(end - utf7);
     }
     if (pv__out_end(&out, &got) != PV_OK) return false;
-    /* Two shifts side by side, a shift for what needs none, bits left over: none of them comes back the same. */
+    /* Two shifts side by side, a shift for what needs none, bits left over: none of them comes back
+     * the same. */
     if (!utf7_encode(buf, got, again, sizeof again, &again_len)) return false;
     if (again_len != len || memcmp(again, utf7, len) != 0) return false;
     if (len_out) *len_out = got;

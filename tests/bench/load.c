@@ -13,23 +13,28 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "src/lib/base/base64.h"
+
 #define ANSWER_MAX 16384
-#define LOGIN "YW5uOnNlY3JldA==" /* ann:secret */
+#define USERS 100 /* u0 to u99, all with the password "secret"; the devices are dealt out */
+#define KEY_MAX 11
 #define THREADS_MAX 256
 
 static const char usage[] =
     "usage: bench_load handshakes PORT SECONDS CONNECTIONS   provision again and again\n"
-    "       bench_load provision PORT DEVICES               provision each device once\n"
+    "       bench_load provision PORT DEVICES               provision and FolderSync once each\n"
     "       bench_load pings PORT DEVICES FOLDER            wait until standard input ends\n"
     "       bench_load commits DIRECTORY SECONDS            write and fsync\n";
 
-/* Provision with DeviceInformation, its acknowledgement (the key goes in the middle), Ping. */
+/* Provision with DeviceInformation, its acknowledgement (the key goes in the middle), and what
+ * comes afterwards. */
 #define HEAD "\x03\x01\x6a\x00"
 #define TYPE "H\x03MS-EAS-Provisioning-WBXML\0\x01"
 static const char ask[] = HEAD "\0\x0e" "E" "\0\x12" "VHW\x03" "Bench\0\x01\x01\x01"
                           "\0\x0e" "FG" TYPE "\x01\x01\x01";
 static const char ack_start[] = HEAD "\0\x0e" "EFG" TYPE "I\x03";
 static const char ack_end[] = "\0\x01" "K\x03" "1\0\x01\x01\x01\x01";
+static const char folder_sync[] = HEAD "\0\x07" "VR\x03" "0\0\x01\x01";
 static const char ping_start[] = HEAD "\0\x0d" "EH\x03" "900\0\x01" "IJK\x03";
 static const char ping_end[] = "\0\x01" "L\x03" "Email\0\x01\x01\x01\x01";
 #define LEN(text) (sizeof(text) - 1)
@@ -60,14 +65,19 @@ static int dial(void) {
     return s;
 }
 
-static void post(int s, const char *cmd, unsigned device, const char *body, size_t len) {
-    char request[2048];
-    int n = snprintf(request, sizeof request,
-                     "POST /Microsoft-Server-ActiveSync?Cmd=%s&User=ann&DeviceId=BENCH%u"
-                     "&DeviceType=Bench HTTP/1.1\r\nHost: localhost\r\n"
-                     "Authorization: Basic " LOGIN "\r\nMS-ASProtocolVersion: 14.1\r\n"
-                     "Content-Type: application/vnd.ms-sync.wbxml\r\nContent-Length: %zu\r\n\r\n",
-                     cmd, device, len);
+static void post(int s, const char *cmd, unsigned device, const char *key, const char *body,
+                 size_t len) {
+    char request[2048], login[32], coded[64];
+    unsigned user = device % USERS;
+    int n = snprintf(login, sizeof login, "u%u:secret", user);
+    if (pv__base64_encode((const uint8_t *)login, (size_t)n, coded, sizeof coded) != PV_OK)
+        fail("login");
+    n = snprintf(request, sizeof request,
+                 "POST /Microsoft-Server-ActiveSync?Cmd=%s&User=u%u&DeviceId=BENCH%u"
+                 "&DeviceType=Bench HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic %s\r\n"
+                 "MS-ASProtocolVersion: 14.1\r\nX-MS-PolicyKey: %s\r\n"
+                 "Content-Type: application/vnd.ms-sync.wbxml\r\nContent-Length: %zu\r\n\r\n",
+                 cmd, user, device, coded, key, len);
     if (n < 0 || (size_t)n + len > sizeof request) fail("request");
     memcpy(request + n, body, len);
     for (size_t at = 0, all = (size_t)n + len; at < all;) {
@@ -100,34 +110,49 @@ static const char *answer(int s, char buf[ANSWER_MAX], size_t *len_out) {
     return buf + body;
 }
 
-/* Phases 2 and 3 of one device. */
-static void handshake(int s, unsigned device) {
-    char buf[ANSWER_MAX], body[256];
+/* PolicyKey of a Provision answer. */
+static void take_key(int s, char key[KEY_MAX]) {
+    char buf[ANSWER_MAX];
     size_t len;
-    post(s, "Provision", device, ask, LEN(ask));
-    const char *got = answer(s, buf, &len);
-    const char *key = memmem(got, len, "I\x03", 2);
-    if (!key) fail("no key in the offer");
-    size_t key_len = strnlen(key + 2, 10);
+    const char *body = answer(s, buf, &len), *at = memmem(body, len, "I\x03", 2);
+    if (!at) {
+        fputs("no key in the answer\n", stderr);
+        exit(1);
+    }
+    snprintf(key, KEY_MAX, "%s", at + 2);
+}
+
+/* Phases 2 and 3 of one device. */
+static void handshake(int s, unsigned device, char key[KEY_MAX]) {
+    char body[256];
+    post(s, "Provision", device, "0", ask, LEN(ask));
+    take_key(s, key);
+    size_t key_len = strlen(key);
     memcpy(body, ack_start, LEN(ack_start));
-    memcpy(body + LEN(ack_start), key + 2, key_len);
+    memcpy(body + LEN(ack_start), key, key_len);
     memcpy(body + LEN(ack_start) + key_len, ack_end, LEN(ack_end));
-    post(s, "Provision", device, body, LEN(ack_start) + key_len + LEN(ack_end));
-    got = answer(s, buf, &len);
-    if (!memmem(got, len, "I\x03", 2)) fail("no key in the confirmation");
+    post(s, "Provision", device, key, body, LEN(ack_start) + key_len + LEN(ack_end));
+    take_key(s, key);
 }
 
 static void *again_and_again(void *unused) {
     unsigned device = next_device++;
+    char key[KEY_MAX];
     int s = dial();
-    for (double end = now() + seconds; now() < end; done++) handshake(s, device);
+    for (double end = now() + seconds; now() < end; done++) handshake(s, device, key);
     close(s);
     return unused;
 }
 
 static void *each_once(void *unused) {
+    char key[KEY_MAX], buf[ANSWER_MAX];
+    size_t len;
     int s = dial();
-    for (unsigned d = next_device++; d < devices; d = next_device++) handshake(s, d);
+    for (unsigned d = next_device++; d < devices; d = next_device++) {
+        handshake(s, d, key);
+        post(s, "FolderSync", d, key, folder_sync, LEN(folder_sync));
+        answer(s, buf, &len);
+    }
     close(s);
     return unused;
 }
@@ -150,7 +175,7 @@ static int pings(void) {
     memcpy(body + LEN(ping_start), folder, n);
     memcpy(body + LEN(ping_start) + n, ping_end, LEN(ping_end));
     for (unsigned d = 0; d < devices; d++)
-        post(dial(), "Ping", d, body, LEN(ping_start) + n + LEN(ping_end));
+        post(dial(), "Ping", d, "0", body, LEN(ping_start) + n + LEN(ping_end));
     puts("sent");
     fflush(stdout);
     while (read(STDIN_FILENO, &c, 1) > 0) continue;

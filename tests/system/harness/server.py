@@ -117,8 +117,7 @@ class Server:
                                         restore_signals=not self.ignore_signals)
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._reader.start()
-        ready = wait_for("the server's ready line", self._is_ready)
-        self.port = int(ready.group(1))
+        self.port = wait_for("the server to be ready", self._ready_port)
         return self
 
     def _read(self, process):
@@ -126,14 +125,18 @@ class Server:
             self.lines.append(line.decode("utf-8", "backslashreplace").rstrip("\n"))
         process.stderr.close()
 
-    def _is_ready(self):
+    def _ready_port(self):
+        """The port, once the server tells that it is ready."""
         for line in list(self.lines):
             if found := re.search(r"\bready\b.*listen=\"?[^ ]*?:(\d+)", line):
-                return found
+                return int(found.group(1))
+        self._check_alive()
+        return None
+
+    def _check_alive(self):
         if self.process.poll() is not None:
             self._reader.join(5)
             raise AssertionError(f"provostd left with {self.process.returncode}:\n{self.log}")
-        return None
 
     @property
     def log(self):

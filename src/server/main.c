@@ -135,8 +135,8 @@ static void tell_ready(const struct server *s)
     fields[n++] = (struct kv)KV_TEXT("admin", s->config->admin.socket);
     fields[n++] = (struct kv)KV_UINT("workers", http_worker_count(s->http));
     fields[n].kind = KV_END;
-    if (log_on(LOG_INFO))
-        log_write(LOG_INFO, 0, "ready", fields);
+    /* At any level: whoever has started us waits for it. */
+    log_write(LOG_INFO, 0, "ready", fields);
 }
 
 static void reload(struct server *s)

@@ -40,5 +40,5 @@ install: all
 	ninja -C $(BUILD)
 	DESTDIR="$(DESTDIR)" meson install -C $(BUILD) --no-rebuild
 
-clean:
-	rm -rf build build-asan build-tsan build-fuzz build-bench
+clean: # the corpus in build-fuzz is kept
+	rm -rf build build-asan build-tsan build-bench

@@ -47,6 +47,7 @@ struct report {
     bool no_memory;
 };
 
+/* false: no memory; nothing is to be ended then. */
 bool report_begin(struct report *r, bool json, bool trace);
 void report_session(struct report *r, const struct eas *e);
 void report_request(struct report *r, const struct exchange *x);

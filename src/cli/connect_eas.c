@@ -106,9 +106,8 @@ static void trace_line(const struct eas *e, char sign, const char *line, size_t 
         fprintf(e->trace, "%.*s?(base64 query) HTTP/1.1\n", (int)(query - line), line);
         return;
     }
-    char *clean = text_clean(line, len);
-    fprintf(e->trace, "%s\n", clean ? clean : "?");
-    free(clean);
+    text_print_len(e->trace, line, len);
+    fputc('\n', e->trace);
 }
 
 static int trace_head(CURL *curl, curl_infotype type, char *data, size_t size, void *ctx)

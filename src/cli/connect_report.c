@@ -16,27 +16,43 @@ static const char *const headings[] = {"", "Phase 1: a command without a policy 
 bool report_begin(struct report *r, bool json, bool trace)
 {
     *r = (struct report){.json = json, .trace = trace};
+    bool good = true;
     if (json) {
         r->doc = json_object();
         r->phases = json_array();
         r->events = json_array();
-        if (!r->doc || !r->phases || !r->events) return false;
+        good = r->doc && r->phases && r->events;
     }
-    if (trace) r->stream = open_memstream(&r->trace_text, &r->trace_len);
-    return !trace || r->stream;
+    if (good && trace) r->stream = open_memstream(&r->trace_text, &r->trace_len);
+    if (good && (!trace || r->stream)) return true;
+    json_decref(r->doc);
+    json_decref(r->phases);
+    json_decref(r->events);
+    return false;
 }
 
-static void put(struct report *r, const char *name, json_t *value)
+/* Both take value over. What cannot be told is remembered until the end. */
+static void set(struct report *r, json_t *object, const char *name, json_t *value)
 {
-    if (json_object_set_new(r->doc, name, value) != 0) r->no_memory = true;
+    if (json_object_set_new(object, name, value) != 0) r->no_memory = true;
 }
 
 static void append(struct report *r, json_t *array, json_t *value)
 {
+    if (json_array_append_new(array, value) != 0) r->no_memory = true;
+}
+
+static void put(struct report *r, const char *name, json_t *value)
+{
+    set(r, r->doc, name, value);
+}
+
+static void keep(struct report *r, json_t *array, json_t *value)
+{
     if (json_array_size(array) >= KEPT_IN_DOCUMENT)
         json_decref(value);
-    else if (json_array_append_new(array, value) != 0)
-        r->no_memory = true;
+    else
+        append(r, array, value);
 }
 
 void report_session(struct report *r, const struct eas *e)
@@ -96,7 +112,7 @@ void report_request(struct report *r, const struct exchange *x)
     putchar('\n');
 }
 
-static json_t *answer_json(const struct exchange *x)
+static json_t *answer_json(struct report *r, const struct exchange *x)
 {
     const struct pv_provision_answer *p = x->provision;
     if (x->http == 0) return json_null();
@@ -106,15 +122,15 @@ static json_t *answer_json(const struct exchange *x)
     if (a == NULL) return NULL;
     if (p) {
         struct pv_sent_key key = pv_key_parse(p->key, strlen(p->key));
-        json_object_set_new(a, "policy_status",
-                            p->policy_status ? json_integer(p->policy_status) : json_null());
-        json_object_set_new(a, "key", key_json(key));
-        json_object_set_new(a, "wipe",
-                            p->wipe == PV_WIPE_NONE     ? json_null()
-                            : p->wipe == PV_WIPE_DEVICE ? json_string("device")
-                                                        : json_string("account"));
+        set(r, a, "policy_status",
+            p->policy_status ? json_integer(p->policy_status) : json_null());
+        set(r, a, "key", key_json(key));
+        set(r, a, "wipe",
+            p->wipe == PV_WIPE_NONE     ? json_null()
+            : p->wipe == PV_WIPE_DEVICE ? json_string("device")
+                                        : json_string("account"));
     }
-    if (x->problem) json_object_set_new(a, "problem", json_string(x->problem));
+    if (x->problem) set(r, a, "problem", json_string(x->problem));
     return a;
 }
 
@@ -123,10 +139,10 @@ static void answer_into_document(struct report *r, const struct exchange *x)
     json_t *one = json_pack(
         "{s:o,s:s,s:{s:s,s:o,s:o},s:o}", "phase", x->phase ? json_integer(x->phase) : json_null(),
         "name", x->name, "request", "command", x->command, "key", key_json(x->key), "ack_status",
-        x->ack_status ? json_integer(x->ack_status) : json_null(), "answer", answer_json(x));
-    if (one && r->stream)
-        json_object_set_new(one, "trace", json_stringn(r->trace_text, r->trace_len));
-    append(r, r->phases, one);
+        x->ack_status ? json_integer(x->ack_status) : json_null(), "answer",
+        answer_json(r, x));
+    if (one && r->stream) set(r, one, "trace", json_stringn(r->trace_text, r->trace_len));
+    keep(r, r->phases, one);
 }
 
 static void print_answer(const struct exchange *x)
@@ -199,9 +215,9 @@ void report_wbxml(struct report *r, char sign, const struct pv_node *root)
         mask_keys(xml);
         for (char *line = xml; *line;) {
             size_t n = strcspn(line, "\n");
-            char *clean = text_clean(line, n);
-            fprintf(r->stream, "%c %s\n", sign, clean ? clean : "?");
-            free(clean);
+            fprintf(r->stream, "%c ", sign);
+            text_print_len(r->stream, line, n);
+            fputc('\n', r->stream);
             line += n + (line[n] == '\n');
         }
     }
@@ -231,7 +247,7 @@ void report_version(struct report *r, enum pv_version version)
 void report_note(struct report *r, const char *sentence)
 {
     if (r->json) {
-        append(r, r->events, json_pack("{s:s,s:o}", "kind", "note", "text", text_json(sentence)));
+        keep(r, r->events, json_pack("{s:s,s:o}", "kind", "note", "text", text_json(sentence)));
         return;
     }
     printf("    ");
@@ -247,9 +263,9 @@ void report_event(struct report *r, const char *kind, const char *sentence, json
         return;
     }
     json_t *one = json_pack("{s:s,s:o}", "kind", kind, "text", text_json(sentence));
-    if (one && extra) json_object_update(one, extra);
+    if (one && extra && json_object_update(one, extra) != 0) r->no_memory = true;
     json_decref(extra);
-    append(r, r->events, one);
+    keep(r, r->events, one);
 }
 
 /* ---- policy ---- */
@@ -268,35 +284,37 @@ static char *value_text(const struct pv_policy *policy, enum pv_setting s)
     return text;
 }
 
-static json_t *list_json(const struct pv_list *list)
+static json_t *list_json(struct report *r, const struct pv_list *list)
 {
     json_t *all = json_array();
-    for (size_t i = 0; i < list->count; i++) json_array_append_new(all, text_json(list->items[i]));
+    for (size_t i = 0; i < list->count; i++) append(r, all, text_json(list->items[i]));
     return all;
 }
 
-static json_t *setting_json(const struct pv_policy *policy, enum pv_setting s)
+static json_t *setting_json(struct report *r, const struct pv_policy *policy, enum pv_setting s)
 {
     if (!(policy->set >> s & 1)) return json_null();
-    if (s == PV_SET_UnapprovedInROMApplicationList) return list_json(&policy->unapproved);
-    if (s == PV_SET_ApprovedApplicationList) return list_json(&policy->approved);
+    if (s == PV_SET_UnapprovedInROMApplicationList) return list_json(r, &policy->unapproved);
+    if (s == PV_SET_ApprovedApplicationList) return list_json(r, &policy->approved);
     return json_integer(policy->value[s]);
 }
 
-static json_t *changes_json(const struct report_policy *p, const enum pv_change *change)
+static json_t *changes_json(struct report *r, const struct report_policy *p,
+                            const enum pv_change *change)
 {
     json_t *all = json_array();
     for (int s = 0; s < PV_SETTING_COUNT; s++)
         if (change[s] != PV_SAME)
-            json_array_append_new(all, json_pack("{s:s,s:s,s:o,s:o}", "name",
-                                                 pv_setting_info((enum pv_setting)s)->name,
-                                                 "change", change_names[change[s]], "old",
-                                                 setting_json(p->old, (enum pv_setting)s), "new",
-                                                 setting_json(p->policy, (enum pv_setting)s)));
+            append(r, all,
+                   json_pack("{s:s,s:s,s:o,s:o}", "name",
+                             pv_setting_info((enum pv_setting)s)->name, "change",
+                             change_names[change[s]], "old",
+                             setting_json(r, p->old, (enum pv_setting)s), "new",
+                             setting_json(r, p->policy, (enum pv_setting)s)));
     return all;
 }
 
-static json_t *policy_json(const struct report_policy *p)
+static json_t *policy_json(struct report *r, const struct report_policy *p)
 {
     static const char *const kept_names[] = {
         [PV_NOT_DEMANDED] = "not-demanded", [PV_KEPT] = "kept", [PV_NOT_KEPT] = "not-kept"};
@@ -304,12 +322,12 @@ static json_t *policy_json(const struct report_policy *p)
     for (int s = 0; s < PV_SETTING_COUNT; s++) {
         const char *name = pv_setting_info((enum pv_setting)s)->name;
         if (p->policy->set >> s & 1)
-            json_object_set_new(settings, name, setting_json(p->policy, (enum pv_setting)s));
+            set(r, settings, name, setting_json(r, p->policy, (enum pv_setting)s));
         if (p->kept[s] != PV_NOT_DEMANDED)
-            json_object_set_new(device, name, json_string(kept_names[p->kept[s]]));
+            set(r, device, name, json_string(kept_names[p->kept[s]]));
     }
     for (size_t i = 0; i < p->oddity_count; i++)
-        json_array_append_new(oddities, text_json(p->oddities[i].text));
+        append(r, oddities, text_json(p->oddities[i].text));
     return json_pack("{s:s,s:o,s:o,s:i,s:o}", "type", pv_policy_type(p->version), "settings",
                      settings, "device", device, "ack_status", (int)p->judgement, "oddities",
                      oddities);
@@ -318,17 +336,17 @@ static json_t *policy_json(const struct report_policy *p)
 static void document_policy(struct report *r, const struct report_policy *p)
 {
     enum pv_change change[PV_SETTING_COUNT];
-    json_t *json = policy_json(p);
+    json_t *json = policy_json(r, p);
     if (p->old && json) {
         enum pv_change whole = pv_policy_compare(p->old, p->policy, p->version, change);
-        json_object_set_new(json, "change",
-                            json_pack("{s:s,s:o}", "whole", change_names[whole], "settings",
-                                      changes_json(p, change)));
+        set(r, json, "change",
+            json_pack("{s:s,s:o}", "whole", change_names[whole], "settings",
+                      changes_json(r, p, change)));
     }
     put(r, "policy", json);
 }
 
-static void print_demands(const struct report_policy *p)
+static void print_demands(struct report *r, const struct report_policy *p)
 {
     static const char *const titles[] = {"SETTING", "DEMANDED", "UNSET MEANS", "THIS DEVICE"};
     struct table t;
@@ -338,6 +356,7 @@ static void print_demands(const struct report_policy *p)
         char unset[SETTING_TEXT_MAX];
         if (p->kept[s] == PV_NOT_DEMANDED) continue;
         char *value = value_text(p->policy, (enum pv_setting)s);
+        if (value == NULL) r->no_memory = true;
         setting_unset_text((enum pv_setting)s, unset);
         table_cell(&t, pv_setting_info((enum pv_setting)s)->name);
         table_cell(&t, value);
@@ -350,11 +369,12 @@ static void print_demands(const struct report_policy *p)
         for (size_t i = 0; i < t.count; i++) free(t.cells[i]);
         free(t.cells);
         printf("    The policy demands nothing.\n");
-    } else
-        table_end(&t, stdout, 4);
+    } else if (table_end(&t, stdout, 4) != 0) {
+        r->no_memory = true;
+    }
 }
 
-static void print_changes(const struct report_policy *p)
+static void print_changes(struct report *r, const struct report_policy *p)
 {
     enum pv_change change[PV_SETTING_COUNT];
     enum pv_change whole = pv_policy_compare(p->old, p->policy, p->version, change);
@@ -367,6 +387,7 @@ static void print_changes(const struct report_policy *p)
         if (change[s] == PV_SAME) continue;
         char *was = value_text(p->old, (enum pv_setting)s);
         char *is = value_text(p->policy, (enum pv_setting)s);
+        if (was == NULL || is == NULL) r->no_memory = true;
         printf("      %s: ", pv_setting_info((enum pv_setting)s)->name);
         text_print(stdout, was && was[0] ? was : "unset");
         printf(" -> ");
@@ -383,13 +404,13 @@ void report_policy(struct report *r, const struct report_policy *p)
         document_policy(r, p);
         return;
     }
-    print_demands(p);
+    print_demands(r, p);
     for (size_t i = 0; i < p->oddity_count; i++) {
         printf("    odd: ");
         text_print(stdout, p->oddities[i].text);
         putchar('\n');
     }
-    if (p->old) print_changes(p);
+    if (p->old) print_changes(r, p);
 }
 
 /* ---- folders ---- */
@@ -420,32 +441,40 @@ void report_folder_change(struct report *r, char sign, const struct folder *f)
         printf("  (%s)\n", folder_type_name(f->type));
         return;
     }
-    append(r, r->events,
-           json_pack("{s:s,s:s,s:o,s:o}", "kind",
-                     sign == '+'   ? "folder-added"
-                     : sign == '-' ? "folder-deleted"
-                                   : "folder-updated",
-                     "text", folder_type_name(f->type), "name", text_json(f->name), "id",
-                     text_json(f->id)));
+    keep(r, r->events,
+         json_pack("{s:s,s:s,s:o,s:o}", "kind",
+                   sign == '+'   ? "folder-added"
+                   : sign == '-' ? "folder-deleted"
+                                 : "folder-updated",
+                   "text", folder_type_name(f->type), "name", text_json(f->name), "id",
+                   text_json(f->id)));
+}
+
+static enum cli_exit document_end(struct report *r, enum cli_exit code, const char *sentence)
+{
+    put(r, "phases", r->phases);
+    put(r, "events", r->events);
+    put(r, "message", text_json(sentence));
+    if (!json_object_get(r->doc, "policy")) put(r, "policy", json_null());
+    if (!json_object_get(r->doc, "folders")) put(r, "folders", json_array());
+    if (r->no_memory && code == CLI_DONE) code = CLI_FAILED;
+    put(r, "outcome", json_string(cli_exit_name(code)));
+    put(r, "exit_code", json_integer(code));
+    if (json_print(r->doc) != 0) code = cli_fail(CLI_FAILED, "the document cannot be printed");
+    json_decref(r->doc);
+    return code;
 }
 
 enum cli_exit report_end(struct report *r, enum cli_exit code, const char *sentence)
 {
-    if (r->no_memory && code == CLI_DONE) code = cli_fail(CLI_FAILED, "no memory");
-    if (r->json) {
-        put(r, "phases", r->phases);
-        put(r, "events", r->events);
-        put(r, "outcome", json_string(cli_exit_name(code)));
-        put(r, "message", text_json(sentence));
-        put(r, "exit_code", json_integer(code));
-        if (!json_object_get(r->doc, "policy")) put(r, "policy", json_null());
-        if (!json_object_get(r->doc, "folders")) put(r, "folders", json_array());
-        if (json_print(r->doc) != 0) code = cli_fail(CLI_FAILED, "the document cannot be printed");
-        json_decref(r->doc);
-    } else if (code == CLI_DONE) {
+    bool done = code == CLI_DONE;
+    if (r->json) code = document_end(r, code, sentence);
+    if (!done)
+        cli_fail(code, "%s", sentence);
+    else if (r->no_memory)
+        code = cli_fail(CLI_FAILED, "no memory to tell everything");
+    else if (!r->json)
         printf("\n%s\n", sentence);
-    }
-    if (code != CLI_DONE) cli_fail(code, "%s", sentence);
     if (r->stream) fclose(r->stream);
     free(r->trace_text);
     return code;

@@ -17,22 +17,27 @@ static int is_unsafe(uint32_t code)
            (code >= 0x2060 && code <= 0x206f) || code == 0xfeff;
 }
 
+/* The first character of a text that is not empty, as it may be shown: *out_len bytes at *out.
+ * @return its bytes in text */
+static size_t next_clean(const char *text, size_t len, const char **out, size_t *out_len)
+{
+    uint32_t code = 0;
+    size_t step = pv__utf8_next((const uint8_t *)text, len, &code);
+    bool good = step != 0 && !is_unsafe(code);
+    *out = good ? text : unprintable;
+    *out_len = good ? step : sizeof unprintable - 1;
+    return step ? step : 1;
+}
+
 char *text_clean(const char *text, size_t len)
 {
     char *copy = malloc(3 * len + 1); /* a byte becomes three at most */
-    size_t n = 0;
+    const char *piece;
+    size_t n = 0, piece_len;
     if (copy == NULL) return NULL;
-    for (size_t i = 0; i < len;) {
-        uint32_t code = 0;
-        size_t step = pv__utf8_next((const uint8_t *)text + i, len - i, &code);
-        if (step == 0 || is_unsafe(code)) {
-            memcpy(copy + n, unprintable, 3);
-            n += 3;
-        } else {
-            memcpy(copy + n, text + i, step);
-            n += step;
-        }
-        i += step ? step : 1;
+    for (size_t i = 0; i < len; n += piece_len) {
+        i += next_clean(text + i, len - i, &piece, &piece_len);
+        memcpy(copy + n, piece, piece_len);
     }
     copy[n] = '\0';
     return copy;
@@ -47,11 +52,19 @@ json_t *text_json(const char *text)
     return json;
 }
 
+void text_print_len(FILE *to, const char *text, size_t len)
+{
+    const char *piece;
+    size_t piece_len;
+    for (size_t i = 0; i < len;) {
+        i += next_clean(text + i, len - i, &piece, &piece_len);
+        fwrite(piece, 1, piece_len, to);
+    }
+}
+
 void text_print(FILE *to, const char *text)
 {
-    char *clean = text_clean(text, strlen(text));
-    fputs(clean ? clean : "?", to);
-    free(clean);
+    text_print_len(to, text, strlen(text));
 }
 
 void table_begin(struct table *t, unsigned columns, const char *const *titles)

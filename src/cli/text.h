@@ -13,6 +13,7 @@ char *text_clean(const char *text, size_t len);
 json_t *text_json(const char *text);
 /* Print cleaned. */
 void text_print(FILE *to, const char *text);
+void text_print_len(FILE *to, const char *text, size_t len);
 
 #define TABLE_COLUMNS_MAX 12
 /* A table: columns as wide as needed, two blanks between. */

@@ -309,7 +309,8 @@ static void report_told(void)
         "\"settings\": {", "\"MinDevicePasswordLength\": 8",
         "\"MinDevicePasswordLength\": \"kept\"", "\"whole\": \"stricter\"", "\"old\": 4",
         "\"policy_status\": 1", "\"key\": \"12", "\"problem\": \"odd\"", "\"trace\": \"\"",
-        "a sentence", "\"name\": \"b\"", "\"outcome\": \"done\"", "\"exit_code\": 0", "\"message\": \"Done.\""};
+        "a sentence", "\"name\": \"b\"", "\"outcome\": \"done\"", "\"exit_code\": 0",
+        "\"message\": \"Done.\""};
     static const char *const text[] = {"Phase 2", "HTTP 200", "(odd)", "MinDevicePasswordLength  8",
                                        "keeps it", "stricter", "4 -> 8", "Folders: 2", "b  (mail)",
                                        "Done."};

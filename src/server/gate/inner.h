@@ -10,7 +10,7 @@
 #define STEPS_WAITING_MAX 8        /* Provisions of one device that wait for the one under way */
 #define CHANGES_WAITING_MAX 1024   /* of administrators */
 #define WORKERS_MAX 256
-#define HEAD_ARENA 1024            /* for the usual request line */
+#define HEAD_ARENA 320             /* for the usual request line; a waiting Ping keeps it */
 #define HEAD_ARENA_MOST 20480      /* for the longest */
 
 /* Waiters of one worker that are to be woken there. */

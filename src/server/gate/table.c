@@ -6,6 +6,7 @@
 #include "src/lib/base/text.h"
 
 #define BUCKETS_FIRST 16
+#define IDS_FROM 16 /* devices of a user before they get buckets */
 
 /* FNV-1a; names are those of users that have logged in, so nobody can choose collisions from
  * outside. */
@@ -50,6 +51,7 @@ static void owner_free(struct shard *s, struct owner *o)
 {
     while (o->devices)
         device_remove(s, o->devices);
+    free(o->ids);
     free(o);
 }
 
@@ -131,12 +133,50 @@ struct owner *shard_owner_add(struct shard *s, const char *user)
     return o;
 }
 
+/* Who chooses ids that collide is slow for himself. */
+static struct device **slot_of(struct owner *o, const char *id)
+{
+    return &o->ids[hash_of(id) & o->ids_mask];
+}
+
 struct device *owner_device(struct owner *o, const char *id)
 {
-    struct device *d = o ? o->devices : NULL;
+    if (!o)
+        return NULL;
+    bool hashed = o->ids != NULL;
+    struct device *d = hashed ? *slot_of(o, id) : o->devices;
     while (d && strcmp(d->id, id) != 0)
-        d = d->next;
+        d = hashed ? d->same : d->next;
     return d;
+}
+
+static void ids_add(struct owner *o, struct device *d)
+{
+    struct device **slot = slot_of(o, d->id);
+    d->same = *slot;
+    *slot = d;
+}
+
+static void ids_remove(struct owner *o, struct device *d)
+{
+    struct device **at = slot_of(o, d->id);
+    while (*at != d)
+        at = &(*at)->same;
+    *at = d->same;
+}
+
+/* As with users: without memory it only becomes slower. */
+static void ids_grow(struct owner *o)
+{
+    size_t size = o->ids ? ((size_t)o->ids_mask + 1) * 4 : IDS_FROM * 4;
+    struct device **ids = calloc(size, sizeof *ids);
+    if (!ids)
+        return;
+    free(o->ids);
+    o->ids = ids;
+    o->ids_mask = (uint32_t)(size - 1);
+    for (struct device *d = o->devices; d; d = d->next)
+        ids_add(o, d);
 }
 
 static char nothing[] = "";
@@ -156,18 +196,26 @@ struct device *device_add(struct shard *s, const char *user, const char *id, boo
     d->owner = o;
     d->type = d->agent = d->info = nothing;
     d->next = o->devices;
+    d->at = &o->devices;
+    if (d->next)
+        d->next->at = &d->next;
     o->devices = d;
     o->count++;
     s->devices++;
+    if (o->ids)
+        ids_add(o, d);
+    if (o->count > (o->ids ? o->ids_mask : IDS_FROM))
+        ids_grow(o);
     return d;
 }
 
 void device_remove(struct shard *s, struct device *d)
 {
-    struct device **at = &d->owner->devices;
-    while (*at != d)
-        at = &(*at)->next;
-    *at = d->next;
+    if (d->owner->ids)
+        ids_remove(d->owner, d);
+    *d->at = d->next;
+    if (d->next)
+        d->next->at = d->at;
     d->owner->count--;
     s->devices--;
     d->gone = true;

@@ -10,13 +10,14 @@
 #include "src/server/gate/desk.h"
 
 #define TABLE_SHARDS 64
-#define TABLE_DEVICES_PER_USER 1000 /* a peer makes a device by naming one: that has to end */
+#define TABLE_DEVICES_PER_USER 100000 /* a peer makes a device by naming one: that has to end */
 #define DEVICE_TEXT_MAX 256         /* bytes of a User-Agent or DeviceType that are kept */
 #define DEVICE_SAVE_S 3600          /* last_seen and the like reach the disk this often */
 
 /* Everything but the names is guarded by the mutex of the shard. */
 struct device {
-    struct device *next;            /* of the owner */
+    struct device *next, **at;      /* of the owner */
+    struct device *same;            /* in the owner's bucket */
     struct owner *owner;
     atomic_uint holders;
     uint8_t version;                /* enum pv_version of its last request */
@@ -34,7 +35,8 @@ struct device {
 struct owner {
     struct owner *next;
     struct device *devices;
-    uint32_t count;
+    struct device **ids;            /* buckets by id; NULL while the list is short */
+    uint32_t ids_mask, count;
     bool disabled;
     char name[];
 };

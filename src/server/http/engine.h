@@ -107,7 +107,7 @@ struct http_exchange {
     void (*free_data)(void *);
     void (*gone)(struct http_exchange *);
     uint8_t *body;
-    size_t body_len, body_cap;
+    size_t body_len, body_cap, body_first;
     struct MHD_Response *held;          /* an answer that waits until the body is read */
     unsigned held_status;
     bool head_done, in_head, answered, waiting, is_gone, gone_due, broken;

@@ -8,7 +8,7 @@
 #include "src/server/http/head.h"
 #include "src/server/observe/log.h"
 
-#define BODY_FIRST 1024
+#define BODY_FIRST 1024             /* of an announced length, so much is believed */
 #define GZIP_MIN 256
 #define GIVE_BACK_MS 1000           /* who waits that long waits longer */
 #define ANSWER_MS 30000             /* to take an answer, and at this pace: */
@@ -202,8 +202,14 @@ void *exchange_on_target(void *cls, const char *target, struct MHD_Connection *m
     struct http_exchange *x = calloc(1, sizeof *x + len + 1);
     if (!x)
         return NULL; /* the connection is closed when its head is there */
-    if (len)
+    if (len) {
         memcpy(x->target, target, len);
+        /* The daemon would split the query into arguments that nobody asks it for, 64 bytes of a
+         * connection's memory each. It is in its own buffer, which it overwrites anyway. */
+        char *query = strchr(target, '?');
+        if (query)
+            query[strlen("?")] = '\0';
+    }
     x->conn = c;
     x->mhd = mhd;
     x->target_at = target;
@@ -264,6 +270,7 @@ static enum MHD_Result on_head(struct http_exchange *x, const char *version)
         MHD_destroy_response(m);
         return queued ? MHD_YES : MHD_NO;
     }
+    x->body_first = facts.length && facts.length < BODY_FIRST ? (size_t)facts.length : BODY_FIRST;
     conn_set_deadline(c, config_of(x)->body_ms);
     return MHD_YES;
 }
@@ -271,7 +278,7 @@ static enum MHD_Result on_head(struct http_exchange *x, const char *version)
 static bool body_add(struct http_exchange *x, const char *bytes, size_t len)
 {
     if (x->body_cap - x->body_len < len) {
-        size_t cap = x->body_cap ? x->body_cap : BODY_FIRST;
+        size_t cap = x->body_cap ? x->body_cap : x->body_first;
         while (cap - x->body_len < len)
             cap *= 2;
         uint8_t *grown = realloc(x->body, cap);

@@ -61,6 +61,7 @@ class Server:
         self.config_file = self.dir / "provost.conf"
         self.tls = tls
         self.ignore_signals = ignore_signals  # SIGXFSZ and SIGPIPE, as Python itself has them
+        self.env = {}  # added to the server's environment
         self.process, self.port, self.lines = None, None, []
         self.state.mkdir(exist_ok=True)
         self.write_users()
@@ -98,11 +99,13 @@ class Server:
     def make_certificate(self):
         key, certificate = self.dir / "key.pem", self.dir / "cert.pem"
         if not key.exists():
-            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                            "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
-                            "/CN=localhost", "-addext",
-                            "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key),
-                            "-out", str(certificate)], check=True, capture_output=True)
+            template = self.dir / "certificate.cfg"
+            template.write_text("cn = localhost\ndns_name = localhost\nip_address = 127.0.0.1\n"
+                                "expiration_days = 2\ntls_www_server\n", encoding="ascii")
+            for argv in (["--generate-privkey", "--key-type=ecdsa", "--outfile", str(key)],
+                         ["--generate-self-signed", "--load-privkey", str(key), "--template",
+                          str(template), "--outfile", str(certificate)]):
+                subprocess.run(["certtool", *argv], check=True, capture_output=True)
         return certificate, key
 
     def maildir(self, user):
@@ -113,7 +116,7 @@ class Server:
         self.lines = []
         self.process = subprocess.Popen([str(BUILD / "provostd"), "-c", str(self.config_file)],
                                         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                                        env=environment(), cwd=self.dir,
+                                        env=dict(environment(), **self.env), cwd=self.dir,
                                         restore_signals=not self.ignore_signals)
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._reader.start()

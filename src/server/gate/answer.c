@@ -111,14 +111,14 @@ static void on_gone(struct http_exchange *x)
         gc->gone(&gc->call);
 }
 
+/* Who waits without `gone` is answered also when the server stops or the peer has closed its side:
+ * what was begun for it ends by itself, and soon. */
 void call_wait(struct call *c, void (*gone)(struct call *c))
 {
     struct gate_call *gc = gate_call_of(c);
     gc->gone = gone;
-    if (gc->waiting || gc->answered)
-        return;
-    gc->waiting = true;
-    http_wait(c->http, on_gone);
+    if (!gc->answered)
+        http_wait(c->http, gone ? on_gone : NULL);
 }
 
 uint64_t call_session(const struct call *c)

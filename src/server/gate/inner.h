@@ -42,7 +42,7 @@ struct gate_call {
     struct step *step;             /* its change of the device; freed with the call */
     void (*gone)(struct call *c);  /* the command's, while it waits */
     void (*info_done)(struct call *c, bool durable);
-    bool options, waiting, answered;
+    bool options, answered;
     bool big_head, big_body;       /* the arena was allocated */
     struct pv_arena head;          /* of the request line, while call.arena holds the body */
     _Alignas(16) unsigned char block[HEAD_ARENA];

@@ -22,10 +22,11 @@
 #define DEFAULT_FILE "/etc/provost/provost.conf"
 #define ERROR_MAX 8192
 #define DRAIN_MS 10000
+#define STOP_S 15 /* all of the end: draining, writing what is to be written, closing */
 #define ADMIN_CONNECTIONS_MAX 64
 #define ADMIN_SOCKET_MODE 0600
 
-enum { EXIT_START = 1, EXIT_USAGE = 2 };
+enum { EXIT_START = 1, EXIT_USAGE = 2, EXIT_CUT = 3 };
 
 struct server {
     struct config *config;
@@ -152,6 +153,14 @@ static void reload(struct server *s)
         LOG(LOG_INFO, 0, "reloaded");
 }
 
+/* A password that takes minutes to verify, a disk that does not answer: whoever stops the server
+ * does not wait for that. What was told to a device is on the disk already. */
+static void cut(int signal)
+{
+    (void)signal;
+    _exit(EXIT_CUT);
+}
+
 static void serve_until_told(struct server *s, const sigset_t *signals)
 {
     int which = 0;
@@ -162,6 +171,8 @@ static void serve_until_told(struct server *s, const sigset_t *signals)
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
     pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    signal(SIGALRM, cut);
+    alarm(STOP_S);
 }
 
 static int run(struct config *c)

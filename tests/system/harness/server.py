@@ -161,13 +161,13 @@ class Server:
     def reload(self):
         self.process.send_signal(signal.SIGHUP)
 
-    def stop(self):
+    def stop(self, expect=0):
         """SIGTERM; the server drains, leaves with 0, and no sanitizer has said a word."""
         if self.process is None:
             return
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        self._ended(expect=0)
+        self._ended(expect)
 
     def kill(self):
         """kill -9: nothing is said, nothing is flushed."""

@@ -41,4 +41,4 @@ install: all
 	DESTDIR="$(DESTDIR)" meson install -C $(BUILD) --no-rebuild
 
 clean: # the corpus in build-fuzz is kept
-	rm -rf build build-asan build-tsan build-bench
+	rm -rf build build-plain build-asan build-tsan build-bench

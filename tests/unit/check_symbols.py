@@ -13,7 +13,6 @@ NEEDS = {
     "bcmp", "memchr", "memcmp", "memcpy", "memmove", "memset", "strchr", "strcmp", "strcspn",
     "strlen", "strncmp", "strnlen",
     "aligned_alloc", "free",  # src/lib/base/arena.c alone
-    "qsort",  # of a policy's lists; glibc may take scratch memory for it and can do without
     "__stack_chk_fail", "__memcpy_chk", "__memset_chk", "__memmove_chk",
     # weak, from the compiler's start files
     "_ITM_deregisterTMCloneTable", "_ITM_registerTMCloneTable", "__cxa_finalize", "__gmon_start__",

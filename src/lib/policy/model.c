@@ -1,5 +1,4 @@
 /* The values of a policy: setting them from text and giving them back. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "src/lib/base/bytes.h"
@@ -116,16 +115,23 @@ enum pv_err pv__list_add(struct pv__list_maker *m, const char *text, size_t len)
     return PV_OK;
 }
 
-static int by_bytes(const void *a, const void *b)
+/* A list has PV_LIST_MAX entries at most, and qsort may take memory of its own. */
+static void sort(const char **items, size_t count)
 {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
+    for (size_t i = 1; i < count; i++) {
+        const char *item = items[i];
+        size_t at = i;
+
+        for (; at > 0 && strcmp(items[at - 1], item) > 0; at--) items[at] = items[at - 1];
+        items[at] = item;
+    }
 }
 
 struct pv_list pv__list_end(struct pv__list_maker *m)
 {
     size_t kept = 0;
 
-    if (m->count) qsort(m->items, m->count, sizeof *m->items, by_bytes);
+    sort(m->items, m->count);
     for (size_t i = 0; i < m->count; i++)
         if (i == 0 || strcmp(m->items[kept - 1], m->items[i])) m->items[kept++] = m->items[i];
     return (struct pv_list){.items = m->items, .count = kept};

@@ -310,14 +310,14 @@ static enum cli_exit load(struct keys *k)
 enum cli_exit keys_open(struct keys *k, const char *dir, const char *server, const char *user,
                         const char *device_id)
 {
-    char where[PATH_MAX], path[PATH_MAX];
+    char where[PATH_MAX - 64], path[PATH_MAX]; /* room for the name behind the directory */
     *k = (struct keys){0};
     if (strlen(server) >= sizeof k->server || strlen(user) >= sizeof k->user)
         return cli_fail(CLI_USAGE, "the URL or the user's name is too long");
     memcpy(k->server, server, strlen(server) + 1);
     memcpy(k->user, user, strlen(user) + 1);
     if (pv_arena_create(&k->arena, POLICY_ARENA) != PV_OK) return cli_fail(CLI_FAILED, "no memory");
-    enum cli_exit code = choose_directory(dir, where, sizeof where - 64);
+    enum cli_exit code = choose_directory(dir, where, sizeof where);
     if (code == CLI_DONE && device_id)
         snprintf(k->device_id, sizeof k->device_id, "%s", device_id);
     else if (code == CLI_DONE)

@@ -45,7 +45,8 @@ struct reading {
 
 /* ---- errors: all of them, one a line ---- */
 
-static void add_text(struct reading *r, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void
+add_text(struct reading *r, const char *format, va_list args)
 {
     if (r->len + 1 >= r->cap)
         return;

@@ -68,16 +68,16 @@ static int read_corpus(const char *dir)
     return err || seed_count == 0 ? -1 : 0;
 }
 
-/* Opens a gap of n bytes at `at`, or closes it if n is negative. */
-static void shift(uint8_t *buf, size_t *len, size_t at, long n)
+static void open_gap(uint8_t *buf, size_t *len, size_t at, size_t n)
 {
-    if (n < 0) {
-        memmove(buf + at, buf + at + (size_t)-n, *len - at - (size_t)-n);
-        *len -= (size_t)-n;
-    } else {
-        memmove(buf + at + (size_t)n, buf + at, *len - at);
-        *len += (size_t)n;
-    }
+    memmove(buf + at + n, buf + at, *len - at);
+    *len += n;
+}
+
+static void cut_out(uint8_t *buf, size_t *len, size_t at, size_t n)
+{
+    memmove(buf + at, buf + at + n, *len - at - n);
+    *len -= n;
 }
 
 static void mutate(uint8_t *buf, size_t *len)
@@ -89,24 +89,24 @@ static void mutate(uint8_t *buf, size_t *len)
     case 0: /* insert noise */
         n = 1 + pick(8);
         if (*len + n > SIZE_MAX_FILE) return;
-        shift(buf, len, at, (long)n);
+        open_gap(buf, len, at, n);
         for (size_t i = 0; i < n; i++) buf[at + i] = (uint8_t)pick(256);
         break;
     case 1: buf[at] ^= (uint8_t)(1u << pick(8)); break;
     case 2: buf[at] = odd[pick(sizeof odd)]; break;
     case 3: buf[at] = (uint8_t)(buf[at] + (pick(2) ? 1 : -1)); break;
-    case 4: shift(buf, len, at, -(long)(1 + pick(*len - at))); break;
+    case 4: cut_out(buf, len, at, 1 + pick(*len - at)); break;
     case 5: /* say a piece twice */
         n = 1 + pick(*len - at);
         if (*len + n > SIZE_MAX_FILE) return;
-        shift(buf, len, at, (long)n);
+        open_gap(buf, len, at, n);
         break;
     case 6: { /* a piece of another seed */
         const struct seed *s = &seeds[pick(seed_count)];
         size_t from = pick(s->len);
         n = s->len ? 1 + pick(s->len - from) : 0;
         if (*len + n > SIZE_MAX_FILE) return;
-        shift(buf, len, at, (long)n);
+        open_gap(buf, len, at, n);
         if (n) memcpy(buf + at, s->data + from, n);
         break;
     }

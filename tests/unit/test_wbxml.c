@@ -37,10 +37,14 @@ static size_t unhex(const char *hex, uint8_t *out)
 {
     size_t n = 0;
 
-    for (; *hex; hex++) {
-        if (*hex == ' ') continue;
-        const char digits[3] = {hex[0], *++hex, '\0'};
+    while (*hex) {
+        const char digits[3] = {hex[0], hex[1], '\0'};
+        if (*hex == ' ') {
+            hex++;
+            continue;
+        }
         out[n++] = (uint8_t)strtoul(digits, NULL, 16);
+        hex += 2;
     }
     return n;
 }

@@ -47,8 +47,9 @@ static void free_waiting(void *data)
 static void on_later(struct timer *t)
 {
     struct waiting *w = (struct waiting *)((char *)t - offsetof(struct waiting, timer));
+    const char *echo = http_field(w->x, "X-Echo");
     atomic_fetch_sub(&waiting_count, 1);
-    reply_text(w->x, 200, http_is_gone(w->x) ? "gone" : "later");
+    reply_text(w->x, 200, http_is_gone(w->x) ? "gone" : echo ? echo : "later");
 }
 
 /* Ends the exchange at once. */

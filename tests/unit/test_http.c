@@ -199,7 +199,7 @@ static void test_answer_at_the_head(void **state)
 static void test_a_head_of_16_kib(void **state)
 {
     (void)state;
-    static char h[32768];
+    static char h[65536];
     struct talk t = begin();
     const char *text;
     for (int i = 0; i < 3; i++) { /* the first one, and on a connection that goes on */

@@ -44,6 +44,7 @@ static void conn_free(struct http_conn *c)
         l->conns = c->next;
     if (c->next)
         c->next->prev = c->prev;
+    free(c->packed);
     tls_cert_drop(c->cert);
     atomic_fetch_sub(&l->endpoint->connections, 1);
     atomic_fetch_sub(&l->load, 1);
@@ -103,20 +104,70 @@ void conn_answer_raw(struct http_conn *c, unsigned status, const char *why)
         tls_send(c->exchange->mhd, answer, (size_t)n);
 }
 
-/* ---- memory of those who wait ---- */
+/* ---- memory of those who wait ----
+ * The daemon keeps a connection's memory in pages of its own: the head at the start, its table of
+ * fields at the end, mostly zeros between, and after each answer it writes zeros over all of it, so
+ * that every page is resident. Who waits for long has what is not zero kept elsewhere, and the
+ * pages go back to the system; read again, they are zeros. The daemon does not touch the memory of
+ * a suspended connection. */
 
-/* After each answer the daemon writes zeros over the whole of a connection's memory, which makes
- * every page of it resident. A page of zeros can go without anybody noticing. */
-static void give_back_zero_pages(const struct http_conn *c)
+#define PAGE ((size_t)4096)
+#define PAGES (POOL_SIZE / PAGE)
+
+struct packed {
+    struct {
+        uint16_t at, len;   /* what is not zero of a page */
+    } run[PAGES];
+    char bytes[];           /* of all runs */
+};
+
+static void find_run(const char *page, uint16_t *at, uint16_t *len)
 {
-    static const char zeros[4096];
-    const size_t page = sizeof zeros;
-    if (!c->pool)
+    size_t first = 0, end = PAGE;
+    while (first < PAGE && page[first] == 0)
+        first++;
+    while (end > first && page[end - 1] == 0)
+        end--;
+    *at = (uint16_t)first;
+    *len = (uint16_t)(end - first);
+}
+
+static void pack(struct http_conn *c)
+{
+    struct packed runs, *p;
+    size_t len = 0, at = 0;
+    if (!c->pool || (uintptr_t)c->pool % PAGE != 0)
         return;
-    uintptr_t at = ((uintptr_t)c->pool + page - 1) & ~(uintptr_t)(page - 1);
-    for (; at + page <= (uintptr_t)c->pool + POOL_SIZE; at += page)
-        if (memcmp((const void *)at, zeros, page) == 0)
-            (void)madvise((void *)at, page, MADV_DONTNEED);
+    for (size_t i = 0; i < PAGES; i++) {
+        find_run(c->pool + i * PAGE, &runs.run[i].at, &runs.run[i].len);
+        len += runs.run[i].len;
+    }
+    p = malloc(sizeof *p + len);
+    if (!p)
+        return;
+    *p = runs;
+    for (size_t i = 0; i < PAGES; i++) {
+        memcpy(p->bytes + at, c->pool + i * PAGE + p->run[i].at, p->run[i].len);
+        at += p->run[i].len;
+    }
+    if (madvise(c->pool, POOL_SIZE, MADV_DONTNEED) == 0)
+        c->packed = p;
+    else
+        free(p);
+}
+
+void conn_unpack(struct http_conn *c)
+{
+    struct packed *p = c->packed;
+    size_t at = 0;
+    if (!p)
+        return;
+    for (size_t i = 0; i < PAGES; i++) {
+        memcpy(c->pool + i * PAGE + p->run[i].at, p->bytes + at, p->run[i].len);
+        at += p->run[i].len;
+    }
+    free(p);
+    c->packed = NULL;
 }
 
 /* ---- deadlines ---- */
@@ -148,7 +199,7 @@ static void on_timer(struct timer *t)
     else if (c->exchange->gone_due)
         exchange_tell_gone(c->exchange);
     else
-        give_back_zero_pages(c);
+        pack(c);
 }
 
 void conn_set_deadline(struct http_conn *c, uint64_t in_ms)

@@ -15,10 +15,11 @@
 
 #include "src/server/http/http.h"
 
-/* Of libmicrohttpd's memory for a connection. A head of 16 KiB fits, with the fields' table and the
- * answer's head beside it. Up to 32 KiB the library takes it from malloc, where neighbours share
- * pages. */
-#define POOL_SIZE ((size_t)24 * 1024)
+/* Of libmicrohttpd's memory for a connection. A head of 16 KiB fits, with the table of fields and
+ * the answer's head beside it. From above 32 KiB on, the library takes whole pages for it, which
+ * can be given back while a connection waits. */
+#define POOL_SIZE ((size_t)36 * 1024)
+#define POOL_SIZE_TLS ((size_t)24 * 1024) /* where it begins is not known there (conn.c) */
 
 #define PEER_MAX 46 /* INET6_ADDRSTRLEN */
 #define HALF_CLOSED_MS 1000 /* for what a peer sent before it closed its side */
@@ -86,7 +87,8 @@ struct http_conn {
     struct timer timer;
     uint64_t deadline;  /* worker's clock; UINT64_MAX: none. The timer may go off before it. */
     struct watch watch; /* FRESH: first bytes; SERVED: the peer goes away; LINGERING: what comes */
-    const char *pool;   /* where the daemon keeps this connection's memory; NULL: not known */
+    char *pool;         /* where the daemon keeps this connection's memory; NULL: not known */
+    struct packed *packed; /* what was there, while the pages are given back */
     unsigned lingered;                  /* bytes taken in */
     enum conn_stage stage;
     bool first_is_text;                 /* the first byte of all was no line end */
@@ -128,6 +130,8 @@ void conn_set_deadline(struct http_conn *c, uint64_t in_ms);
 /* The server stops: end what is idle, tell who waits; with `now` end everything. */
 void conn_drain(struct http_conn *c, bool now);
 int conn_fd(const struct http_conn *c);
+/* Before the daemon, or anybody, looks at the memory of a connection that has waited. */
+void conn_unpack(struct http_conn *c);
 void conn_answer_raw(struct http_conn *c, unsigned status, const char *why);
 
 /* exchange.c */

@@ -10,7 +10,7 @@
 
 #define BODY_FIRST 1024             /* of an announced length, so much is believed */
 #define GZIP_MIN 256
-#define GIVE_BACK_MS 1000           /* who waits that long waits longer */
+#define PACK_MS 1000                /* who waits that long waits longer */
 #define ANSWER_MS 30000             /* to take an answer, and at this pace: */
 #define ANSWER_BYTES_A_MS 1
 #define TOO_LARGE "the body is larger than this server takes"
@@ -26,6 +26,7 @@ uint64_t http_session(const struct http_exchange *x)
 
 const char *http_method(const struct http_exchange *x)
 {
+    conn_unpack(x->conn);
     return x->method;
 }
 
@@ -36,6 +37,7 @@ const char *http_target(const struct http_exchange *x)
 
 const char *http_field(const struct http_exchange *x, const char *name)
 {
+    conn_unpack(x->conn);
     return MHD_lookup_connection_value(x->mhd, MHD_HEADER_KIND, name);
 }
 
@@ -134,6 +136,7 @@ static bool queue(struct http_exchange *x, unsigned status, struct MHD_Response 
 void http_reply(struct http_exchange *x, const struct http_reply *r)
 {
     bool ok = false;
+    conn_unpack(x->conn);
     struct MHD_Response *m = x->is_gone ? NULL : make_response(x, r, &ok);
     x->answered = true;
     if (ok && x->in_head) {
@@ -170,7 +173,7 @@ void http_wait(struct http_exchange *x, void (*gone)(struct http_exchange *x))
     if (!x->waiting) {
         x->waiting = true;
         MHD_suspend_connection(x->mhd);
-        conn_set_deadline(c, GIVE_BACK_MS);
+        conn_set_deadline(c, PACK_MS);
     }
     if (!gone)
         return;
@@ -248,7 +251,7 @@ static enum MHD_Result on_head(struct http_exchange *x, const char *version)
     /* The daemon's memory for a connection begins with the first head, unless an empty line stood
      * before it. */
     if (!c->seen_request && c->first_is_text)
-        c->pool = x->method;
+        c->pool = (char *)x->method;
     c->seen_request = true;
     x->in_head = true;
     bool at_once = fault || (facts.has_length && facts.length > h->body_max);

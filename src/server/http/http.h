@@ -39,7 +39,7 @@ struct http_handler {
 uint64_t http_session(const struct http_exchange *x);     /* for the log; unique in the process */
 const char *http_method(const struct http_exchange *x);
 const char *http_target(const struct http_exchange *x); /* raw: path and query, nothing unescaped */
-/* NULL if absent; no regard to case */
+/* NULL if absent; no regard to case. Not to be kept while the exchange waits: ask again. */
 const char *http_field(const struct http_exchange *x, const char *name);
 const char *http_peer(const struct http_exchange *x); /* address as text; "unix" */
 bool http_tls(const struct http_exchange *x);

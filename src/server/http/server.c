@@ -54,7 +54,7 @@ static bool lane_open(struct lane *l, struct endpoint *e, struct station *s)
     l->worker = s->worker;
     l->daemon = MHD_start_daemon(
         e->cert ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, exchange_on_request, l,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_SIZE,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, e->cert ? POOL_SIZE_TLS : POOL_SIZE,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)INT_MAX, /* the endpoint has its own */
         MHD_OPTION_URI_LOG_CALLBACK, exchange_on_target, l,
         MHD_OPTION_NOTIFY_CONNECTION, conn_on_notify, l,

@@ -105,6 +105,8 @@ enum cli_exit policy_set(struct cli *cli)
                    asked == 1 ? "" : "s");
         else
             printf("Policy %s has these values already; nothing was changed.\n", cli->words[0]);
+        const char *hint = json_string_value(json_object_get(answer, "hint"));
+        if (hint) cli_fail(CLI_DONE, "warning: %s", hint);
     }
     json_decref(answer);
     return code;

@@ -139,6 +139,18 @@ class Policies(OwnServerCase):
                 self.assertRegex(run.stderr, says)
         self.assertEqual(self.admin("policy", "show", "default"), before)
 
+    def test_what_is_hardly_meant_so_is_saved_with_a_warning(self):
+        answer = self.admin.policy("MinDevicePasswordLength=6")
+        self.assertTrue(answer["changed"])
+        self.assertIn("DevicePasswordEnabled", answer["hint"])
+        run = self.admin.run("policy", "set", "default", "MinDevicePasswordLength=7")
+        self.assertEqual(run.returncode, 0, run)
+        self.assertRegex(run.stderr, r"^provost: warning: .*DevicePasswordEnabled.*\n$")
+        self.assertIn("revision", run.stdout)
+        run = self.admin.run("policy", "set", "default", "DevicePasswordEnabled=1")
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        self.assertIsNone(self.admin.policy("DevicePasswordEnabled=1")["hint"])
+
     def test_unknown_policy(self):
         for argv in (["policy", "show", "none"], ["policy", "set", "none", "AllowCamera=0"]):
             with self.assertRaises(admin.Failed) as failed:

@@ -119,18 +119,25 @@ static char *value_text(const json_t *v)
     }
 }
 
+static void take_hint(void *hint_out, const struct policy_view *v)
+{
+    *(const char **)hint_out = pv_policy_hint(v->policy);
+}
+
 static void set_done(struct policy_set *s)
 {
+    const char *hint = NULL;
     struct admin_call *c = (struct admin_call *)((char *)s - offsetof(struct admin_call, policy));
     switch (s->result) {
     case GATE_OK:
     case GATE_UNCHANGED:
         LOG(LOG_INFO, http_session(c->http), "policy-set", KV_TEXT("policy", s->name),
             KV_UINT("revision", s->revision), KV_UINT("affected", s->affected));
+        (void)gate_show_policy(c->admin->gate, s->name, take_hint, &hint);
         admin_reply(c, 200,
-                    json_pack("{s:o,s:I,s:b,s:i}", "name", admin_text(s->name), "revision",
+                    json_pack("{s:o,s:I,s:b,s:i,s:s?}", "name", admin_text(s->name), "revision",
                               (json_int_t)s->revision, "changed", (int)(s->result == GATE_OK),
-                              "devices_to_ask", (int)s->affected));
+                              "devices_to_ask", (int)s->affected, "hint", hint));
         return;
     case GATE_UNKNOWN: unknown_policy(c); return;
     case GATE_INVALID: admin_error(c, 422, "bad_setting", s->message); return;

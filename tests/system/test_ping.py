@@ -284,6 +284,21 @@ class Parameters(PingCase):
             self.assertLess(time.monotonic() - began, heartbeat + 5)
 
 
+class Refresh(PingCase):
+    def test_the_interval_ends_while_it_waits(self):
+        self.admin.policy("RefreshInterval=3s")
+        device = self.synced()
+        self.wait(device, "Inbox")
+        self.assertStatus(device.receive(), 7)
+        self.assertRefused(device.foldersync(device.sync_key), "FolderSync", 143, "14.1")
+
+    def test_the_interval_is_made_shorter_while_it_waits(self):
+        device = self.synced()
+        self.wait(device, "Inbox")
+        self.admin.policy("RefreshInterval=5s")
+        self.assertStatus(device.receive(), 7)
+
+
 class OnePlace(PingCase):
     def twin(self, device):
         other = self.device(device_id=device.device_id)

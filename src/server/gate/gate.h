@@ -91,6 +91,8 @@ void gate_wait_add(struct call *c, struct gate_waiter *w);
 void gate_wait_remove(struct gate *g, struct gate_waiter *w);
 /* Judge the device again as the gate judges a Ping: true when Status 7 is due. */
 bool gate_ping_due(struct call *c);
+/* Seconds until time alone makes it due, by the policy's refresh interval; UINT32_MAX: never. */
+uint32_t gate_ping_due_in(struct call *c);
 
 /* ---- administration (admin/): any thread unless said ---- */
 struct device_view {                     /* a copy for listing; strings live for the callback */

@@ -114,6 +114,17 @@ bool gate_ping_due(struct call *c)
     return due;
 }
 
+uint32_t gate_ping_due_in(struct call *c)
+{
+    struct shard *s = table_lock(c->gate->table, c->user);
+    const struct pv_partnership *p = &c->device->partnership;
+    struct revision *policy = policy_for(s->book, c->user, c->req.device_id);
+    int64_t interval = policy->facts[c->req.version].refresh_interval;
+    int64_t left = p->key && interval > 0 ? p->key_at + interval - time(NULL) : UINT32_MAX;
+    table_unlock(s);
+    return left < 0 ? 0 : left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
+}
+
 void gate_wait_add(struct call *c, struct gate_waiter *w)
 {
     struct shard *s = table_lock(c->gate->table, c->user);

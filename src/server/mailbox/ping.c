@@ -28,9 +28,9 @@ struct ping {
     struct commands *commands;
     struct ping_start *start;   /* until it waits */
     struct gate_waiter waiter;
-    struct timer heartbeat;
+    struct timer timer;
     struct seat seat;
-    uint64_t from_ms;
+    uint64_t from_ms, until_ms; /* when it came; when its heartbeat is over */
     unsigned status;            /* of the answer; 0: it waits */
     unsigned retry_after;       /* not 0: 503 instead of an answer */
     bool waits, gone;
@@ -118,15 +118,29 @@ static void finish(struct ping *p, unsigned status)
 {
     if (p->status) return;
     p->status = status;
-    timer_stop(worker_self(), &p->heartbeat);
+    timer_stop(worker_self(), &p->timer);
     gate_wait_remove(p->call->gate, &p->waiter);
     if (p->seat.device) remember(p);
     leave(p);
 }
 
-static void heartbeat_over(struct timer *t)
+static void time_is_up(struct timer *t);
+
+/* Up to the end of the heartbeat, or of the policy's refresh interval. */
+static void sleep_on(struct ping *p)
 {
-    finish(CONTAINER_OF(t, struct ping, heartbeat), PING_NO_CHANGES);
+    uint64_t now = worker_now_ms(worker_self());
+    uint64_t left = p->until_ms > now ? p->until_ms - now : 0;
+    uint64_t refresh = gate_ping_due_in(p->call) * UINT64_C(1000);
+    timer_set(worker_self(), &p->timer, left < refresh ? left : refresh, time_is_up);
+}
+
+static void time_is_up(struct timer *t)
+{
+    struct ping *p = CONTAINER_OF(t, struct ping, timer);
+    if (gate_ping_due(p->call)) finish(p, PING_FOLDERSYNC);
+    else if (worker_now_ms(worker_self()) >= p->until_ms) finish(p, PING_NO_CHANGES);
+    else sleep_on(p);
 }
 
 static void ousted(struct seat *s)
@@ -152,7 +166,9 @@ static void gone(struct call *c)
 static void woken(struct gate_waiter *w)
 {
     struct ping *p = CONTAINER_OF(w, struct ping, waiter);
-    if (p->waits && gate_ping_due(p->call)) finish(p, PING_FOLDERSYNC);
+    if (!p->waits || p->status) return;
+    if (gate_ping_due(p->call)) finish(p, PING_FOLDERSYNC);
+    else sleep_on(p); /* the refresh interval may be another one */
 }
 
 /* ---- news ---- */
@@ -247,14 +263,14 @@ static bool watch_all(struct ping *p)
 
 static void wait_for_news(struct ping *p)
 {
-    uint64_t heartbeat_ms = p->start->params.heartbeat * UINT64_C(1000);
     bool watching = watch_all(p);
+    p->until_ms = worker_now_ms(worker_self()) + p->start->params.heartbeat * UINT64_C(1000);
     ping_start_free(p->start);
     p->start = NULL;
     p->waiter.wake = woken;
     gate_wait_add(p->call, &p->waiter);
     p->waits = true;
-    timer_set(worker_self(), &p->heartbeat, heartbeat_ms, heartbeat_over);
+    sleep_on(p);
     if (!watching) {
         finish(p, PING_SERVER_ERROR);
     } else if (gate_ping_due(p->call)) { /* it became due on the way here */

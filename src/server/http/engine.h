@@ -55,7 +55,7 @@ struct lane {
 /* What a worker does for the server. */
 struct station {
     struct turn turn;
-    struct task task;                   /* of http_stop */
+    struct task begin, task;            /* of http_start, of http_stop */
     struct timer limit;
     struct http_server *server;
     struct worker *worker;
@@ -120,6 +120,7 @@ struct http_exchange {
 bool endpoint_open(struct endpoint *e, const struct http_listen *l, char *error, size_t error_cap);
 void endpoint_close(struct endpoint *e);
 void lane_on_accept(struct watch *h, uint32_t events);
+void lane_start_accepting(struct lane *l);
 void lane_stop_accepting(struct lane *l);
 
 /* conn.c */

@@ -9,13 +9,18 @@
 #include "src/server/observe/log.h"
 
 #define BODY_FIRST 1024             /* of an announced length, so much is believed */
+#define BODY_FREE ((size_t)16 * 1024) /* of each body; what it takes beyond comes out of */
+#define BODIES_MAX ((size_t)256 * 1024 * 1024) /* for all of them: nobody has logged in yet */
 #define GZIP_MIN 256
 #define PACK_MS 1000                /* who waits that long waits longer */
 #define ANSWER_MS 30000             /* to take an answer, and at this pace: */
 #define ANSWER_BYTES_A_MS 1
 #define TOO_LARGE "the body is larger than this server takes"
 
+#define TOO_MANY "there are too many large bodies under way"
+
 static atomic_uint_fast64_t sessions;
+static atomic_size_t bodies; /* bytes */
 
 /* ---- what handlers ask ---- */
 
@@ -57,8 +62,14 @@ const uint8_t *http_body(const struct http_exchange *x, size_t *len_out)
     return x->body;
 }
 
+static size_t beyond_free(size_t cap)
+{
+    return cap > BODY_FREE ? cap - BODY_FREE : 0;
+}
+
 void http_drop_body(struct http_exchange *x)
 {
+    atomic_fetch_sub(&bodies, beyond_free(x->body_cap));
     free(x->body);
     x->body = NULL;
     x->body_len = x->body_cap = 0;
@@ -278,33 +289,52 @@ static enum MHD_Result on_head(struct http_exchange *x, const char *version)
     return MHD_YES;
 }
 
+/* Room for that much. false: there is no memory, or others have taken it all. */
+static bool body_grow(struct http_exchange *x, size_t cap)
+{
+    size_t more = beyond_free(cap) - beyond_free(x->body_cap);
+    bool room = atomic_fetch_add(&bodies, more) + more <= BODIES_MAX;
+    uint8_t *grown = room ? realloc(x->body, cap) : NULL;
+    if (!grown) {
+        atomic_fetch_sub(&bodies, more);
+        return false;
+    }
+    x->body = grown;
+    x->body_cap = cap;
+    return true;
+}
+
 static bool body_add(struct http_exchange *x, const char *bytes, size_t len)
 {
     if (x->body_cap - x->body_len < len) {
         size_t cap = x->body_cap ? x->body_cap : x->body_first;
         while (cap - x->body_len < len)
             cap *= 2;
-        uint8_t *grown = realloc(x->body, cap);
-        if (!grown)
+        if (!body_grow(x, cap))
             return false;
-        x->body = grown;
-        x->body_cap = cap;
     }
     memcpy(x->body + x->body_len, bytes, len);
     x->body_len += len;
     return true;
 }
 
+/* The daemon takes no answer in the middle of a body. */
+static enum MHD_Result body_refused(struct http_exchange *x, unsigned status, const char *why)
+{
+    conn_answer_raw(x->conn, status, why);
+    x->answered = true;
+    return MHD_NO;
+}
+
 static enum MHD_Result on_body(struct http_exchange *x, const char *bytes, size_t len)
 {
     if (x->answered)
         return MHD_YES; /* read past, so that the connection goes on; on_head has bounded it */
-    if (len > config_of(x)->handler.body_max - x->body_len) {
-        conn_answer_raw(x->conn, MHD_HTTP_CONTENT_TOO_LARGE, TOO_LARGE);
-        x->answered = true;
-        return MHD_NO;
-    }
-    return body_add(x, bytes, len) ? MHD_YES : MHD_NO;
+    if (len > config_of(x)->handler.body_max - x->body_len)
+        return body_refused(x, MHD_HTTP_CONTENT_TOO_LARGE, TOO_LARGE);
+    if (!body_add(x, bytes, len))
+        return body_refused(x, MHD_HTTP_SERVICE_UNAVAILABLE, TOO_MANY);
+    return MHD_YES;
 }
 
 static enum MHD_Result on_end(struct http_exchange *x)
@@ -365,7 +395,7 @@ void exchange_on_end(void *cls, struct MHD_Connection *mhd, void **slot,
         x->free_data(x->data);
     if (x->held)
         MHD_destroy_response(x->held);
-    free(x->body);
+    http_drop_body(x);
     free(x);
     if (c->lane->station->draining)
         shutdown(conn_fd(c), SHUT_RDWR);

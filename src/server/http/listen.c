@@ -239,6 +239,11 @@ static void accept_again(struct timer *t)
         timer_set(l->worker, t, ACCEPT_PAUSE_MS, accept_again);
 }
 
+void lane_start_accepting(struct lane *l)
+{
+    accept_again(&l->accept_again);
+}
+
 void lane_stop_accepting(struct lane *l)
 {
     timer_stop(l->worker, &l->accept_again);

@@ -65,8 +65,14 @@ static bool lane_open(struct lane *l, struct endpoint *e, struct station *s)
     l->events.fd = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     l->events.fn = lane_on_events;
     l->accept = (struct watch){ .fd = e->fd, .fn = lane_on_accept };
-    l->accepting = watch_start(s->worker, &l->accept, EPOLLIN | EPOLLEXCLUSIVE);
-    return l->accepting && watch_start(s->worker, &l->events, EPOLLIN);
+    return watch_start(s->worker, &l->events, EPOLLIN);
+}
+
+static void begin_accepting(struct task *t)
+{
+    struct station *s = (struct station *)((char *)t - offsetof(struct station, begin));
+    for (size_t i = 0; i < s->server->endpoint_count; i++)
+        lane_start_accepting(&s->server->endpoints[i].lanes[worker_index(s->worker)]);
 }
 
 static bool stations_open(struct http_server *s)
@@ -77,6 +83,7 @@ static bool stations_open(struct http_server *s)
             return false;
         t->server = s;
         t->turn.fn = station_turn;
+        t->begin.fn = begin_accepting;
         worker_add_turn(t->worker, &t->turn);
     }
     return true;
@@ -135,10 +142,14 @@ struct http_server *http_start(const struct http_listen *listens, size_t count, 
     }
     for (; ok && s->started < s->worker_count; s->started += ok)
         ok = worker_start(s->stations[s->started]->worker);
-    if (ok)
-        return s;
-    http_stop(s, 0);
-    return NULL;
+    if (!ok) {
+        http_stop(s, 0);
+        return NULL;
+    }
+    /* Not before: a worker gives connections to all of them. */
+    for (unsigned i = 0; i < s->worker_count; i++)
+        worker_post(s->stations[i]->worker, &s->stations[i]->begin);
+    return s;
 }
 
 unsigned http_worker_count(const struct http_server *s)

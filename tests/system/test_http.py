@@ -1,7 +1,9 @@
 """Malformed HTTP over raw sockets, slow senders, and what every answer must carry."""
 
 import base64
+import contextlib
 import gzip
+import resource
 import socket
 import time
 import unittest
@@ -9,6 +11,7 @@ import unittest
 from harness import eas, wbxml
 from harness.case import ServerCase
 from harness.eas import PATH, basic
+from harness.server import wait_for
 
 BODY = wbxml.encode(("FolderSync", [("SyncKey", "0")]))
 QUERY = "?Cmd=FolderSync&User=ann&DeviceId=RAW1&DeviceType=TestPhone"
@@ -322,6 +325,35 @@ class Slow(Raw):
         for sock in sockets:
             sock.sendall(b"POST /Micro")
         self.assertRefused(self.device().foldersync(), "FolderSync", 142, "14.1")
+
+
+class Bodies(Raw):
+    SIZE = 1000000
+
+    def send(self, missing):
+        """A large body, of which some bytes are missing."""
+        sock = self.connect()
+        sock.sendall(request(length=self.SIZE, body=b""))
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(b"a" * (self.SIZE - missing))
+        return sock
+
+    def test_together_they_are_bounded(self):
+        """Bodies come before the login."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2048)), hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        senders = [self.send(missing=1) for _ in range(400)]
+        wait_for("refusals", lambda: self.server.log.count("too many large bodies") > 100)
+        self.assertRefused(self.device().foldersync(), "FolderSync", 142, "14.1")
+        refused = 0
+        for sock in senders:
+            sock.settimeout(0.01)
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                refused += sock.recv(100).startswith(b"HTTP/1.1 503 ")
+            sock.close()
+        self.assertTrue(100 < refused < 200, refused)
+        wait_for("room", lambda: self.read_answer(self.send(missing=0))[0] == 200)
 
 
 class Answers(ServerCase):

@@ -355,6 +355,21 @@ class Life(PingCase):
         self.server.stop()  # checks the exit code and the sanitizers
         self.server.start()
 
+    def test_stir_all_the_time(self):
+        """Events come while a look is under way."""
+        box = self.server.maildir("ann")
+        for i in range(5000):
+            (box.path / "cur" / f"1700000000.{i}.test:2,S").touch()
+        device = self.synced()
+        self.wait(device, "Inbox")
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            (box.path / "cur" / ".lock").touch()
+            (box.path / "cur" / ".lock").unlink()
+        self.assertEqual(self.waiting(), 1)
+        box.deliver()
+        self.assertChanged(device, device.receive(), "Inbox")
+
     def test_mail_all_the_time(self):
         """Whether it comes before, while or after the next Ping begins: each device is told."""
         box = self.server.maildir("ann")

@@ -39,8 +39,8 @@ struct spot {
     struct mark marks[PART_MAX];
     struct timer timer;     /* the next look */
     struct job job;
-    struct look seen, found;
-    unsigned cost_ms;       /* of the last look */
+    struct look seen, found; /* what is found is the looker's until it is done */
+    unsigned cost_ms, found_cost_ms; /* of the last look */
     enum spot_kind kind;
     bool is_seen, looking, again, recheck, polled, calling;
     bool found_good;
@@ -95,7 +95,7 @@ static void look_run(struct job *j)
             folder_list_free(&list);
         }
     }
-    spot->cost_ms = elapsed_ms(&start);
+    spot->found_cost_ms = elapsed_ms(&start);
 }
 
 static void spot_free(struct spot *spot)
@@ -116,6 +116,7 @@ static void look_done(struct job *j)
 {
     struct spot *spot = CONTAINER_OF(j, struct spot, job);
     spot->looking = false;
+    spot->cost_ms = spot->found_cost_ms;
     if (spot->found_good) spot->seen = spot->found;
     spot->is_seen = true;
     if (spot->again) look_soon(spot, SETTLE_MS);

@@ -1,5 +1,6 @@
 /* provost: finds the command and hands over. */
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -160,6 +161,17 @@ static enum cli_exit dispatch(struct cli *cli, int argc, char **argv)
                     known && verb ? " " : "", known && verb ? verb : "");
 }
 
+/* Where one of the three standard files is closed, the next file or connection would take its
+ * place, and what is printed would go into it. Nothing can be written to what is put there. */
+static bool hold_standard_files(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"json", no_argument, NULL, 'j'},
@@ -169,6 +181,7 @@ int main(int argc, char **argv)
     struct cli cli = {.socket = getenv("PROVOST_SOCKET")};
     int o;
     opterr = 0;
+    if (!hold_standard_files()) return CLI_FAILED;
     if (cli.socket == NULL || cli.socket[0] == '\0') cli.socket = CLI_SOCKET;
     while ((o = getopt_long(argc, argv, "+s:h", options, NULL)) != -1) {
         switch (o) {
@@ -187,6 +200,6 @@ int main(int argc, char **argv)
     enum cli_exit code = dispatch(&cli, argc - optind, argv + optind);
     curl_global_cleanup();
     if (fflush(stdout) != 0 || ferror(stdout))
-        return cli_fail(CLI_FAILED, "standard output cannot be written");
+        return cli_fail(code == CLI_DONE ? CLI_FAILED : code, "standard output cannot be written");
     return (int)code;
 }

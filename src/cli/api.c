@@ -1,6 +1,7 @@
 #include "src/cli/api.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,8 +42,13 @@ static char *make_url(CURL *curl, const char *path, const char *name)
     return url;
 }
 
-static enum cli_exit judge(struct cli *cli, CURLcode result, long http, json_t *json)
+static enum cli_exit judge(struct cli *cli, CURL *curl, CURLcode result, json_t *json)
 {
+    long http = 0, why = 0;
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http);
+    curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &why);
+    if (result == CURLE_COULDNT_CONNECT && (why == EACCES || why == EPERM))
+        return cli_fail(CLI_FAILED, "%s: %s", cli->socket, strerror((int)why));
     if (result == CURLE_COULDNT_CONNECT)
         return cli_fail(CLI_UNREACHABLE, "no server answers at %s (-s PATH names the socket)",
                         cli->socket);
@@ -72,11 +78,9 @@ static void set_up(CURL *curl, struct cli *cli, const char *method, const char *
 
 static enum cli_exit perform(CURL *curl, struct cli *cli, const struct answer *a, json_t **json_out)
 {
-    long http = 0;
     CURLcode result = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http);
     json_t *json = a->text ? json_loadb(a->text, a->len, JSON_DECODE_ANY, NULL) : NULL;
-    enum cli_exit code = judge(cli, result, http, json);
+    enum cli_exit code = judge(cli, curl, result, json);
     if (code == CLI_DONE)
         *json_out = json;
     else

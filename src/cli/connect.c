@@ -102,6 +102,8 @@ static enum cli_exit read_options(int argc, char **argv, struct connect_options 
     o->url = argv[optind];
     if (!pv__utf8_valid((const uint8_t *)o->user, strlen(o->user)))
         return cli_fail(CLI_USAGE, "the user's name is no UTF-8 text");
+    //= RFC 7617 2: a colon ends the name
+    if (strchr(o->user, ':')) return cli_fail(CLI_USAGE, "a user's name has no colon in it");
     if (o->device_id && !is_name(o->device_id, PV_DEVICE_ID_MAX))
         return cli_fail(CLI_USAGE, "--device-id: 1 to %d letters and digits", PV_DEVICE_ID_MAX);
     if (!is_name(o->device_type, PV_DEVICE_TYPE_MAX))
@@ -120,6 +122,11 @@ static enum cli_exit check_options(const struct connect_options *o, struct sessi
     //= MS-ASHTTP 2.2.1.1.1.1: the base64 query exists from 12.1 on
     if (o->version && o->base64 && s->client.version < PV_V12_1)
         return cli_fail(CLI_USAGE, "--query base64 needs version 12.1 or later");
+    if (o->ca_file && access(o->ca_file, R_OK) != 0)
+        return cli_fail(CLI_USAGE, "--ca-file: %s: %s", o->ca_file, strerror(errno));
+    /* A name without a slash is looked for in $PATH when it is run. */
+    if (o->hook && strchr(o->hook, '/') && access(o->hook, X_OK) != 0)
+        return cli_fail(CLI_USAGE, "--wipe-hook: %s: %s", o->hook, strerror(errno));
     return CLI_DONE;
 }
 

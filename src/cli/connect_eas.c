@@ -61,6 +61,8 @@ static size_t take_field(char *line, size_t size, size_t count, void *ctx)
         keep(a->commands, sizeof a->commands, v, n);
     } else if (field_is(line, len, "X-MS-Location", &v, &n)) {
         keep(a->location, sizeof a->location, v, n);
+    } else if (field_is(line, len, "Location", &v, &n)) {
+        keep(a->redirect, sizeof a->redirect, v, n);
     } else if (field_is(line, len, "Content-Type", &v, &n)) {
         static const char type[] = "application/vnd.ms-sync";
         a->may_be_wbxml = n >= sizeof type - 1 && strncasecmp(v, type, sizeof type - 1) == 0;
@@ -170,6 +172,15 @@ void eas_close(struct eas *e)
     e->buf = NULL;
 }
 
+/* What may be behind it, for whoever has mistaken an address; "" nothing that is known. */
+static const char *advice(const struct eas *e, CURLcode code)
+{
+    if (code == CURLE_PEER_FAILED_VERIFICATION)
+        return " (--ca-file FILE trusts other certificates than the system's)";
+    if (code == CURLE_SSL_CONNECT_ERROR) return " (does it speak plain http there?)";
+    return code == CURLE_GOT_NOTHING && !e->url.https ? " (does it want https there?)" : "";
+}
+
 static enum eas_result result_of(struct eas *e, CURLcode code)
 {
     if (code == CURLE_OK) return EAS_OK;
@@ -178,6 +189,8 @@ static enum eas_result result_of(struct eas *e, CURLcode code)
         snprintf(e->error, sizeof e->error, "the answer is longer than %d bytes", EAS_BODY_MAX);
     else if (e->error[0] == '\0')
         snprintf(e->error, sizeof e->error, "%s", curl_easy_strerror(code));
+    size_t len = strlen(e->error);
+    snprintf(e->error + len, sizeof e->error - len, "%s", advice(e, code));
     switch (code) {
     case CURLE_WRITE_ERROR:
     case CURLE_WEIRD_SERVER_REPLY:
@@ -248,6 +261,17 @@ static enum eas_result follow(struct eas *e, const char *location, const struct 
     return EAS_OK;
 }
 
+/* Other redirections are a web server's, which knows no ActiveSync: told, never followed. */
+static void tell_redirect(struct eas *e, const struct eas_answer *a)
+{
+    char sentence[URL_MAX + 128];
+    if (a->http < 300 || a->http > 399 || a->redirect[0] == '\0' || e->note == NULL) return;
+    snprintf(sentence, sizeof sentence,
+             "the server points to %s; that is not followed, but may be the URL to give",
+             a->redirect);
+    e->note(e->ctx, sentence);
+}
+
 /* true: waited, try again. */
 static bool come_back(struct eas *e, const struct eas_answer *a, unsigned tries)
 {
@@ -285,6 +309,7 @@ static enum eas_result send_out(struct eas *e, const struct outgoing *o, struct 
         } else if (out->http == 503 && come_back(e, out, tries)) {
             tries++;
         } else {
+            tell_redirect(e, out);
             return e->stop && *e->stop ? EAS_STOPPED : EAS_OK;
         }
     }

@@ -35,7 +35,8 @@ struct eas_answer {
     bool may_be_wbxml; /* by Content-Type, or there was none */
     char versions[256],
         commands[1024]; /* MS-ASProtocolVersions, MS-ASProtocolCommands; "" absent */
-    char location[URL_MAX];
+    char location[URL_MAX]; /* X-MS-Location */
+    char redirect[URL_MAX]; /* Location */
     unsigned retry_after;
 };
 
@@ -55,7 +56,7 @@ struct eas {
     void *ctx;
     /* Results. */
     bool moved; /* url was changed by a 451 */
-    char error[CURL_ERROR_SIZE + 64];
+    char error[CURL_ERROR_SIZE + 128];
     /* Private. */
     CURL *curl;
     struct eas_answer *answer;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -194,6 +195,19 @@ static bool write_all(int fd, const char *text, size_t len)
     return true;
 }
 
+static enum cli_exit make_directories(char *path)
+{
+    for (char *p = path + 1;; p++) {
+        if (*p != '/' && *p != '\0') continue;
+        char was = *p;
+        *p = '\0';
+        if (mkdir(path, 0700) != 0 && errno != EEXIST)
+            return cli_fail(CLI_FAILED, "%s: %s", path, strerror(errno));
+        *p = was;
+        if (was == '\0') return CLI_DONE;
+    }
+}
+
 static enum cli_exit write_file(const char *path, const char *text)
 {
     char temporary[PATH_MAX];
@@ -212,19 +226,6 @@ static enum cli_exit write_file(const char *path, const char *text)
     }
     if (!ok && fd >= 0) unlink(temporary);
     return ok ? CLI_DONE : cli_fail(CLI_FAILED, "%s: %s", path, strerror(why));
-}
-
-static enum cli_exit make_directories(char *path)
-{
-    for (char *p = path + 1;; p++) {
-        if (*p != '/' && *p != '\0') continue;
-        char was = *p;
-        *p = '\0';
-        if (mkdir(path, 0700) != 0 && errno != EEXIST)
-            return cli_fail(CLI_FAILED, "%s: %s", path, strerror(errno));
-        *p = was;
-        if (was == '\0') return CLI_DONE;
-    }
 }
 
 static enum cli_exit choose_directory(const char *dir, char *out, size_t cap)
@@ -273,7 +274,7 @@ static enum cli_exit read_device(struct keys *k, const char *path, bool *found_o
 }
 
 /* The device that this server and user get when none is named. */
-static enum cli_exit default_device(struct keys *k, const char *dir)
+static enum cli_exit find_or_make_device(struct keys *k, const char *dir)
 {
     char path[PATH_MAX];
     uint8_t random[PV_DEVICE_ID_MAX / 2];
@@ -290,6 +291,20 @@ static enum cli_exit default_device(struct keys *k, const char *dir)
     code = text ? write_file(path, text) : cli_fail(CLI_FAILED, "no memory");
     json_decref(json);
     free(text);
+    return code;
+}
+
+/* Of two first runs at once the second one waits, and finds what the first one has made. */
+static enum cli_exit default_device(struct keys *k, const char *dir)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || flock(fd, LOCK_EX) != 0) {
+        enum cli_exit code = cli_fail(CLI_FAILED, "%s: %s", dir, strerror(errno));
+        if (fd >= 0) close(fd);
+        return code;
+    }
+    enum cli_exit code = find_or_make_device(k, dir);
+    close(fd);
     return code;
 }
 
@@ -330,8 +345,10 @@ enum cli_exit keys_open(struct keys *k, const char *dir, const char *server, con
 
 enum cli_exit keys_save(struct keys *k)
 {
-    char *text = keys_text(k);
-    enum cli_exit code = text ? write_file(k->path, text) : cli_fail(CLI_FAILED, "no memory");
+    char *text = keys_text(k), dir[PATH_MAX];
+    snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(k->path, '/') - k->path), k->path);
+    enum cli_exit code = text ? make_directories(dir) : cli_fail(CLI_FAILED, "no memory");
+    if (code == CLI_DONE) code = write_file(k->path, text);
     if (text) explicit_bzero(text, strlen(text));
     free(text);
     return code;

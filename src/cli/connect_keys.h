@@ -34,7 +34,7 @@ struct keys {
  * begun anew: the server mends the rest. What goes wrong has been told. */
 enum cli_exit keys_open(struct keys *k, const char *dir, const char *server, const char *user,
                         const char *device_id);
-/* On the disk when it returns CLI_DONE. */
+/* On the disk when it returns CLI_DONE; the directory is made again where a wipe took it away. */
 enum cli_exit keys_save(struct keys *k);
 /* Keep a copy of the policy that the key was given for. */
 enum cli_exit keys_set_policy(struct keys *k, const struct pv_policy *policy);

@@ -189,16 +189,28 @@ void report_answer(struct report *r, const struct exchange *x)
     if (r->stream) rewind(r->stream);
 }
 
-/* Every PolicyKey's digits but the first two, in place. */
+/* Opaque data between from and until, in place. */
+static void mask_opaque(char *from, const char *until)
+{
+    static const char opaque[] = " opaque=\"";
+    for (char *p = from; (p = strstr(p, opaque)) != NULL && p < until;)
+        for (p += sizeof opaque - 1; *p != '"'; p++) *p = 'x';
+}
+
+/* Every PolicyKey but its first two characters, in place; all of one that is opaque. */
 static void mask_keys(char *xml)
 {
-    static const char tag[] = "<PolicyKey";
-    for (char *p = xml; (p = strstr(p, tag)) != NULL;) {
-        p += sizeof tag - 1;
-        p += strcspn(p, ">");
-        if (*p == '\0' || p[-1] == '/') continue;
-        for (unsigned n = 0; *++p != '\0' && *p != '<'; n++)
-            if (n >= 2) *p = 'x';
+    static const char begin[] = "<PolicyKey", end[] = "</PolicyKey>";
+    for (char *p = xml; (p = strstr(p, begin)) != NULL;) {
+        char *open = p + strcspn(p, ">"), *close = open[-1] == '/' ? open : strstr(open, end);
+        bool markup = false;
+        unsigned n = 0;
+        mask_opaque(p, close);
+        for (p = open + 1; p < close; p++) {
+            markup = *p == '<' || (markup && *p != '>');
+            if (!markup && !strchr("> \n", *p) && n++ >= 2) *p = 'x';
+        }
+        p = close;
     }
 }
 

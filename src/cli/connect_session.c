@@ -72,7 +72,8 @@ struct sending {
     struct pv_provision_answer provision;
 };
 
-static const char *const odd_body = "a body that is no ActiveSync answer";
+static const char *const odd_body = "a body that is no ActiveSync answer",
+                         *const large_body = "a body with more in it than is taken here";
 
 /* Status at the root: by its local name, for there are servers that err in the code page. */
 static unsigned root_status(const struct pv_node *root)
@@ -88,10 +89,13 @@ static unsigned root_status(const struct pv_node *root)
 static void decode(struct session *s, struct sending *q, const struct eas_answer *a)
 {
     if (a->len == 0) return;
-    if (!a->may_be_wbxml ||
-        pv_wbxml_decode(&s->arena, a->body, a->len, NULL, &q->root, NULL) != PV_OK) {
+    enum pv_err e = PV_E_UNSUPPORTED;
+    if (a->may_be_wbxml) e = pv_wbxml_decode(&s->arena, a->body, a->len, NULL, &q->root, NULL);
+    if (e != PV_OK) {
+        bool large = pv_err_blame(e) == PV_LIMIT;
         q->root = NULL;
-        if (a->http == 200) q->x.problem = odd_body; /* with others it is a page for people */
+        if (a->http == 200) /* with others it is a page for people */
+            q->x.problem = large ? large_body : odd_body;
         return;
     }
     const char *name = pv_tag_name(q->root->tag);
@@ -287,8 +291,9 @@ static enum cli_exit do_wipe(struct session *s, struct pv_client_out *o)
     unsigned result = 0;
     s->keys.wipe = o->wipe;
     s->keys.wipe_result = 0;
-    enum cli_exit code = keys_save(&s->keys);
-    if (code != CLI_DONE) return session_fail(s, code, "the order to wipe cannot be kept");
+    /* What cannot be kept is told, but holds up neither the wipe nor the word to the server, which
+     * keeps the order: there may be no room left, or the program may have wiped that too. */
+    (void)keys_save(&s->keys);
     if (s->options->hook)
         result =
             hook_run(s->options->hook, o->wipe, s->eas.user, s->keys.device_id, s->keys.server);
@@ -299,8 +304,7 @@ static enum cli_exit do_wipe(struct session *s, struct pv_client_out *o)
                                : "the hook did nothing, nothing is acknowledged");
     report_event(&s->report, "wipe", sentence, NULL);
     s->keys.wipe_result = result;
-    if (result) code = keys_save(&s->keys);
-    if (code != CLI_DONE) return session_fail(s, code, "the result of the wipe cannot be kept");
+    if (result) (void)keys_save(&s->keys);
     pv_client_wiped(&s->client, result, o);
     return CLI_DONE;
 }
@@ -322,9 +326,13 @@ static enum cli_exit do_wipe_ack(struct session *s, struct pv_client_out *o)
                             "a wipe was ordered and the server could "
                             "not be told what came of it; the next run tells it");
     tell_machine(s, &q, 0, o);
-    if (result == 1) return keys_forget(&s->keys);
-    s->keys.wipe_result = 0; /* it failed: the next run asks the server, and then the hook again */
-    return keys_save(&s->keys);
+    if (result == 1) {
+        (void)keys_forget(&s->keys);
+    } else { /* it failed: the next run asks the server, and then the hook again */
+        s->keys.wipe_result = 0;
+        (void)keys_save(&s->keys);
+    }
+    return CLI_DONE;
 }
 
 static enum cli_exit give_up(struct session *s, const struct pv_client_out *o)
@@ -341,10 +349,12 @@ static enum cli_exit give_up(struct session *s, const struct pv_client_out *o)
                                                           [PV_FAIL_NONE] = CLI_PROTOCOL};
     if (o->failure == PV_FAIL_WIPED)
         return session_fail(s, CLI_WIPE, "a wipe was ordered: %s", o->why);
+    const char *what = pv_failure_text(o->failure);
+    bool same = strcmp(what, o->why) == 0; /* once is enough */
     if (o->status == 0)
-        return session_fail(s, exits[o->failure], "%s: %s", pv_failure_text(o->failure), o->why);
-    return session_fail(s, exits[o->failure], "%s: %s (%s %u)", pv_failure_text(o->failure), o->why,
-                        o->status >= 200 ? "HTTP" : "Status", o->status);
+        return session_fail(s, exits[o->failure], "%s: %s", what, o->why);
+    return session_fail(s, exits[o->failure], "%s%s%s (%s %u)", what, same ? "" : ": ",
+                        same ? "" : o->why, o->status >= 200 ? "HTTP" : "Status", o->status);
 }
 
 static enum cli_exit do_command(struct session *s, struct sending *q, struct pv_client_out *o)

@@ -1,4 +1,6 @@
 /* Names of Status values, by command; those of 101 and above are common to all. */
+#include <string.h>
+
 #include "src/cli/connect.h"
 
 struct name {
@@ -36,7 +38,10 @@ static const struct name names[] = {
 
 const char *status_text(enum pv_cmd cmd, unsigned status)
 {
-    if (status > 100) return pv_status_name(status);
+    if (status > 100) {
+        const char *name = pv_status_name(status);
+        return strcmp(name, "?") == 0 ? "" : name;
+    }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (names[i].cmd == cmd && names[i].status == status) return names[i].text;
     return "";

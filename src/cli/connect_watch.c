@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "src/cli/connect.h"
+#include "src/cli/text.h"
 
 enum {
     HEARTBEAT_FIRST = 60,
@@ -13,6 +14,14 @@ enum {
     QUICK_SECONDS = 2,
     PAUSE_MOST = 64
 };
+
+static enum cli_exit odd_status(struct session *s, enum pv_cmd cmd, unsigned status)
+{
+    const char *name = pv_cmd_info(cmd)->name, *says = status_text(cmd, status);
+    if (status == 0) return session_fail(s, CLI_PROTOCOL, "%s is answered without a Status", name);
+    return session_fail(s, CLI_PROTOCOL, "%s is answered with Status %u%s%s", name, status,
+                        says[0] ? " " : "", says);
+}
 
 /* ---- hierarchy ---- */
 
@@ -51,8 +60,7 @@ enum cli_exit session_folders(struct session *s, bool tell, struct folder_change
         folders_reset(&s->folders);
         tell = false;
     }
-    return session_fail(s, CLI_PROTOCOL, "FolderSync is answered with Status %u %s", a.status,
-                        status_text(PV_CMD_FolderSync, a.status));
+    return odd_status(s, PV_CMD_FolderSync, a.status);
 }
 
 /* ---- Ping ---- */
@@ -84,7 +92,7 @@ static void tell_changed(struct session *s, const struct pv_node *root)
         snprintf(text, sizeof text, "%.*s", len < sizeof text ? (int)len : FOLDER_TEXT_MAX, id);
         const struct folder *f = folders_find(&s->folders, text);
         snprintf(sentence, sizeof sentence, "Something new in %s.", f ? f->name : text);
-        report_event(&s->report, "changes", sentence, json_pack("{s:s*}", "id", text));
+        report_event(&s->report, "changes", sentence, json_pack("{s:o*}", "id", text_json(text)));
     }
 }
 
@@ -141,8 +149,7 @@ static enum cli_exit handle(struct session *s, struct watch *w, const struct com
     default: w->odd = ODD_ANSWERS_MAX;
     }
     if (w->odd < ODD_ANSWERS_MAX) return CLI_DONE;
-    return session_fail(s, CLI_PROTOCOL, "Ping is answered with Status %u %s", a->status,
-                        status_text(PV_CMD_Ping, a->status));
+    return odd_status(s, PV_CMD_Ping, a->status);
 }
 
 static int64_t seconds_now(void)
@@ -205,6 +212,7 @@ enum cli_exit session_watch(struct session *s)
         enum cli_exit code = ping(s, &w);
         if (s->client.key != key)
             report_event(&s->report, "provisioned", "The policy was confirmed anew.", NULL);
+        if (code == CLI_WIPE) return code; /* even if a signal came meanwhile */
         if (s->stopped) break;
         if (code == CLI_UNREACHABLE && sit_out(s, &w)) continue;
         if (*s->eas.stop) break;

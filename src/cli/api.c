@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "src/cli/text.h"
 #include "src/json_text.h"
@@ -47,6 +48,8 @@ static enum cli_exit judge(struct cli *cli, CURL *curl, CURLcode result, json_t 
     long http = 0, why = 0;
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http);
     curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &why);
+    if (strlen(cli->socket) >= sizeof((struct sockaddr_un *)NULL)->sun_path)
+        return cli_fail(CLI_USAGE, "-s: the path is too long for a socket");
     if (result == CURLE_COULDNT_CONNECT && (why == EACCES || why == EPERM))
         return cli_fail(CLI_FAILED, "%s: %s", cli->socket, strerror((int)why));
     if (result == CURLE_COULDNT_CONNECT)

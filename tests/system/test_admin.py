@@ -261,6 +261,9 @@ class Program(ServerCase):
         run = lost.run("status")
         self.assertEqual(run.returncode, 9, run)
         self.assertIn("none.sock", run.stderr)
+        run = admin.Admin(BUILD / "provost", "/" + "x" * 200, environment()).run("status")
+        self.assertEqual(run.returncode, 2, run)
+        self.assertIn("too long", run.stderr)
 
     def test_the_socket_from_the_environment(self):
         env = dict(environment(), PROVOST_SOCKET=str(self.server.socket))

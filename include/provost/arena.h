@@ -17,9 +17,11 @@ struct pv_arena {
     size_t cap, used;
 };
 
-/** Take a block that the caller owns (16-aligned, cap bytes). Never fails. */
+/** Take a block that the caller owns (16-aligned, cap bytes) and that outlives the arena. Never
+ *  fails. */
 PV_API void pv_arena_init(struct pv_arena *arena, void *block, size_t cap);
-/** Allocate a block of cap bytes. @return PV_OK or PV_E_NOMEM (the arena is then empty). */
+/** Allocate a block of cap bytes, for pv_arena_destroy to free.
+ *  @return PV_OK or PV_E_NOMEM (the arena is then empty). */
 PV_API PV_MUST_CHECK enum pv_err pv_arena_create(struct pv_arena *arena, size_t cap);
 /** Free the block of pv_arena_create. NULL and a zeroed arena are accepted. */
 PV_API void pv_arena_destroy(struct pv_arena *arena);
@@ -28,7 +30,7 @@ PV_API void pv_arena_reset(struct pv_arena *arena);
 /** n zeroed elements of size bytes, 16-aligned; NULL when they do not fit (overflow included).
  *  Lives until reset or destroy. */
 PV_API void *pv_alloc(struct pv_arena *arena, size_t n, size_t size);
-/** A NUL-terminated copy of len bytes; NULL when it does not fit. */
+/** A NUL-terminated copy of len bytes; NULL when it does not fit. Lives until reset or destroy. */
 PV_API char *pv_strndup(struct pv_arena *arena, const void *text, size_t len);
 
 #define PV_NEW(arena, T, n) ((T *)pv_alloc((arena), (n), sizeof(T)))

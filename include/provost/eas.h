@@ -28,7 +28,7 @@ enum pv_version { PV_VERSIONS(PV_VERSION_ENUM) PV_VERSION_COUNT };
 
 /** "14.1"; static storage, "?" for a number that is no version. */
 PV_API const char *pv_version_text(enum pv_version version);
-/** Version byte of the base64 query (141 for 14.1). */
+/** Version byte of the base64 query (141 for 14.1); 0 for a number that is no version. */
 PV_API uint8_t pv_version_byte(enum pv_version version);
 /** Exact text, surrounding blanks allowed. @return false if it is none of the seven. */
 PV_API bool pv_version_parse(const char *text, size_t len, enum pv_version *version_out);
@@ -60,8 +60,9 @@ struct pv_cmd_info {
 };
 /** NULL for a number that is no command. */
 PV_API const struct pv_cmd_info *pv_cmd_info(enum pv_cmd cmd);
-/** By name, without regard to case. */
+/** By name, without regard to case. @return false if no command has it. */
 PV_API bool pv_cmd_find(const char *name, size_t len, enum pv_cmd *cmd_out);
+/** By command code of the base64 query. @return false if no command has it. */
 PV_API bool pv_cmd_from_code(unsigned code, enum pv_cmd *cmd_out);
 
 /** A policy key as a peer sent it. Leading zeros, signs, blanks, more than 32 bits or other bytes
@@ -99,7 +100,7 @@ struct pv_request {
     const char *attachment_name, *collection_id, *item_id, *long_id, *occurrence;
 };
 
-/** What the caller found in the headers; NULL for one that is absent. */
+/** What the caller found in request line and headers; NULL for a header that is absent. */
 struct pv_request_head {
     const char *target;           /**< raw request target, percent-encoding kept */
     const char *protocol_version; /**< MS-ASProtocolVersion */

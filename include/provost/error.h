@@ -1,4 +1,16 @@
-/** @file error.h  Error codes of libprovost: one table makes enum, name, text and blame. */
+/** @file error.h  Error codes of libprovost: one table makes enum, name, text and blame.
+ *
+ * What holds for every function of the library, where nothing else is said:
+ * - Threads: there is no hidden state. Any thread may call anything, as long as no other one uses
+ *   an object at the same time that the call changes (arena, writer, policy, partnership, client).
+ * - Ownership: arguments are borrowed for the call and belong to the caller. What is handed back
+ *   lives in the arena that was given, and dies with its reset, or has static storage.
+ * - Pointers must not be NULL, enums must have a value of theirs. What a function checks of that
+ *   it says (E_USAGE, "NULL for ..."); functions that name a number give "?", NULL or 0 for one
+ *   that is none.
+ * - Texts that come with a length need no NUL behind them; lengths are bytes, times are seconds.
+ * - Outputs (*_out, out) are set on success only; what a buffer holds after an error means
+ *   nothing. */
 #ifndef PROVOST_ERROR_H
 #define PROVOST_ERROR_H
 

@@ -56,7 +56,7 @@ struct pv_setting_info {
 
 /** NULL for a number that is no setting. */
 PV_API const struct pv_setting_info *pv_setting_info(enum pv_setting setting);
-/** By exact name. */
+/** By exact name. @return false if no setting has it. */
 PV_API bool pv_setting_find(const char *name, enum pv_setting *setting_out);
 
 /** Sorted by bytes, each entry once: the functions below make it so, and order is no change. */
@@ -84,8 +84,8 @@ PV_API int64_t pv_policy_value(const struct pv_policy *policy, enum pv_setting s
  *  @param arena   holds the entries of lists; may be NULL for other settings.
  *  @param message on error one sentence that names setting, value (escaped) and allowed range;
  *                 always terminated; may be NULL with message_cap 0.
- *  @return PV_OK, E_UNKNOWN, E_RANGE, E_MALFORMED (no number), E_TOOBIG, E_NOMEM; the policy is
- *          unchanged on error. */
+ *  @return PV_OK, E_UNKNOWN, E_RANGE, E_MALFORMED (no number), E_TOOBIG, E_NOMEM, E_USAGE (a list
+ *          without an arena); the policy is unchanged on error. */
 PV_API PV_MUST_CHECK enum pv_err
 pv_policy_set(struct pv_policy *policy, struct pv_arena *arena, const char *name,
               const char *value, char *message, size_t message_cap);
@@ -112,7 +112,7 @@ PV_API void pv_policy_write(const struct pv_policy *policy, enum pv_version vers
  *  @param len_out set on PV_OK; may be NULL. @return PV_OK, E_NOMEM. */
 PV_API PV_MUST_CHECK enum pv_err
 pv_policy_wap(const struct pv_policy *policy, char *buf, size_t cap, size_t *len_out);
-/** PolicyType text of a version. */
+/** PolicyType text of a version; static storage. */
 PV_API const char *pv_policy_type(enum pv_version version);
 
 #define PV_HASH_LEN 16

@@ -132,6 +132,7 @@ enum pv_access { PV_ACCESS_OK, PV_ACCESS_QUARANTINED, PV_ACCESS_BLOCKED };
 #define PV_OUTCOME_ENUM(id, text) PV_OUTCOME_##id,
 enum pv_outcome { PV_OUTCOMES(PV_OUTCOME_ENUM) PV_OUTCOME_COUNT };
 #undef PV_OUTCOME_ENUM
+/** "not-applied"; static storage. */
 PV_API const char *pv_outcome_text(enum pv_outcome outcome);
 
 /** Everything of provisioning that is kept of a device. No pointers: copy it, store it.
@@ -226,7 +227,9 @@ enum pv_action { PV_ACTIONS(PV_ACTION_ENUM) PV_ACTION_COUNT };
 #define PV_REASON_ENUM(id, text) PV_WHY_##id,
 enum pv_reason { PV_REASONS(PV_REASON_ENUM) PV_REASON_COUNT };
 #undef PV_REASON_ENUM
-PV_API const char *pv_reason_name(enum pv_reason reason); /* "POLICY_CHANGED" */
+/** "POLICY_CHANGED"; static storage. */
+PV_API const char *pv_reason_name(enum pv_reason reason);
+/** One sentence for a person; static storage. */
 PV_API const char *pv_reason_text(enum pv_reason reason);
 
 /** How a change must reach the disk. */
@@ -275,13 +278,14 @@ PV_API PV_MUST_CHECK enum pv_err
 pv_profile_read(const char *text, size_t len, struct pv_profile *out, char *message,
                 size_t message_cap);
 
+/** How a device stands to one setting. */
+enum pv_kept { PV_NOT_DEMANDED, PV_KEPT, PV_NOT_KEPT };
 /** Judge a policy: which demanded settings can be kept. A setting that demands no more than unset
  *  always can.
  *  @param kept_out per setting: demanded and kept / demanded and not kept / not demanded. May be
  *    NULL.
  *  @return the honest acknowledgement: 1 all applied, 2 in part (the password settings are kept),
  *    3 nothing (or not even the password), 4 externally managed. */
-enum pv_kept { PV_NOT_DEMANDED, PV_KEPT, PV_NOT_KEPT };
 PV_API unsigned
 pv_profile_judge(const struct pv_profile *profile, const struct pv_policy *policy,
                  enum pv_kept kept_out[PV_SETTING_COUNT]);
@@ -293,6 +297,7 @@ pv_profile_judge(const struct pv_profile *profile, const struct pv_policy *polic
 #define PV_CLIENT_STATE_ENUM(id, text) PV_CLIENT_##id,
 enum pv_client_state { PV_CLIENT_STATES(PV_CLIENT_STATE_ENUM) PV_CLIENT_STATE_COUNT };
 #undef PV_CLIENT_STATE_ENUM
+/** "wipe-poll"; static storage. */
 PV_API const char *pv_client_state_text(enum pv_client_state state);
 
 /** What to do next. */
@@ -319,6 +324,7 @@ enum pv_client_action { PV_CLIENT_ACTIONS(PV_CLIENT_ACTION_ENUM) PV_CLIENT_ACTIO
 #define PV_FAILURE_ENUM(id, text) PV_FAIL_##id,
 enum pv_failure { PV_FAILURES(PV_FAILURE_ENUM) PV_FAILURE_COUNT };
 #undef PV_FAILURE_ENUM
+/** What to tell a person; static storage. */
 PV_API const char *pv_failure_text(enum pv_failure failure);
 
 #define PV_CLIENT_HANDSHAKES 2 /**< handshakes for one command before giving up */
@@ -361,12 +367,14 @@ struct pv_client_out {
 /** A command is to be sent (also again, later, in the same session: the server may ask at any
  *  time). */
 PV_API void pv_client_command(struct pv_client *c, struct pv_client_out *out);
-/** An answer has come. */
+/** An answer has come to what the last out told to send. One that does not belong there, or a
+ *  state that is none, is a protocol error. */
 PV_API void pv_client_answer(struct pv_client *c, const struct pv_client_in *in,
                              struct pv_client_out *out);
 /** The hook has spoken: 1 wiped, 2 failed; 0: it says that nothing was done and nothing shall be
- *  acknowledged. */
+ *  acknowledged. Called after PV_DO_WIPE only; else it is a protocol error. */
 PV_API void pv_client_wiped(struct pv_client *c, unsigned result, struct pv_client_out *out);
+/** Print the table as Markdown, for the documentation. @return PV_OK, E_NOMEM. */
 PV_API PV_MUST_CHECK enum pv_err pv_client_table(char *buf, size_t cap, size_t *len_out);
 
 #ifdef __cplusplus

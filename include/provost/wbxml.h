@@ -50,8 +50,9 @@ PV_API extern const struct pv_wbxml_limits pv_wbxml_limits_small;
 /** Decode one WBXML document.
  *
  * @param arena    Holds every node made here. Owned by the caller.
- * @param in, len  Borrowed; must outlive *root_out (texts point into it; one that came in pieces is
- *                 in the arena).
+ * @param in       len bytes, borrowed; must outlive *root_out (texts point into it; one that came
+ *                 in pieces is in the arena).
+ * @param len      Bytes of the document and of what may follow it.
  * @param lim      Limits; NULL means pv_wbxml_limits_default.
  * @param root_out Set only on PV_OK. Dies with the arena, never freed alone.
  * @param at_out   Where decoding stopped, as a byte offset: on PV_OK just behind the root's END, so
@@ -76,7 +77,7 @@ PV_API size_t pv_node_count(const struct pv_node *node, uint16_t tag);
 PV_API bool pv_node_text(const struct pv_node *node, const char **data_out, size_t *len_out);
 /** Text of a leaf as decimal number 0..UINT32_MAX without sign, blanks or more than 10 digits. */
 PV_API bool pv_node_u32(const struct pv_node *node, uint32_t *value_out);
-/** Text of the leaf child `tag` of node compared with a string: exact bytes. */
+/** Is that the text of this leaf? Exact bytes; false where pv_node_text is. */
 PV_API bool pv_node_text_is(const struct pv_node *node, const char *text);
 /** Local name such as "PolicyKey"; NULL for an unknown tag. Static storage. */
 PV_API const char *pv_tag_name(uint16_t tag);
@@ -99,14 +100,19 @@ struct pv_wbxml_writer {
 
 /** Begin with the header 03 01 6A 00. buf (cap bytes) is borrowed until finish. */
 PV_API void pv_wbxml_begin(struct pv_wbxml_writer *w, uint8_t *buf, size_t cap);
+/** Open an element; the page switch that it needs is written. */
 PV_API void pv_wbxml_start(struct pv_wbxml_writer *w, uint16_t tag);
+/** Close the element opened last. */
 PV_API void pv_wbxml_end(struct pv_wbxml_writer *w);
 /** Text of len bytes; NUL bytes inside are E_USAGE; nothing is written for len 0. */
 PV_API void pv_wbxml_text(struct pv_wbxml_writer *w, const char *text, size_t len);
+/** Opaque data of len bytes. */
 PV_API void pv_wbxml_opaque(struct pv_wbxml_writer *w, const void *data, size_t len);
 /** <tag>text</tag>, or an empty tag when text is NULL or "". */
 PV_API void pv_wbxml_leaf(struct pv_wbxml_writer *w, uint16_t tag, const char *text);
+/** <tag>number</tag>, decimal. */
 PV_API void pv_wbxml_leaf_u32(struct pv_wbxml_writer *w, uint16_t tag, uint32_t value);
+/** <tag>number</tag>, decimal, with sign. */
 PV_API void pv_wbxml_leaf_int(struct pv_wbxml_writer *w, uint16_t tag, int64_t value);
 /** Write a decoded tree (element with all below it) at the current place. */
 PV_API void pv_wbxml_node(struct pv_wbxml_writer *w, const struct pv_node *node);

@@ -431,6 +431,25 @@ static void the_most_patient_course_is_bounded(void **state)
     assert_int_equal(requests, MOST_REQUESTS);
 }
 
+/* Calls that the last decision did not ask for, and a state that is none. */
+static void out_of_turn(void **state)
+{
+    const struct pv_client_in fine = {.http = 200, .status = 1};
+    struct pv_client_out out;
+
+    (void)state;
+    for (unsigned s = 0; s <= PV_CLIENT_STATE_COUNT; s++) {
+        struct pv_client c = {.version = PV_V14_1, .key = OLD, .state = (enum pv_client_state)s};
+        pv_client_wiped(&c, 1, &out);
+        assert_true(s == PV_CLIENT_WIPING || out.failure == PV_FAIL_PROTOCOL);
+        c.state = (enum pv_client_state)s;
+        pv_client_answer(&c, &fine, &out);
+        if (s == PV_CLIENT_IDLE || s == PV_CLIENT_WIPING || s >= PV_CLIENT_DONE)
+            assert_int_equal(out.failure, PV_FAIL_PROTOCOL);
+        assert_int_equal(c.key, OLD);
+    }
+}
+
 static void it_prints_itself(void **state)
 {
     static char table[1 << 14], small[1 << 14];
@@ -461,6 +480,7 @@ int main(void)
         cmocka_unit_test(the_longest_temporary_key),
         cmocka_unit_test(no_server_keeps_it_busy_or_takes_its_key),
         cmocka_unit_test(the_most_patient_course_is_bounded),
+        cmocka_unit_test(out_of_turn),
         cmocka_unit_test(it_prints_itself),
     };
 

@@ -107,6 +107,8 @@ static void messages_are_sentences(void **state)
     assert_int_equal(pv_policy_set(&p, &arena, "NoSuch", "1", small, sizeof small), PV_E_UNKNOWN);
     assert_true(strlen(small) < sizeof small);
     assert_int_equal(pv_policy_set(&p, &arena, "NoSuch", "1", NULL, 0), PV_E_UNKNOWN);
+    assert_int_equal(pv_policy_set(&p, NULL, "ApprovedApplicationList", "a", NULL, 0), PV_E_USAGE);
+    assert_int_equal(pv_policy_set(&p, NULL, "ApprovedApplicationList", "", NULL, 0), PV_OK);
 }
 
 static void durations(void **state)

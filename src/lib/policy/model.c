@@ -220,6 +220,7 @@ enum pv_err pv_policy_set(struct pv_policy *policy, struct pv_arena *arena, cons
     if (!pv_setting_find(name, &setting)) return refuse_name(name, message, message_cap);
     info = &pv__settings[setting];
     if (info->kind == PV_SETTING_LIST) {
+        if (value[0] && !arena) return PV_E_USAGE;
         if (value[0]) err = parse_list(arena, value, &list);
     } else if (value[0]) {
         err = pv__setting_parse(info, value, strlen(value), &number);

@@ -244,6 +244,7 @@ static enum event classify(const struct pv_client *c, const struct pv_client_in 
 /* The rule of a cell, or the one that takes its place where its need is not met. */
 static const struct rule *rule_for(struct pv_client *c, enum event event)
 {
+    if (c->state >= PV_CLIENT_STATE_COUNT) return &broken;
     const struct rule *rule = &rules[c->state][event];
 
     if (rule->next == PV_CLIENT_IDLE) return &broken;

@@ -78,7 +78,8 @@ static void compare(struct folder_sync *f, const struct hierarchy *h,
         f->answer = foldersync_write(step.key, step.from, &h->tree, &f->len, &changes);
         f->store_failed = f->answer && !keep(f, h, &step, record);
         if (f->answer) {
-            LOG(LOG_INFO, call_session(f->call), "foldersync", KV_UINT("sent", f->sent),
+            LOG(LOG_INFO, call_session(f->call), "foldersync", KV_TEXT("user", f->call->user),
+                KV_TEXT("device", f->call->req.device_id), KV_UINT("sent", f->sent),
                 KV_UINT("key", step.key), KV_UINT("changes", changes));
         }
     }

@@ -155,6 +155,13 @@ class Wiped(ClientCase):
             self.assertRun(run, WIPE)
             self.assertFalse(any(wbxml.has(a.tree, "RemoteWipe") for a in asked))
 
+    def test_a_hook_gets_nothing_but_the_standard_files(self):
+        client = self.client()
+        run, _ = self.play(Good(foldersync=status("FolderSync", 140), poll=FULL),
+                           *self.script(client, "readlink /proc/$$/fd/* >&2\n"), client=client)
+        self.assertRun(run, WIPE, "/dev/null")
+        self.assertNotIn("socket:", run.err)
+
     def test_a_signal_while_the_hook_runs_hides_no_wipe(self):
         client = self.client()
         hook = self.script(client, f'touch "{client.dir}/began"\nsleep 1\n')

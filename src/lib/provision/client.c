@@ -31,7 +31,7 @@
     X(BUSY, "HTTP 503, Status 111, Provision Status 3", "the server asks to come back later") \
     X(REDIRECT, "HTTP 451", "the server names another address") \
     X(BROKEN, "anything else", "the server's answer makes no sense here") \
-    X(ANSWER, "any answer", "the server has answered") \
+    X(ANSWER, "any answer", "the server has been told") \
     X(WIPED, "the hook: wiped, or failed", "the hook has tried to wipe") \
     X(NOT_WIPED, "the hook: nothing done", "the hook has not wiped")
 #define EVENT_ENUM(id, wire, text) EV_##id,

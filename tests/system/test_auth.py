@@ -1,12 +1,24 @@
 """Who may come in: guessing is slowed down, those who were verified never are."""
 
 import concurrent.futures
+import socket
 import time
 import unittest
 
 from harness.case import OwnServerCase, ServerCase
 from harness.eas import MATRIX, basic
 from harness.server import hash_password, wait_for
+
+
+def own_address():
+    """An address of this machine that is no loopback, or None. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        address = probe.getsockname()[0]
+    return None if address.startswith("127.") else address
 
 
 class Credentials(OwnServerCase):
@@ -85,6 +97,35 @@ class Guessing(OwnServerCase):
         fresh = self.device()
         self.assertRefused(fresh.foldersync(), "FolderSync", 142, "14.1")
         self.assertFalse(all(f.done() for f in guesses), "answered while guesses are held back")
+
+
+class ManyNames(OwnServerCase):
+    """One stranger who tries another name each time: only his address is always the same."""
+
+    def guess(self, address, count=80):
+        pool = concurrent.futures.ThreadPoolExecutor(count)
+        self.addCleanup(pool.shutdown)
+        devices = [self.device(user=f"guess{i}", password="x", address=address)
+                   for i in range(count)]
+        guesses = [pool.submit(device.foldersync) for device in devices]
+        wait_for("enough failures", lambda: self.server.log.count("login-") >= 70)
+        return guesses
+
+    def test_he_is_put_off(self):
+        address = own_address()
+        if not address:
+            self.skipTest("this machine has no address but that of itself")
+        self.server.write_config(f'listen = "{address}:0";')
+        self.server.restart()
+        guesses = self.guess(address)
+        self.assertLessEqual({g.result().http for g in guesses}, {401, 503})
+        self.assertEqual(self.device(address=address).foldersync().http, 503)
+
+    def test_through_a_proxy_he_keeps_nobody_out(self):
+        """Whoever comes through a proxy on this machine has one address with all others."""
+        guesses = self.guess("127.0.0.1")
+        self.assertRefused(self.device().foldersync(), "FolderSync", 142, "14.1")
+        self.assertEqual({g.result().http for g in guesses}, {401})
 
 
 class Disabled(OwnServerCase):

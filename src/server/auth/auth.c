@@ -53,7 +53,7 @@ struct pending {
     struct pending *next, *prev;
     struct login login;
     char hash[USERS_HASH_MAX];
-    bool user_known, was_known, good, unverified, given_up;
+    bool user_known, was_known, local, good, unverified, given_up;
     struct digest digest;
     uint64_t user_key, address_key;
 };
@@ -105,6 +105,13 @@ static bool address_key(struct auth *a, const char *peer, uint64_t *key_out)
     if (inet_pton(AF_INET6, peer, &six) == 1)
         return key_of(a, '6', &six, 8, key_out);
     return key_of(a, 'a', peer, strlen(peer), key_out);
+}
+
+/* From this machine comes a proxy, and everybody stands behind it. Failures are slowed down as
+ * ever, but no stranger's failures may keep the others from logging in. */
+static bool is_local(const char *peer)
+{
+    return strcmp(peer, "unix") == 0 || strcmp(peer, "::1") == 0 || strncmp(peer, "127.", 4) == 0;
 }
 
 static void look_run(struct job *j)
@@ -206,7 +213,8 @@ static void held_back(struct timer *t)
 static bool too_many(struct auth *a, const struct pending *p, uint64_t now)
 {
     return throttle_count(a->throttle, p->user_key, now) >= REFUSE_USER_FROM ||
-           throttle_count(a->throttle, p->address_key, now) >= REFUSE_ADDRESS_FROM;
+           (!p->local &&
+            throttle_count(a->throttle, p->address_key, now) >= REFUSE_ADDRESS_FROM);
 }
 
 /* crypt does not tell a hash that it does not know from memory that it did not get (yescrypt wants
@@ -301,7 +309,7 @@ static bool verify(struct auth *a, struct auth_check *q, const struct pending *f
 
 bool auth_start(struct auth *a, struct auth_check *q)
 {
-    struct pending facts = {.auth = a, .check = q};
+    struct pending facts = {.auth = a, .check = q, .local = is_local(q->peer)};
     char names[LOGIN_NAMES_MAX][AUTH_USER_MAX];
     uint64_t now = now_ms();
     q->verdict = AUTH_BAD;

@@ -68,9 +68,22 @@ static void authenticated(struct gate_call *gc)
         judge_command(gc, dispatch);
 }
 
+static void log_login(const struct gate_call *gc)
+{
+    static const char *const verbs[] = {
+        [AUTH_BAD] = "login-refused",
+        [AUTH_LATER] = "login-put-off",
+        [AUTH_FAILED] = "login-not-verified",
+    };
+    LOG(LOG_INFO, call_session(&gc->call), verbs[gc->check.verdict],
+        KV_TEXT("user", gc->check.user), KV_TEXT("peer", gc->check.peer));
+}
+
 static void auth_done(struct auth_check *check)
 {
     struct gate_call *gc = check->priv;
+    if (check->verdict != AUTH_OK && *check->user)
+        log_login(gc);
     switch (check->verdict) {
     case AUTH_OK: authenticated(gc); return;
     case AUTH_BAD: call_challenge(gc); return;

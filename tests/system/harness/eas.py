@@ -97,10 +97,11 @@ class Device:
     """key: what the device holds (0: nothing); a handshake changes it, any call overrules it."""
 
     def __init__(self, server, user="ann", password=None, version="14.1", form="plain",
-                 device_id=None, device_type="TestPhone", agent="TestMail/1.0"):
+                 device_id=None, device_type="TestPhone", agent="TestMail/1.0",
+                 address="127.0.0.1"):
         self.server, self.user, self.version, self.form = server, user, version, form
         self.password = server.users.get(user, "") if password is None else password
-        self.login = user
+        self.login, self.address = user, address
         self.device_id = device_id or f"TESTDEV{next(_serial):05d}"
         self.device_type, self.agent = device_type, agent
         self.key = 0
@@ -134,7 +135,7 @@ class Device:
 
     def connect(self):
         if self._connection is None:
-            where = ("127.0.0.1", self.server.port)
+            where = (self.address, self.server.port)
             if self.server.tls:
                 trust = ssl.create_default_context(cafile=self.server.dir / "cert.pem")
                 self._connection = http.client.HTTPSConnection(*where, timeout=self.timeout,

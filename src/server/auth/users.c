@@ -26,7 +26,7 @@ struct snapshot {
 struct users {
     char *file;
     pthread_rwlock_t lock;  /* snapshot */
-    pthread_mutex_t writer; /* one change of the file at a time */
+    pthread_mutex_t writer; /* one who reads or changes the file at a time */
     struct snapshot now;
 };
 
@@ -215,13 +215,23 @@ void users_close(struct users *u)
     free(u);
 }
 
-bool users_reload(struct users *u, char *error, size_t error_cap)
+/* With the writer's lock: who has read an older state of the file must not come after who has
+ * changed it. */
+static bool read_anew(struct users *u, char *error, size_t error_cap)
 {
     struct snapshot fresh;
     if (!load(u->file, &fresh, error, error_cap))
         return false;
     put_in_force(u, &fresh);
     return true;
+}
+
+bool users_reload(struct users *u, char *error, size_t error_cap)
+{
+    pthread_mutex_lock(&u->writer);
+    bool ok = read_anew(u, error, error_cap);
+    pthread_mutex_unlock(&u->writer);
+    return ok;
 }
 
 bool users_stale(struct users *u)
@@ -366,7 +376,7 @@ enum auth_edit users_edit(struct users *u, const char *name, const char *hash, b
     int fd = open(u->file, O_RDONLY | O_CLOEXEC);
     /* What was edited by hand since the last look counts too. */
     if (fd >= 0 && !fstat(fd, &st) && st.st_size <= (off_t)USERS_FILE_MAX &&
-        users_reload(u, error, sizeof error) && (text = read_all(fd, &st))) {
+        read_anew(u, error, sizeof error) && (text = read_all(fd, &st))) {
         const struct change c = {text, &st, name, hash, users_find(u, name, NULL)};
         if (c.exists != must_exist)
             result = c.exists ? AUTH_EDIT_EXISTS : AUTH_EDIT_UNKNOWN;

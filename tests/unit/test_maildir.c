@@ -358,6 +358,33 @@ static void test_absent(void **state)
     mailbox_close(m);
 }
 
+/* A folder stays one while nobody can look into it. */
+static void test_locked(void **state)
+{
+    static const char *const open_to_all[] = {"", "locked"};
+    char path[PATH_MAX];
+    struct folder_list l;
+    struct mailbox *m = open_mailbox("%u");
+    (void)state;
+    make_folder("locked");
+    make_folder("locked/.Work");
+    for (size_t i = 0; i < 2; i++) {
+        path_of(path, open_to_all[i]);
+        assert_int_equal(chmod(path, 0755), 0);
+    }
+    path_of(path, "locked/.Work");
+    assert_int_equal(chmod(path, 0), 0);
+    if (geteuid() == 0) assert_int_equal(seteuid(65534), 0); /* root could look */
+    assert_int_equal(mailbox_list(m, "locked", &l), MAILBOX_OK);
+    if (getuid() == 0) assert_int_equal(seteuid(0), 0);
+    path_of(path, "locked/.Work");
+    assert_int_equal(chmod(path, 0700), 0);
+    assert_int_equal(l.count, 2);
+    assert_string_equal(l.at[1].name, "Work");
+    folder_list_free(&l);
+    mailbox_close(m);
+}
+
 static void test_limit(void **state)
 {
     struct folder_list l;
@@ -466,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_identity),
         cmocka_unit_test(test_twins),
         cmocka_unit_test(test_absent),
+        cmocka_unit_test(test_locked),
         cmocka_unit_test(test_limit),
         cmocka_unit_test(test_look),
     };

@@ -82,10 +82,13 @@ static bool root(struct mailbox *m, const char *user, char *buf, size_t cap)
 
 /* ---- folders ---- */
 
+/* What cannot be looked at now may well be one: a folder that somebody has locked, or on a disk with
+ * errors, must not be deleted on the phones. */
 static bool is_directory(int at, const char *name)
 {
     struct stat st;
-    return fstatat(at, name, &st, 0) == 0 && S_ISDIR(st.st_mode);
+    if (fstatat(at, name, &st, 0) == 0) return S_ISDIR(st.st_mode);
+    return errno != ENOENT && errno != ENOTDIR && errno != ELOOP;
 }
 
 static bool holds_messages(int root_fd, const char *name)

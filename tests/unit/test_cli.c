@@ -409,7 +409,7 @@ static void what_unset_means(void **state)
         {PV_SET_ApprovedApplicationList, "no list"},
         {PV_SET_RefreshInterval, "never"},
         {PV_SET_AllowCamera, "1"},
-        {PV_SET_MinDevicePasswordLength, "1 characters"},
+        {PV_SET_MinDevicePasswordLength, "1 character"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -63,8 +63,8 @@ static void settings(struct pv_wbxml_writer *w, const struct pv_client *c)
     pv_wbxml_end(w);
 }
 
-static bool exchange(const struct pv_client *c, const struct pv_client_out *out,
-                     struct request *r, struct answer *a)
+static bool exchange(const struct pv_client *c, const struct pv_client_out *out, struct request *r,
+                     struct answer *a)
 {
     struct pv_wbxml_writer w;
     char key[12];
@@ -72,11 +72,26 @@ static bool exchange(const struct pv_client *c, const struct pv_client_out *out,
     snprintf(key, sizeof key, "%u", (unsigned)out->key);
     snprintf(r->version, sizeof r->version, "%s", pv_version_text(c->version));
     switch (out->action) {
-    case PV_DO_COMMAND: begin(&w, r, "FolderSync", key); folder_sync(&w); break;
-    case PV_DO_ASK: begin(&w, r, "Provision", key); policy_request(&w, c, out); break;
-    case PV_DO_ACK: begin(&w, r, "Provision", out->temp_key); policy_request(&w, c, out); break;
-    case PV_DO_INFORM: begin(&w, r, "Settings", key); settings(&w, c); break;
-    default: begin(&w, r, "Provision", key); wipe_request(&w, out); break;
+    case PV_DO_COMMAND:
+        begin(&w, r, "FolderSync", key);
+        folder_sync(&w);
+        break;
+    case PV_DO_ASK:
+        begin(&w, r, "Provision", key);
+        policy_request(&w, c, out);
+        break;
+    case PV_DO_ACK:
+        begin(&w, r, "Provision", out->temp_key);
+        policy_request(&w, c, out);
+        break;
+    case PV_DO_INFORM:
+        begin(&w, r, "Settings", key);
+        settings(&w, c);
+        break;
+    default:
+        begin(&w, r, "Provision", key);
+        wipe_request(&w, out);
+        break;
     }
     if (pv_wbxml_finish(&w, &r->len) || !write_request(r) || !read_answer(a)) return false;
     fprintf(stderr, "client: %s, key %s: HTTP %u, %zu bytes\n", r->cmd, r->key, a->http, a->len);
@@ -93,8 +108,8 @@ static struct pv_client_in understand(const struct answer *a, struct pv_provisio
 
     if (pv_wbxml_decode(&arena, a->body, a->len, &pv_wbxml_limits_small, &root, NULL)) return in;
     for (n = root->child; n && !in.status; n = n->next) /* each code page has a Status of its own */
-        if (n->kind == PV_NODE_ELEMENT && pv_tag_name(n->tag)
-            && !strcmp(pv_tag_name(n->tag), "Status") && pv_node_u32(n, &status))
+        if (n->kind == PV_NODE_ELEMENT && pv_tag_name(n->tag) &&
+            !strcmp(pv_tag_name(n->tag), "Status") && pv_node_u32(n, &status))
             in.status = status;
     if (root->tag != PV_Provision_Provision || pv_provision_answer_read(root, &arena, answer))
         return in;

@@ -34,9 +34,11 @@ static struct pv_policy_facts facts_of(enum pv_version version)
 /* A Provision request as facts for the machine. false: out of memory. */
 static bool read_ask(const struct request *r, struct pv_server_in *in)
 {
-    static const enum pv_event events[] = {
-        [PV_ASK_POLL] = PV_EV_POLL, [PV_ASK_POLICY] = PV_EV_ASK, [PV_ASK_ACK] = PV_EV_ACK,
-        [PV_ASK_WIPE_ACK] = PV_EV_WIPE_ACK, [PV_ASK_BAD] = PV_EV_BAD};
+    static const enum pv_event events[] = {[PV_ASK_POLL] = PV_EV_POLL,
+                                           [PV_ASK_POLICY] = PV_EV_ASK,
+                                           [PV_ASK_ACK] = PV_EV_ACK,
+                                           [PV_ASK_WIPE_ACK] = PV_EV_WIPE_ACK,
+                                           [PV_ASK_BAD] = PV_EV_BAD};
     const struct pv_node *root;
     struct pv_ask ask;
 
@@ -67,19 +69,19 @@ static void folders(struct answer *a)
 static void provision(const struct pv_server_in *in, const struct pv_server_out *out,
                       struct answer *a)
 {
-    struct pv_provision_answer p = {.status = 1, .wipe = out->wipe,
-                                    .policy_type = pv_policy_type(in->version)};
+    struct pv_provision_answer p = {
+        .status = 1, .wipe = out->wipe, .policy_type = pv_policy_type(in->version)};
 
     p.device_info_status = in->has_device_info;
-    p.has_policy = out->action == PV_ACT_OFFER || out->action == PV_ACT_CONFIRM
-                || out->action == PV_ACT_POLICY_STATUS;
+    p.has_policy = out->action == PV_ACT_OFFER || out->action == PV_ACT_CONFIRM ||
+                   out->action == PV_ACT_POLICY_STATUS;
     p.policy_status = out->action == PV_ACT_POLICY_STATUS ? out->status : 1;
     if (out->action == PV_ACT_PROVISION_STATUS) p.status = out->status;
     if (out->action == PV_ACT_DIRECTIVE && out->status) p.status = out->status;
     if (out->action == PV_ACT_OFFER) p.policy = &policy;
     if (out->key) snprintf(p.key, sizeof p.key, "%u", (unsigned)out->key);
-    a->http = pv_provision_answer_write(&p, in->version, a->body, sizeof a->body, &a->len)
-            ? 500 : 200;
+    a->http =
+        pv_provision_answer_write(&p, in->version, a->body, sizeof a->body, &a->len) ? 500 : 200;
 }
 
 static void handle(const struct request *r, struct answer *a)

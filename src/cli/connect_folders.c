@@ -241,10 +241,9 @@ json_t *folders_json(const struct folders *f)
     json_t *all = json_array();
     for (size_t i = 0; i < f->count; i++) {
         const struct folder *one = &f->at[i];
-        json_t *row =
-            json_pack("{s:o,s:o,s:o,s:I,s:s}", "id", text_json(one->id), "parent_id",
-                      text_json(one->parent), "name", text_json(one->name), "type",
-                      (json_int_t)one->type, "type_name", folder_type_name(one->type));
+        json_t *row = json_pack("{s:o,s:o,s:o,s:I,s:s}", "id", text_json(one->id), "parent_id",
+                                text_json(one->parent), "name", text_json(one->name), "type",
+                                (json_int_t)one->type, "type_name", folder_type_name(one->type));
         if (json_array_append_new(all, row) != 0) {
             json_decref(all);
             return NULL;

@@ -122,8 +122,7 @@ static json_t *answer_json(struct report *r, const struct exchange *x)
     if (a == NULL) return NULL;
     if (p) {
         struct pv_sent_key key = pv_key_parse(p->key, strlen(p->key));
-        set(r, a, "policy_status",
-            p->policy_status ? json_integer(p->policy_status) : json_null());
+        set(r, a, "policy_status", p->policy_status ? json_integer(p->policy_status) : json_null());
         set(r, a, "key", key_json(key));
         set(r, a, "wipe",
             p->wipe == PV_WIPE_NONE     ? json_null()
@@ -139,8 +138,7 @@ static void answer_into_document(struct report *r, const struct exchange *x)
     json_t *one = json_pack(
         "{s:o,s:s,s:{s:s,s:o,s:o},s:o}", "phase", x->phase ? json_integer(x->phase) : json_null(),
         "name", x->name, "request", "command", x->command, "key", key_json(x->key), "ack_status",
-        x->ack_status ? json_integer(x->ack_status) : json_null(), "answer",
-        answer_json(r, x));
+        x->ack_status ? json_integer(x->ack_status) : json_null(), "answer", answer_json(r, x));
     if (one && r->stream) set(r, one, "trace", json_stringn(r->trace_text, r->trace_len));
     keep(r, r->phases, one);
 }
@@ -318,9 +316,8 @@ static json_t *changes_json(struct report *r, const struct report_policy *p,
     for (int s = 0; s < PV_SETTING_COUNT; s++)
         if (change[s] != PV_SAME)
             append(r, all,
-                   json_pack("{s:s,s:s,s:o,s:o}", "name",
-                             pv_setting_info((enum pv_setting)s)->name, "change",
-                             change_names[change[s]], "old",
+                   json_pack("{s:s,s:s,s:o,s:o}", "name", pv_setting_info((enum pv_setting)s)->name,
+                             "change", change_names[change[s]], "old",
                              setting_json(r, p->old, (enum pv_setting)s), "new",
                              setting_json(r, p->policy, (enum pv_setting)s)));
     return all;

@@ -351,8 +351,7 @@ static enum cli_exit give_up(struct session *s, const struct pv_client_out *o)
         return session_fail(s, CLI_WIPE, "a wipe was ordered: %s", o->why);
     const char *what = pv_failure_text(o->failure);
     bool same = strcmp(what, o->why) == 0; /* once is enough */
-    if (o->status == 0)
-        return session_fail(s, exits[o->failure], "%s: %s", what, o->why);
+    if (o->status == 0) return session_fail(s, exits[o->failure], "%s: %s", what, o->why);
     return session_fail(s, exits[o->failure], "%s%s%s (%s %u)", what, same ? "" : ": ",
                         same ? "" : o->why, o->status >= 200 ? "HTTP" : "Status", o->status);
 }

@@ -17,8 +17,8 @@ enum kind { KEY_TEXT, KEY_PATH, KEY_CHOICE, KEY_LIST, KEY_NUMBER, KEY_SIZE, KEY_
 struct key {
     const char *name;
     enum kind kind;
-    size_t member;          /* offset in struct config */
-    const char *fallback;   /* default, as text; lists by '|'; NULL: none */
+    size_t member;        /* offset in struct config */
+    const char *fallback; /* default, as text; lists by '|'; NULL: none */
     long long least, most;
     const char *unit, *allowed, *later;
 };
@@ -28,9 +28,10 @@ static const struct key keys[] = {
 };
 #define KEY_COUNT (sizeof keys / sizeof *keys)
 
-struct private {
+struct private
+{
     config_t file;
-    char **owned;           /* strings that are not the file's */
+    char **owned; /* strings that are not the file's */
     size_t owned_count;
 };
 
@@ -45,15 +46,13 @@ struct reading {
 
 /* ---- errors: all of them, one a line ---- */
 
-__attribute__((format(printf, 2, 0))) static void
-add_text(struct reading *r, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void add_text(struct reading *r, const char *format,
+                                                           va_list args)
 {
-    if (r->len + 1 >= r->cap)
-        return;
+    if (r->len + 1 >= r->cap) return;
     int n = vsnprintf(r->error + r->len, r->cap - r->len, format, args);
     r->len += n < 0 ? 0 : (size_t)n;
-    if (r->len >= r->cap)
-        r->len = r->cap - 1;
+    if (r->len >= r->cap) r->len = r->cap - 1;
 }
 
 __attribute__((format(printf, 2, 3))) static void add(struct reading *r, const char *format, ...)
@@ -69,8 +68,7 @@ __attribute__((format(printf, 3, 4))) static void
 complain(struct reading *r, const config_setting_t *at, const char *format, ...)
 {
     va_list args;
-    if (r->failed)
-        add(r, "\n");
+    if (r->failed) add(r, "\n");
     r->failed = true;
     if (at) {
         const char *file = config_setting_source_file(at);
@@ -104,8 +102,7 @@ static const char *absolute(struct reading *r, const char *path)
 {
     const char *slash = strrchr(r->c->file, '/');
     char *joined = NULL;
-    if (*path == '/' || !slash)
-        return path;
+    if (*path == '/' || !slash) return path;
     if (asprintf(&joined, "%.*s/%s", (int)(slash - r->c->file), r->c->file, path) < 0)
         joined = NULL;
     return own(r, joined);
@@ -121,10 +118,10 @@ static void *member(const struct reading *r, const struct key *k)
 static void wrong_type(struct reading *r, const config_setting_t *s, const struct key *k)
 {
     static const char *const wanted[] = {
-        [KEY_TEXT] = "a text in quotes", [KEY_PATH] = "a path in quotes",
+        [KEY_TEXT] = "a text in quotes",   [KEY_PATH] = "a path in quotes",
         [KEY_CHOICE] = "a text in quotes", [KEY_LIST] = "a text in quotes or a list of them",
-        [KEY_NUMBER] = "a number", [KEY_SIZE] = "a number", [KEY_FLAG] = "true or false",
-        [KEY_LATER] = "" };
+        [KEY_NUMBER] = "a number",         [KEY_SIZE] = "a number",
+        [KEY_FLAG] = "true or false",      [KEY_LATER] = ""};
     complain(r, s, "%s must be %s", k->name, wanted[k->kind]);
 }
 
@@ -216,31 +213,23 @@ static void read_key(struct reading *r, const config_setting_t *s, const struct 
 {
     switch (k->kind) {
     case KEY_NUMBER:
-    case KEY_SIZE:
-        read_number(r, s, k);
-        break;
+    case KEY_SIZE: read_number(r, s, k); break;
     case KEY_FLAG:
         if (config_setting_type(s) == CONFIG_TYPE_BOOL)
             *(bool *)member(r, k) = config_setting_get_bool(s);
         else
             wrong_type(r, s, k);
         break;
-    case KEY_LIST:
-        read_list(r, s, k);
-        break;
-    case KEY_LATER:
-        read_later(r, s, k);
-        break;
-    default:
-        read_text(r, s, k);
+    case KEY_LIST: read_list(r, s, k); break;
+    case KEY_LATER: read_later(r, s, k); break;
+    default: read_text(r, s, k);
     }
 }
 
 static void set_default(struct reading *r, const struct key *k)
 {
     void *to = k->member == NOWHERE ? NULL : member(r, k);
-    if (!to || !k->fallback)
-        return;
+    if (!to || !k->fallback) return;
     if (k->kind == KEY_NUMBER) {
         *(unsigned *)to = (unsigned)strtoul(k->fallback, NULL, 10);
     } else if (k->kind == KEY_SIZE) {
@@ -267,12 +256,10 @@ static void tell_allowed(struct reading *r, const char *prefix)
     size_t skip = strlen(prefix), last_len = 0;
     const char *last = NULL;
     for (size_t i = 0; i < KEY_COUNT; i++) {
-        if (strncmp(keys[i].name, prefix, skip) != 0)
-            continue;
+        if (strncmp(keys[i].name, prefix, skip) != 0) continue;
         const char *name = keys[i].name + skip;
         size_t len = strcspn(name, ".");
-        if (last && len == last_len && strncmp(name, last, len) == 0)
-            continue;
+        if (last && len == last_len && strncmp(name, last, len) == 0) continue;
         add(r, "%s%.*s", last ? ", " : "; allowed: ", (int)len, name);
         last = name;
         last_len = len;
@@ -282,8 +269,7 @@ static void tell_allowed(struct reading *r, const char *prefix)
 static const struct key *find_key(const char *path)
 {
     for (size_t i = 0; i < KEY_COUNT; i++)
-        if (strcmp(keys[i].name, path) == 0)
-            return &keys[i];
+        if (strcmp(keys[i].name, path) == 0) return &keys[i];
     return NULL;
 }
 
@@ -291,8 +277,7 @@ static bool is_group_of_keys(const char *path)
 {
     size_t len = strlen(path);
     for (size_t i = 0; i < KEY_COUNT; i++)
-        if (strncmp(keys[i].name, path, len) == 0 && keys[i].name[len] == '.')
-            return true;
+        if (strncmp(keys[i].name, path, len) == 0 && keys[i].name[len] == '.') return true;
     return false;
 }
 
@@ -312,10 +297,8 @@ static void read_group(struct reading *r, const config_setting_t *group, const c
         } else if (!config_setting_is_group(s)) {
             complain(r, s, "%s must be a group: { ... }", path);
         } else {
-            if (strcmp(path, "tls") == 0)
-                r->tls = s;
-            if (strcmp(path, "ping") == 0)
-                r->ping = s;
+            if (strcmp(path, "tls") == 0) r->tls = s;
+            if (strcmp(path, "ping") == 0) r->ping = s;
             snprintf(below, sizeof below, "%s.", path);
             read_group(r, s, below);
         }
@@ -328,10 +311,8 @@ static bool is_address(const char *a)
 {
     const char *colon = strrchr(a, ':');
     char *end;
-    if (*a == '/')
-        return true;
-    if (!colon || colon[1] < '0' || colon[1] > '9')
-        return false;
+    if (*a == '/') return true;
+    if (!colon || colon[1] < '0' || colon[1] > '9') return false;
     return strtoul(colon + 1, &end, 10) <= 65535 && *end == '\0';
 }
 
@@ -341,7 +322,8 @@ static void check_listen(struct reading *r, const config_setting_t *root)
         if (!is_address(r->c->listen.name[i]))
             complain(r, config_setting_get_member(root, "listen"),
                      "listen \"%s\" is not an address and port, such as 127.0.0.1:8080, [::1]:8080 "
-                     "or :8080", r->c->listen.name[i]);
+                     "or :8080",
+                     r->c->listen.name[i]);
 }
 
 static void check_mailbox_path(struct reading *r, const config_setting_t *root)
@@ -359,8 +341,7 @@ static void check_together(struct reading *r)
 {
     const struct config *c = r->c;
     const config_setting_t *root = config_root_setting(&r->p->file);
-    if (r->failed)
-        return; /* a value may be missing only because it was wrong */
+    if (r->failed) return; /* a value may be missing only because it was wrong */
     check_listen(r, root);
     check_mailbox_path(r, root);
     if (!c->tls_certificate != !c->tls_key)
@@ -385,10 +366,8 @@ static bool parse(struct reading *r)
     }
     if (slash) /* @include counts from the file, too */
         config_set_include_dir(f, own(r, strndup(r->c->file, (size_t)(slash - r->c->file))));
-    if (r->failed)
-        return false;
-    if (config_read_file(f, r->c->file))
-        return true;
+    if (r->failed) return false;
+    if (config_read_file(f, r->c->file)) return true;
     const char *file = config_error_file(f);
     if (config_error_type(f) == CONFIG_ERR_FILE_IO && config_error_line(f) == 0)
         complain(r, NULL, "%s", strerror(errno));
@@ -402,9 +381,8 @@ struct config *config_load(const char *path, char *error, size_t error_cap)
 {
     struct config *c = calloc(1, sizeof *c);
     struct private *p = calloc(1, sizeof *p);
-    struct reading r = { .c = c, .p = p, .error = error, .cap = error_cap };
-    if (error_cap)
-        error[0] = '\0';
+    struct reading r = {.c = c, .p = p, .error = error, .cap = error_cap};
+    if (error_cap) error[0] = '\0';
     if (!c || !p) {
         free(c);
         free(p);
@@ -419,8 +397,7 @@ struct config *config_load(const char *path, char *error, size_t error_cap)
         config_free(c);
         return NULL;
     }
-    for (size_t i = 0; i < KEY_COUNT; i++)
-        set_default(&r, &keys[i]);
+    for (size_t i = 0; i < KEY_COUNT; i++) set_default(&r, &keys[i]);
     read_group(&r, config_root_setting(&p->file), "");
     check_together(&r);
     if (r.failed) {
@@ -432,12 +409,10 @@ struct config *config_load(const char *path, char *error, size_t error_cap)
 
 void config_free(struct config *c)
 {
-    if (!c)
-        return;
+    if (!c) return;
     struct private *p = c->priv;
     config_destroy(&p->file);
-    for (size_t i = 0; i < p->owned_count; i++)
-        free(p->owned[i]);
+    for (size_t i = 0; i < p->owned_count; i++) free(p->owned[i]);
     free(p->owned);
     free(p);
     free(c);

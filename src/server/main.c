@@ -37,7 +37,7 @@ struct server {
     struct commands *commands;
     struct admin *admin;
     struct http_server *http;
-    size_t listen_count;        /* of http: devices' listeners, then the administration socket */
+    size_t listen_count; /* of http: devices' listeners, then the administration socket */
 };
 
 static void usage(FILE *to)
@@ -46,15 +46,15 @@ static void usage(FILE *to)
           "  -c FILE        configuration (" DEFAULT_FILE ")\n"
           "  -t             check the configuration and leave\n"
           "  -h, --help     show this and leave\n"
-          "  --version      show the version and leave\n", to);
+          "  --version      show the version and leave\n",
+          to);
 }
 
 static enum log_level level_of(const char *name)
 {
-    static const char *const names[] = { "error", "warn", "info", "debug" };
+    static const char *const names[] = {"error", "warn", "info", "debug"};
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(name, names[i]) == 0)
-            return (enum log_level)i;
+        if (strcmp(name, names[i]) == 0) return (enum log_level)i;
     return LOG_INFO;
 }
 
@@ -62,8 +62,7 @@ static enum log_level level_of(const char *name)
 static void raise_descriptor_limit(void)
 {
     struct rlimit l;
-    if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur == l.rlim_max)
-        return;
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur == l.rlim_max) return;
     l.rlim_cur = l.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &l) != 0)
         LOG(LOG_WARN, 0, "descriptors", KV_TEXT("why", strerror(errno)));
@@ -72,8 +71,7 @@ static void raise_descriptor_limit(void)
 static unsigned worker_count(const struct config *c)
 {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
-    if (c->workers > 0)
-        return c->workers;
+    if (c->workers > 0) return c->workers;
     return n > 0 ? (unsigned)n : 1;
 }
 
@@ -81,9 +79,9 @@ static bool start_http(struct server *s, char *error, size_t cap)
 {
     const struct config *c = s->config;
     struct http_listen listens[CONFIG_LIST_MAX + 1];
-    struct http_listen common = { .head_ms = c->head_timeout * 1000,
-                                  .body_ms = c->body_timeout * 1000,
-                                  .idle_ms = c->idle_timeout * 1000 };
+    struct http_listen common = {.head_ms = c->head_timeout * 1000,
+                                 .body_ms = c->body_timeout * 1000,
+                                 .idle_ms = c->idle_timeout * 1000};
     size_t n = 0;
     for (; n < c->listen.count; n++) {
         listens[n] = common;
@@ -129,7 +127,7 @@ static void stop(struct server *s)
 
 static void tell_ready(const struct server *s)
 {
-    struct kv fields[CONFIG_LIST_MAX + 3] = { 0 };
+    struct kv fields[CONFIG_LIST_MAX + 3] = {0};
     size_t n = 0;
     for (; n + 1 < s->listen_count; n++)
         fields[n] = (struct kv)KV_TEXT("listen", http_address(s->http, n));
@@ -144,13 +142,10 @@ static void reload(struct server *s)
 {
     char error[ERROR_MAX];
     bool users = auth_reload(s->auth, error, sizeof error);
-    if (!users)
-        LOG(LOG_ERROR, 0, "reload-users", KV_TEXT("why", error));
+    if (!users) LOG(LOG_ERROR, 0, "reload-users", KV_TEXT("why", error));
     bool tls = http_reload_tls(s->http, error, sizeof error);
-    if (!tls)
-        LOG(LOG_ERROR, 0, "reload-tls", KV_TEXT("why", error));
-    if (users && tls)
-        LOG(LOG_INFO, 0, "reloaded");
+    if (!tls) LOG(LOG_ERROR, 0, "reload-tls", KV_TEXT("why", error));
+    if (users && tls) LOG(LOG_INFO, 0, "reloaded");
 }
 
 /* A password that takes minutes to verify, a disk that does not answer: whoever stops the server
@@ -164,8 +159,7 @@ static void cut(int signal)
 static void serve_until_told(struct server *s, const sigset_t *signals)
 {
     int which = 0;
-    while (sigwait(signals, &which) == 0 && which == SIGHUP)
-        reload(s);
+    while (sigwait(signals, &which) == 0 && which == SIGHUP) reload(s);
     LOG(LOG_INFO, 0, "draining", KV_TEXT("signal", sigabbrev_np(which)));
     /* A second one ends the process at once. */
     signal(SIGTERM, SIG_DFL);
@@ -177,7 +171,7 @@ static void serve_until_told(struct server *s, const sigset_t *signals)
 
 static int run(struct config *c)
 {
-    struct server s = { .config = c };
+    struct server s = {.config = c};
     char error[ERROR_MAX] = "";
     sigset_t signals;
     sigemptyset(&signals);
@@ -205,9 +199,8 @@ static int run(struct config *c)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = { { "help", no_argument, NULL, 'h' },
-                                             { "version", no_argument, NULL, 'V' },
-                                             { 0 } };
+    static const struct option options[] = {
+        {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {0}};
     const char *file = DEFAULT_FILE;
     bool check = false;
     char error[ERROR_MAX];
@@ -236,8 +229,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", error);
         return EXIT_USAGE;
     }
-    if (check)
-        printf("%s: good\n", c->file);
+    if (check) printf("%s: good\n", c->file);
     int rc = check ? EXIT_SUCCESS : run(c);
     config_free(c);
     return rc;

@@ -56,7 +56,7 @@ bool pv__parse_i64(const char *text, size_t len, int64_t least, int64_t most, in
     int64_t number;
 
     if (minus) { /* adding 1 first keeps INT64_MIN in range */
-        uint64_t bound = least < 0 ? (uint64_t)-(least + 1) + 1 : 0;
+        uint64_t bound = least < 0 ? (uint64_t) - (least + 1) + 1 : 0;
         if (!pv__parse_u64(text + 1, len - 1, bound, false, &value) || value == 0) return false;
         number = -(int64_t)(value - 1) - 1;
     } else {
@@ -75,11 +75,16 @@ size_t pv__utf8_next(const uint8_t *text, size_t len, uint32_t *code_out)
     uint32_t code;
 
     if (len == 0) return 0;
-    if (text[0] < 0x80) n = 1, code = text[0];
-    else if ((text[0] & 0xE0) == 0xC0) n = 2, code = text[0] & 0x1F;
-    else if ((text[0] & 0xF0) == 0xE0) n = 3, code = text[0] & 0x0F;
-    else if ((text[0] & 0xF8) == 0xF0) n = 4, code = text[0] & 0x07;
-    else return 0;
+    if (text[0] < 0x80)
+        n = 1, code = text[0];
+    else if ((text[0] & 0xE0) == 0xC0)
+        n = 2, code = text[0] & 0x1F;
+    else if ((text[0] & 0xF0) == 0xE0)
+        n = 3, code = text[0] & 0x0F;
+    else if ((text[0] & 0xF8) == 0xF0)
+        n = 4, code = text[0] & 0x07;
+    else
+        return 0;
     if (n > len) return 0;
     for (size_t i = 1; i < n; i++) {
         if ((text[i] & 0xC0) != 0x80) return 0;
@@ -153,7 +158,7 @@ void pv__out_i64(struct pv__out *o, int64_t value)
 {
     char text[PV__I64_TEXT];
     size_t at = sizeof text;
-    uint64_t rest = value < 0 ? (uint64_t)-(value + 1) + 1 : (uint64_t)value;
+    uint64_t rest = value < 0 ? (uint64_t) - (value + 1) + 1 : (uint64_t)value;
 
     do text[--at] = (char)('0' + rest % 10);
     while (rest /= 10);

@@ -31,8 +31,10 @@ void pv_key_mask(struct pv_sent_key sent, char buf[12])
     struct pv__out o;
 
     pv__out_init(&o, buf, 12);
-    if (sent.kind == PV_KEY_NUMBER) pv__out_i64(&o, sent.value);
-    else pv__out_text(&o, words[sent.kind]);
+    if (sent.kind == PV_KEY_NUMBER)
+        pv__out_i64(&o, sent.value);
+    else
+        pv__out_text(&o, words[sent.kind]);
     if (pv__out_end(&o, NULL) != PV_OK) return; /* 10 digits always fit */
     if (sent.kind == PV_KEY_NUMBER && o.len > 2) memset(buf + 2, 'x', o.len - 2);
 }

@@ -38,8 +38,7 @@ enum pv_err pv__percent_decode(char *text, size_t len, size_t *len_out)
 }
 
 /* A terminated copy; a NUL inside would hide what follows it. */
-static enum pv_err copy_text(struct pv_arena *arena, const void *text, size_t len,
-                             const char **out)
+static enum pv_err copy_text(struct pv_arena *arena, const void *text, size_t len, const char **out)
 {
     if (len && memchr(text, '\0', len)) return PV_E_MALFORMED;
     *out = pv_strndup(arena, text, len);
@@ -177,8 +176,8 @@ static enum pv_err read_key_and_rest(struct pv_arena *arena, struct pv__reader *
 
     PV_TRY(take_counted(r, &key, &key_len));
     if (key_len == 4) {
-        uint32_t value = key[0] | (uint32_t)key[1] << 8 | (uint32_t)key[2] << 16
-                         | (uint32_t)key[3] << 24;
+        uint32_t value =
+            key[0] | (uint32_t)key[1] << 8 | (uint32_t)key[2] << 16 | (uint32_t)key[3] << 24;
         out->key = (struct pv_sent_key){value ? PV_KEY_NUMBER : PV_KEY_ZERO, value};
     }
     PV_TRY(take_counted(r, &type, &type_len));
@@ -188,8 +187,7 @@ static enum pv_err read_key_and_rest(struct pv_arena *arena, struct pv__reader *
     return read_parameters(arena, r, out);
 }
 
-static enum pv_err read_fields(struct pv_arena *arena, struct pv__reader *r,
-                               struct pv_request *out)
+static enum pv_err read_fields(struct pv_arena *arena, struct pv__reader *r, struct pv_request *out)
 {
     const uint8_t *bytes;
     uint8_t byte, len;

@@ -5,6 +5,7 @@
 
 #include "src/lib/base/text.h"
 
+/* clang-format off */
 #define FIELD(Name, tag, member) {Name, tag, offsetof(struct pv_request, member)}
 const struct pv__field pv__fields[PV__FIELD_COUNT] = {
     FIELD("User", 8, user),
@@ -16,6 +17,7 @@ const struct pv__field pv__fields[PV__FIELD_COUNT] = {
     FIELD("LongId", 4, long_id),
     FIELD("Occurrence", 6, occurrence),
 };
+/* clang-format on */
 
 struct line {
     const char *path, *query; /* query NULL without '?' */
@@ -94,8 +96,7 @@ static enum pv_err judge(const struct pv_request *req, struct pv_request_fault *
 {
     if (req->version == PV_VERSION_COUNT)
         return fault(out, PV_E_UNSUPPORTED, 400, "the protocol version is missing or not known");
-    if (req->cmd == PV_CMD_COUNT)
-        return fault(out, PV_E_UNKNOWN, 501, "the command is not known");
+    if (req->cmd == PV_CMD_COUNT) return fault(out, PV_E_UNKNOWN, 501, "the command is not known");
     if (!fits(req->device_id, PV_DEVICE_ID_MAX) || !all_alnum(req->device_id))
         return device_fault(out, req->version, 108,
                             "the DeviceId is not 1 to 32 letters and digits");

@@ -20,8 +20,10 @@ static void put_encoded(struct pv__out *o, const char *text)
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
 
-        if (pv__is_alnum(c) || strchr("-._~", c)) pv__out_bytes(o, text, 1);
-        else pv__out_bytes(o, (const char[]){'%', hex[c >> 4], hex[c & 15]}, 3);
+        if (pv__is_alnum(c) || strchr("-._~", c))
+            pv__out_bytes(o, text, 1);
+        else
+            pv__out_bytes(o, (const char[]){'%', hex[c >> 4], hex[c & 15]}, 3);
     }
 }
 
@@ -73,8 +75,8 @@ static void put_key(struct binary *b, struct pv_sent_key key)
 
 static enum pv_err put_base64(struct pv__out *o, const struct pv_request *req)
 {
-    unsigned options = (req->save_in_sent ? PV__OPTION_SAVE_IN_SENT : 0)
-                       | (req->accept_multipart ? PV__OPTION_MULTIPART : 0);
+    unsigned options = (req->save_in_sent ? PV__OPTION_SAVE_IN_SENT : 0) |
+                       (req->accept_multipart ? PV__OPTION_MULTIPART : 0);
     char text[BINARY_MAX / 3 * 4 + 8];
     struct binary b = {.len = 0};
 
@@ -119,15 +121,16 @@ static enum pv_err check(const struct pv_request *req)
     return PV_OK;
 }
 
-enum pv_err pv_request_target(const struct pv_request *req, const char *path, char *buf,
-                              size_t cap)
+enum pv_err pv_request_target(const struct pv_request *req, const char *path, char *buf, size_t cap)
 {
     struct pv__out o;
 
     PV_TRY(check(req));
     pv__out_init(&o, buf, cap);
     pv__out_text(&o, path ? path : PV_EAS_PATH);
-    if (req->form == PV_QUERY_PLAIN) put_plain(&o, req);
-    else PV_TRY(put_base64(&o, req));
+    if (req->form == PV_QUERY_PLAIN)
+        put_plain(&o, req);
+    else
+        PV_TRY(put_base64(&o, req));
     return pv__out_end(&o, NULL);
 }

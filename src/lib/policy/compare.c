@@ -12,8 +12,8 @@ bool pv__policy_carried(const struct pv_policy *policy, enum pv_setting s, enum 
     if (info->treatment) return false;
     if (v >= PV_V12_0) return v >= info->first;
     /* The WAP document ends where no password is asked for: clients read no further. */
-    return info->wap && (s == PV_SET_DevicePasswordEnabled
-                         || pv_policy_value(policy, PV_SET_DevicePasswordEnabled));
+    return info->wap && (s == PV_SET_DevicePasswordEnabled ||
+                         pv_policy_value(policy, PV_SET_DevicePasswordEnabled));
 }
 
 int64_t pv__policy_seen(const struct pv_policy *policy, enum pv_setting s, enum pv_version v)
@@ -31,8 +31,8 @@ bool pv__policy_demands(const struct pv_policy *policy, enum pv_setting s)
     const struct pv_setting_info *info = &pv__settings[s];
 
     //= MS-ASPROV 3.1.5.1: without DevicePasswordEnabled the client ignores the password settings
-    if (info->treatment
-        || (info->password && !pv_policy_value(policy, PV_SET_DevicePasswordEnabled)))
+    if (info->treatment ||
+        (info->password && !pv_policy_value(policy, PV_SET_DevicePasswordEnabled)))
         return false;
     return pv_policy_value(policy, s) != info->unset;
 }
@@ -106,10 +106,13 @@ enum pv_change pv_policy_compare(const struct pv_policy *old, const struct pv_po
 
     for (unsigned i = 0; i < PV_SETTING_COUNT; i++) {
         enum pv_change one = pv__settings[i].treatment
-                           ? PV_SAME : compare_one(old, new_, (enum pv_setting)i, version);
+                                 ? PV_SAME
+                                 : compare_one(old, new_, (enum pv_setting)i, version);
         if (change_out) change_out[i] = one;
-        if (whole == PV_SAME) whole = one;
-        else if (one != PV_SAME && one != whole) whole = PV_DIFFERENT;
+        if (whole == PV_SAME)
+            whole = one;
+        else if (one != PV_SAME && one != whole)
+            whole = PV_DIFFERENT;
     }
     return whole;
 }

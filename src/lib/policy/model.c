@@ -55,8 +55,10 @@ void pv__trim(const char **text, size_t *len)
 static enum pv_err parse_duration(const struct pv_setting_info *info, const char *text, size_t len,
                                   int64_t *out)
 {
-    static const struct { char unit; int64_t seconds; } units[] = {
-        {'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    static const struct {
+        char unit;
+        int64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
     int64_t factor = 1, number;
 
     if (len == 5 && !memcmp(text, "never", 5)) {
@@ -235,8 +237,10 @@ enum pv_err pv_policy_set(struct pv_policy *policy, struct pv_arena *arena, cons
 
 static void duration_text(struct pv__out *o, int64_t seconds)
 {
-    int64_t unit = seconds % 86400 == 0 ? 86400 : seconds % 3600 == 0 ? 3600
-                 : seconds % 60 == 0 ? 60 : 1;
+    int64_t unit = seconds % 86400 == 0  ? 86400
+                   : seconds % 3600 == 0 ? 3600
+                   : seconds % 60 == 0   ? 60
+                                         : 1;
 
     if (seconds == 0) {
         pv__out_text(o, "never");
@@ -326,8 +330,8 @@ const char *pv_policy_hint(const struct pv_policy *policy)
 {
     if (!pv_policy_value(policy, PV_SET_DevicePasswordEnabled))
         for (unsigned i = 0; i < PV_SETTING_COUNT; i++)
-            if (pv__settings[i].password
-                && pv_policy_value(policy, (enum pv_setting)i) != pv__settings[i].unset)
+            if (pv__settings[i].password &&
+                pv_policy_value(policy, (enum pv_setting)i) != pv__settings[i].unset)
                 return "the password settings have no effect while DevicePasswordEnabled is not 1";
     if (pv_policy_value(policy, PV_SET_MaxInactivityTimeDeviceLock) == 0)
         return "many devices read MaxInactivityTimeDeviceLock=0 as no lock at all";

@@ -12,10 +12,12 @@ enum { WAP_BYTES_MAX = 16384, WAP_DEPTH_MAX = 16, WAP_MINUTES_MAX = 9999 };
 #define PASSWORD_KEY LASSD "\\LAP\\lap_pw"
 
 /* The parameters that we write or read, and those that others write and nobody needs. */
+/* clang-format off */
 #define PARMS(X) X(PASSWORD, "4131") X(LOCK_TYPE, "AEFrequencyType") \
     X(LOCK_MINUTES, "AEFrequencyValue") X(ATTEMPTS, "DeviceWipeThreshold") \
     X(LENGTH, "MinimumPasswordLength") X(COMPLEXITY, "PasswordComplexity") \
     X(DESKTOP_UNLOCK, "4133") X(CODEWORD, "CodewordFrequency")
+/* clang-format on */
 #define PARM_ENUM(id, name) PARM_##id,
 enum parm { PARMS(PARM_ENUM) PARM_COUNT };
 #undef PARM_ENUM
@@ -103,9 +105,18 @@ enum pv_err pv_policy_wap(const struct pv_policy *policy, char *buf, size_t cap,
 
 /* ---- reading: start tags, end tags and quoted attributes; no DTD, no entities needed --------- */
 
-struct span { const char *p; size_t len; };
-struct scan { const char *text; size_t len, at; };
-struct tag { struct span name, parm, value; bool end, empty; };
+struct span {
+    const char *p;
+    size_t len;
+};
+struct scan {
+    const char *text;
+    size_t len, at;
+};
+struct tag {
+    struct span name, parm, value;
+    bool end, empty;
+};
 
 static bool looking_at(const struct scan *s, const char *text)
 {
@@ -189,14 +200,19 @@ static bool next_tag(struct scan *s, struct tag *tag)
             break;
         }
         if (!take_attribute(s, &name, &value)) return false;
-        if (is(name, "name")) tag->parm = value;
-        else if (is(name, "value")) tag->value = value;
+        if (is(name, "name"))
+            tag->parm = value;
+        else if (is(name, "value"))
+            tag->value = value;
     }
     s->at += tag->empty ? 2 : 1;
     return true;
 }
 
-struct parms { bool has[PARM_COUNT]; struct span text[PARM_COUNT]; };
+struct parms {
+    bool has[PARM_COUNT];
+    struct span text[PARM_COUNT];
+};
 
 static void take_parm(struct pv__reading *r, const struct tag *tag, struct parms *parms)
 {
@@ -235,8 +251,8 @@ static void apply(struct pv__reading *r, const struct parms *p)
     if (!parm_number(r, p, PARM_PASSWORD, INT32_MIN, INT32_MAX, &n)) return;
     put(r, PV_SET_DevicePasswordEnabled, n == 0);
     if (n != 0) return; /* clients do not look at the rest */
-    if (parm_number(r, p, PARM_LOCK_TYPE, 0, 1, &n) && n == 1
-        && parm_number(r, p, PARM_LOCK_MINUTES, 1, WAP_MINUTES_MAX, &n))
+    if (parm_number(r, p, PARM_LOCK_TYPE, 0, 1, &n) && n == 1 &&
+        parm_number(r, p, PARM_LOCK_MINUTES, 1, WAP_MINUTES_MAX, &n))
         put(r, PV_SET_MaxInactivityTimeDeviceLock, pv__wap_seconds(n));
     if (parm_number(r, p, PARM_ATTEMPTS, -1, INT32_MAX, &n) && n != -1)
         pv__read_number(r, PV_SET_MaxDevicePasswordFailedAttempts, p->text[PARM_ATTEMPTS].p,

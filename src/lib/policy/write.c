@@ -12,8 +12,7 @@ const char *pv_policy_type(enum pv_version version)
     return version < PV_V12_0 ? "MS-WAP-Provisioning-XML" : "MS-EAS-Provisioning-WBXML";
 }
 
-static void write_list(const struct pv_policy *policy, enum pv_setting s,
-                       struct pv_wbxml_writer *w)
+static void write_list(const struct pv_policy *policy, enum pv_setting s, struct pv_wbxml_writer *w)
 {
     const struct pv_setting_info *info = &pv__settings[s];
     const struct pv_list *list = pv__list(policy, s);
@@ -36,8 +35,10 @@ void pv_policy_write(const struct pv_policy *policy, enum pv_version version,
         char wap[WAP_MOST];
         size_t len;
         enum pv_err err = pv_policy_wap(policy, wap, sizeof wap, &len);
-        if (!err) pv_wbxml_text(w, wap, len);
-        else if (!w->err) w->err = err;
+        if (!err)
+            pv_wbxml_text(w, wap, len);
+        else if (!w->err)
+            w->err = err;
         return;
     }
     pv_wbxml_start(w, PV_Provision_EASProvisionDoc);
@@ -52,8 +53,10 @@ void pv_policy_write(const struct pv_policy *policy, enum pv_version version,
             continue;
         }
         value = pv_policy_value(policy, s);
-        if (value == info->unset && info->empty_when_unset) pv_wbxml_leaf(w, info->tag, NULL);
-        else pv_wbxml_leaf_int(w, info->tag, value == PV_NO_LIMIT ? info->no_limit : value);
+        if (value == info->unset && info->empty_when_unset)
+            pv_wbxml_leaf(w, info->tag, NULL);
+        else
+            pv_wbxml_leaf_int(w, info->tag, value == PV_NO_LIMIT ? info->no_limit : value);
     }
     pv_wbxml_end(w);
 }
@@ -134,8 +137,10 @@ static enum pv_err read_list(struct pv__reading *r, enum pv_setting s, const str
         if (n->kind != PV_NODE_ELEMENT) continue;
         if (is_named(n, info->item_tag) && pv_node_text(n, &text, &len))
             err = pv__list_add(&m, text, len);
-        if (err == PV_E_MALFORMED) pv__odd(r, info->name, NULL, 0, ": an entry could not be read");
-        else if (err) return err;
+        if (err == PV_E_MALFORMED)
+            pv__odd(r, info->name, NULL, 0, ": an entry could not be read");
+        else if (err)
+            return err;
     }
     list = pv__list_end(&m);
     if (list.count == 0) return PV_OK;
@@ -188,8 +193,8 @@ enum pv_err pv_policy_read(const struct pv_node *data, struct pv_arena *arena,
                            size_t oddity_cap, size_t *oddity_count_out)
 {
     struct pv_policy policy = {0};
-    struct pv__reading r = {.policy = &policy, .arena = arena, .oddities = oddities,
-                            .cap = oddity_cap};
+    struct pv__reading r = {
+        .policy = &policy, .arena = arena, .oddities = oddities, .cap = oddity_cap};
 
     PV_TRY(read_data(&r, data));
     *policy_out = policy;

@@ -7,6 +7,7 @@
 #include "src/lib/base/text.h"
 
 /* What an answer amounts to: name, how it is seen on the wire, one sentence for a person. */
+/* clang-format off */
 #define EVENTS(X) \
     X(START, "a command is to be sent", "the caller wants a command to be sent") \
     X(PROACTIVE, "the same, proactive and without a key", "the device asks for the policy first") \
@@ -34,6 +35,7 @@
     X(ANSWER, "any answer", "the server has been told") \
     X(WIPED, "the hook: wiped, or failed", "the hook has tried to wipe") \
     X(NOT_WIPED, "the hook: nothing done", "the hook has not wiped")
+/* clang-format on */
 #define EVENT_ENUM(id, wire, text) EV_##id,
 enum event { EVENTS(EVENT_ENUM) EV_COUNT };
 #undef EVENT_ENUM
@@ -45,10 +47,12 @@ static const char *const event_texts[] = {EVENTS(EVENT_TEXT)};
 #undef EVENT_TEXT
 
 /* What a rule needs besides the answer, and what happens without it. */
+/* clang-format off */
 #define NEEDS(X) \
     X(NOTHING, "") \
     X(HANDSHAKE, "a handshake is left, else give up") \
     X(SETTINGS, "12.0 to 14.0, else the command at once")
+/* clang-format on */
 #define NEED_ENUM(id, text) NEED_##id,
 enum need { NEEDS(NEED_ENUM) NEED_COUNT };
 #undef NEED_ENUM
@@ -60,7 +64,10 @@ static const char *const failure_texts[] = {PV_FAILURES(TEXT)};
 static const char *const need_texts[] = {NEEDS(TEXT)};
 #undef TEXT
 
-struct rule { uint8_t next, action, failure, need; };
+struct rule {
+    uint8_t next, action, failure, need;
+};
+/* clang-format off */
 #define GO(next, action) {PV_CLIENT_##next, PV_DO_##action, PV_FAIL_NONE, NEED_NOTHING}
 #define FAIL(failure) {PV_CLIENT_FAILED, PV_DO_FAIL, PV_FAIL_##failure, NEED_NOTHING}
 #define HANDSHAKE {PV_CLIENT_ASKED, PV_DO_ASK, PV_FAIL_NONE, NEED_HANDSHAKE}
@@ -127,6 +134,7 @@ static const struct rule rules[PV_CLIENT_STATE_COUNT][EV_COUNT] = {
     [PV_CLIENT_WIPE_ACKED] = {
         [EV_ANSWER] = FAIL(WIPED)},
 };
+/* clang-format on */
 static const struct rule broken = FAIL(PROTOCOL), loop = FAIL(LOOP);
 
 static const char *text_of(const char *const *texts, unsigned count, unsigned i)
@@ -198,7 +206,9 @@ static enum event classify_status(const struct pv_client *c, unsigned status)
 static enum event classify_http(unsigned http)
 {
     switch (http) {
-    case 401: case 456: case 457: return EV_CREDENTIALS;
+    case 401:
+    case 456:
+    case 457: return EV_CREDENTIALS;
     case 403: return EV_FORBIDDEN;
     case 449: return EV_PROVISION;
     case 451: return EV_REDIRECT;
@@ -216,8 +226,7 @@ static enum pv_wipe_kind directive(const struct pv_client *c, const struct pv_cl
     return in->provision->wipe;
 }
 
-static enum event classify(const struct pv_client *c, const struct pv_client_in *in,
-                           unsigned *code)
+static enum event classify(const struct pv_client *c, const struct pv_client_in *in, unsigned *code)
 {
     unsigned status = in->provision ? in->provision->status : in->status;
     enum event event;
@@ -267,11 +276,15 @@ static void step(struct pv_client *c, enum event event, unsigned code, struct pv
     if (rule->failure == PV_FAIL_BLOCKED && c->state == PV_CLIENT_FORBIDDEN) code = 403;
     c->state = rule->next;
     if (c->state != PV_CLIENT_ACKED) c->temp_key[0] = '\0';
-    *out = (struct pv_client_out){
-        .action = rule->action, .temp_key = c->temp_key, .ack_status = c->ack_status,
-        .device_info = c->device_info && rule->action == PV_DO_ASK, .wipe = c->wipe,
-        .failure = rule->failure, .status = rule->failure ? code : 0,
-        .why = rule == &loop ? failure_texts[PV_FAIL_LOOP] : event_texts[event]};
+    *out = (struct pv_client_out){.action = rule->action,
+                                  .temp_key = c->temp_key,
+                                  .ack_status = c->ack_status,
+                                  .device_info = c->device_info && rule->action == PV_DO_ASK,
+                                  .wipe = c->wipe,
+                                  .failure = rule->failure,
+                                  .status = rule->failure ? code : 0,
+                                  .why = rule == &loop ? failure_texts[PV_FAIL_LOOP]
+                                                       : event_texts[event]};
     if (rule->action != PV_DO_ASK && event != EV_NO_POLICY) out->key = c->key;
 }
 
@@ -286,8 +299,7 @@ void pv_client_command(struct pv_client *c, struct pv_client_out *out)
     step(c, c->proactive && !c->key ? EV_PROACTIVE : EV_START, 0, out);
 }
 
-void pv_client_answer(struct pv_client *c, const struct pv_client_in *in,
-                      struct pv_client_out *out)
+void pv_client_answer(struct pv_client *c, const struct pv_client_in *in, struct pv_client_out *out)
 {
     unsigned code;
     enum event event = classify(c, in, &code);
@@ -323,10 +335,12 @@ enum pv_err pv_client_table(char *buf, size_t cap, size_t *len_out)
         for (unsigned e = 0; e < EV_COUNT; e++) {
             const struct rule *rule = &rules[s][e];
             bool failed = rule->failure != PV_FAIL_NONE;
+            /* clang-format off */
             const char *const cells[] = {
                 "| ", state_texts[s], " | ", event_wire[e], " | ", state_texts[rule->next], " | ",
                 action_texts[rule->action], failed ? ": " : "",
                 failed ? failure_texts[rule->failure] : "", " | ", need_texts[rule->need], " |\n"};
+            /* clang-format on */
             if (rule->next == PV_CLIENT_IDLE) continue;
             for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) pv__out_text(&o, cells[i]);
         }

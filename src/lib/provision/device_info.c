@@ -51,8 +51,8 @@ static enum pv_err read_value(struct pv_arena *arena, const char *text, size_t l
     return PV_OK;
 }
 
-enum pv_err pv_device_info_read(const struct pv_node *device_information,
-                                struct pv_arena *arena, struct pv_device_info *out)
+enum pv_err pv_device_info_read(const struct pv_node *device_information, struct pv_arena *arena,
+                                struct pv_device_info *out)
 {
     const struct pv_node *set = pv_node_child(device_information, PV_Settings_Set);
     bool empty;
@@ -79,8 +79,8 @@ void pv_device_info_write(const struct pv_device_info *info, enum pv_version ver
     pv_wbxml_start(w, PV_Settings_DeviceInformation);
     pv_wbxml_start(w, PV_Settings_Set);
     for (size_t i = 0; i < FIELD_COUNT; i++) {
-        const char *value = *(const char *const *)(const void *)
-            ((const char *)info + fields[i].offset);
+        const char *value =
+            *(const char *const *)(const void *)((const char *)info + fields[i].offset);
 
         if (value && version >= first_version(fields[i].tag))
             pv_wbxml_leaf(w, fields[i].tag, value);

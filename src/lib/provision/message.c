@@ -47,20 +47,18 @@ static enum pv_err read_policies(const struct pv_node *root, enum pv_version ver
 {
     const struct pv_node *policies = pv_node_child(root, PV_Provision_Policies);
 
-    if (pv_node_count(root, PV_Provision_Policies) != 1
-        || pv_node_count(policies, PV_Provision_Policy) != 1)
+    if (pv_node_count(root, PV_Provision_Policies) != 1 ||
+        pv_node_count(policies, PV_Provision_Policy) != 1)
         return bad(out, "the request holds more than one Policy, or none");
     return read_policy(pv_node_child(policies, PV_Provision_Policy), version, arena, out);
 }
 
 /* Only the Status inside the element counts; some clients put another one beside it. */
-static enum pv_err read_wipe(const struct pv_node *wipe, enum pv_wipe_kind kind,
-                             struct pv_ask *out)
+static enum pv_err read_wipe(const struct pv_node *wipe, enum pv_wipe_kind kind, struct pv_ask *out)
 {
     uint32_t number;
 
-    if (!pv_node_u32(pv_node_child(wipe, PV_Provision_Status), &number) || number < 1
-        || number > 2)
+    if (!pv_node_u32(pv_node_child(wipe, PV_Provision_Status), &number) || number < 1 || number > 2)
         return bad(out, "the wipe acknowledgement has no Status from 1 to 2");
     out->kind = PV_ASK_WIPE_ACK;
     out->wipe = kind;
@@ -94,8 +92,8 @@ static enum pv_err read_device_information(const struct pv_node *root, struct pv
     return PV_OK;
 }
 
-enum pv_err pv_ask_read(const struct pv_node *root, enum pv_version version,
-                        struct pv_arena *arena, struct pv_ask *out)
+enum pv_err pv_ask_read(const struct pv_node *root, enum pv_version version, struct pv_arena *arena,
+                        struct pv_ask *out)
 {
     const struct pv_node *whole = pv_node_child(root, PV_Provision_RemoteWipe);
     const struct pv_node *account = pv_node_child(root, PV_Provision_AccountOnlyRemoteWipe);
@@ -111,8 +109,7 @@ enum pv_err pv_ask_read(const struct pv_node *root, enum pv_version version,
     if (whole && account) return bad(out, "the request acknowledges two kinds of wipe");
     if (whole) return read_wipe(whole, PV_WIPE_DEVICE, out);
     if (account) return read_wipe(account, PV_WIPE_ACCOUNT, out);
-    if (pv_node_child(root, PV_Provision_Policies))
-        return read_policies(root, version, arena, out);
+    if (pv_node_child(root, PV_Provision_Policies)) return read_policies(root, version, arena, out);
     if (pv_node_child(root, PV_Provision_Status))
         return bad(out, "there is a Status that belongs to nothing");
     return PV_OK;
@@ -215,8 +212,10 @@ enum pv_err pv_provision_answer_read(const struct pv_node *root, struct pv_arena
     out->device_info_status =
         find_status(find(root, PV_Settings_DeviceInformation), PV_Settings_Status);
     /* One directive at a time; of two the smaller harm. */
-    if (find(root, PV_Provision_AccountOnlyRemoteWipe)) out->wipe = PV_WIPE_ACCOUNT;
-    else if (find(root, PV_Provision_RemoteWipe)) out->wipe = PV_WIPE_DEVICE;
+    if (find(root, PV_Provision_AccountOnlyRemoteWipe))
+        out->wipe = PV_WIPE_ACCOUNT;
+    else if (find(root, PV_Provision_RemoteWipe))
+        out->wipe = PV_WIPE_DEVICE;
     policy = find(find(root, PV_Provision_Policies), PV_Provision_Policy);
     return policy ? read_answer_policy(policy, arena, out) : PV_OK;
 }

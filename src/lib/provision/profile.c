@@ -7,7 +7,10 @@
 #include "src/lib/base/text.h"
 #include "src/lib/policy/settings.h"
 
-struct span { const char *p; size_t len; };
+struct span {
+    const char *p;
+    size_t len;
+};
 
 static bool is(struct span a, const char *text)
 {
@@ -76,8 +79,7 @@ static enum pv_err read_line(struct pv_profile *p, struct span text, size_t line
     enum pv_setting s;
     enum pv_err err;
 
-    if (!equals)
-        return refuse(PV_E_MALFORMED, line, text, "is no line NAME = VALUE", message, cap);
+    if (!equals) return refuse(PV_E_MALFORMED, line, text, "is no line NAME = VALUE", message, cap);
     name.len = (size_t)(equals - text.p);
     value = (struct span){equals + 1, text.len - name.len - 1};
     pv__trim(&name.p, &name.len);
@@ -90,8 +92,7 @@ static enum pv_err read_line(struct pv_profile *p, struct span text, size_t line
     if (!find(name, &s))
         return refuse(PV_E_UNKNOWN, line, name, "is no setting of a device", message, cap);
     err = read_setting(p, s, value);
-    if (err == PV_E_RANGE)
-        return refuse(err, line, text, "has a value out of range", message, cap);
+    if (err == PV_E_RANGE) return refuse(err, line, text, "has a value out of range", message, cap);
     if (err) return refuse(err, line, text, "has neither yes, no nor a number", message, cap);
     return PV_OK;
 }

@@ -8,9 +8,9 @@ struct step {
     struct pv_partnership *p;
     const struct pv_server_in *in;
     struct pv_server_out *out;
-    size_t offer;      /* ACK: slot of the acknowledged offer */
-    bool without_key;  /* let in as a device that cannot be provisioned */
-    bool collided;     /* no random word would do */
+    size_t offer;     /* ACK: slot of the acknowledged offer */
+    bool without_key; /* let in as a device that cannot be provisioned */
+    bool collided;    /* no random word would do */
 };
 
 /* ---- facts ------------------------------------------------------------------------------- */
@@ -45,18 +45,17 @@ static enum pv_reason refresh_reason(const struct pv_partnership *p,
  * news to the device. */
 static bool barred(const struct pv_partnership *p, const struct pv_policy_facts *policy)
 {
-    return policy->uncarried && !policy->allow_partial && !policy->allow_non_provisionable
-           && !same_document(p, policy);
+    return policy->uncarried && !policy->allow_partial && !policy->allow_non_provisionable &&
+           !same_document(p, policy);
 }
 
-static bool non_provisionable(const struct pv_partnership *p,
-                              const struct pv_policy_facts *policy)
+static bool non_provisionable(const struct pv_partnership *p, const struct pv_policy_facts *policy)
 {
     return policy->allow_non_provisionable && !p->provisioned_once && !p->asked;
 }
 
-enum pv_state pv_server_state(const struct pv_partnership *p,
-                              const struct pv_policy_facts *policy, int64_t now)
+enum pv_state pv_server_state(const struct pv_partnership *p, const struct pv_policy_facts *policy,
+                              int64_t now)
 {
     if (p->wipe != PV_WIPE_NONE) return PV_STATE_WIPE_PENDING;
     if (p->wiped) return PV_STATE_WIPED;
@@ -184,8 +183,7 @@ static bool need_partner(struct step *s)
 {
     if (s->p->key) return true;
     switch (s->out->before) {
-    case PV_STATE_WIPE_PENDING:
-        return need_directive(s) && refuse_by_state(s);
+    case PV_STATE_WIPE_PENDING: return need_directive(s) && refuse_by_state(s);
     case PV_STATE_BLOCKED: return refuse_by_state(s);
     default: break;
     }
@@ -248,11 +246,12 @@ static bool need_accepted(struct step *s)
     };
     const struct pv_policy_facts *policy = &s->in->policy;
     unsigned status = s->in->status;
-    const bool accepted[] = {[1] = true, [2] = policy->allow_partial,
-                             [3] = policy->allow_non_provisionable, [4] = policy->allow_external};
+    const bool accepted[] = {[1] = true,
+                             [2] = policy->allow_partial,
+                             [3] = policy->allow_non_provisionable,
+                             [4] = policy->allow_external};
 
-    if (status < 1 || status > 4)
-        return refuse(s, 2, PV_WHY_BAD_REQUEST);
+    if (status < 1 || status > 4) return refuse(s, 2, PV_WHY_BAD_REQUEST);
     set_outcome(s, acks[status].outcome);
     set_flag(s, &s->p->refused, !accepted[status], PV_STORE_BEHIND);
     return accepted[status] || refuse(s, acks[status].refusal, acks[status].why);
@@ -322,8 +321,7 @@ static void act_offer(struct step *s)
         return;
     }
     offer = free_slot(s->p, s->in->now);
-    *offer = (struct pv_offer){
-        .key = key, .at = s->in->now, .revision = s->in->policy.revision};
+    *offer = (struct pv_offer){.key = key, .at = s->in->now, .revision = s->in->policy.revision};
     memcpy(offer->hash, s->in->policy.hash, PV_HASH_LEN);
     s->out->key = key;
     store(s, PV_STORE_BEHIND);

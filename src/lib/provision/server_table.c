@@ -4,6 +4,7 @@
 #include "src/lib/base/text.h"
 
 #define NEED(id) (1u << PV__NEED_##id)
+/* clang-format off */
 #define RULE(next, act, needs) {true, PV_STATE_##next, PV_ACT_##act, (needs)}
 
 #define OPEN (NEED(CARRIED) | NEED(KEY) | NEED(FRESH))
@@ -98,6 +99,7 @@ const struct pv__stand pv__stands[PV_STATE_COUNT] = {
     [PV_STATE_WIPE_PENDING] = {140, PV_WHY_WIPE},
     [PV_STATE_WIPED] = {129, PV_WHY_WIPED},
 };
+/* clang-format on */
 
 /* ---- words ------------------------------------------------------------------------------- */
 
@@ -121,12 +123,16 @@ static const char *const outcome_texts[PV_OUTCOME_COUNT] = {
     PV_OUTCOMES(OUTCOME_TEXT)
 #undef OUTCOME_TEXT
 };
-static const struct { const char *name, *text; } reasons[PV_REASON_COUNT] = {
+static const struct {
+    const char *name, *text;
+} reasons[PV_REASON_COUNT] = {
 #define REASON_ROW(id, text) {#id, text},
     PV_REASONS(REASON_ROW)
 #undef REASON_ROW
 };
-static const struct { const char *name, *text, *unmet; } needs[PV__NEED_COUNT] = {
+static const struct {
+    const char *name, *text, *unmet;
+} needs[PV__NEED_COUNT] = {
 #define NEED_ROW(id, name, text, unmet) {name, text, unmet},
     PV__NEEDS(NEED_ROW)
 #undef NEED_ROW

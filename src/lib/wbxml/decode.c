@@ -95,10 +95,8 @@ static enum pv_err item(struct decoder *d)
 
     PV_TRY(pv__rd_u8(&d->in, &token));
     switch (token) {
-    case PV__SWITCH_PAGE:
-        return pv__rd_u8(&d->in, &d->page);
-    case PV__END:
-        return pv__tree_close(&d->tree);
+    case PV__SWITCH_PAGE: return pv__rd_u8(&d->in, &d->page);
+    case PV__END: return pv__tree_close(&d->tree);
     case PV__STR_I:
         PV_TRY(pv__rd_text(&d->in, d->tree.lim->text, &text, &len));
         return pv__tree_text(&d->tree, text, len);
@@ -106,13 +104,11 @@ static enum pv_err item(struct decoder *d)
         PV_TRY(pv__rd_mb_u32(&d->in, &offset));
         PV_TRY(table_text(d, offset, &text, &len));
         return pv__tree_text(&d->tree, text, len);
-    case PV__OPAQUE:
-        return opaque(d);
+    case PV__OPAQUE: return opaque(d);
     }
     /* What is left of the low numbers are entities, literals, extensions and processing
      * instructions: MS-ASWBXML 2.1 has none of them, nor attributes. */
-    if ((token & PV__TAG_LAST) < PV__TAG_FIRST || token & PV__ATTRIBUTES)
-        return PV_E_UNSUPPORTED;
+    if ((token & PV__TAG_LAST) < PV__TAG_FIRST || token & PV__ATTRIBUTES) return PV_E_UNSUPPORTED;
     PV_TRY(pv__tree_open(&d->tree, (uint16_t)(d->page << 8 | (token & PV__TAG_LAST))));
     return token & PV__CONTENT ? PV_OK : pv__tree_close(&d->tree);
 }

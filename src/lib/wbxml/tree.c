@@ -10,9 +10,12 @@ static enum pv_err append(struct pv__tree *t, enum pv_node_kind kind, struct pv_
     if (!node) return PV_E_NOMEM;
     node->kind = kind;
     node->parent = t->open;
-    if (t->last) t->last->next = node;
-    else if (t->open) t->open->child = node;
-    else t->root = node;
+    if (t->last)
+        t->last->next = node;
+    else if (t->open)
+        t->open->child = node;
+    else
+        t->root = node;
     t->last = node;
     *out = node;
     return PV_OK;
@@ -85,8 +88,10 @@ bool pv__walk_next(struct pv__walk *w)
     if (!w->at) {
         w->at = w->root;
     } else if (!w->leave && w->at->kind == PV_NODE_ELEMENT) {
-        if (w->at->child) w->at = w->at->child;
-        else w->leave = true;
+        if (w->at->child)
+            w->at = w->at->child;
+        else
+            w->leave = true;
     } else if (w->at == w->root) {
         w->at = NULL;
     } else if (w->at->next) {

@@ -128,10 +128,14 @@ void pv_wbxml_node(struct pv_wbxml_writer *w, const struct pv_node *node)
     if (!node) fail(w, PV_E_USAGE);
     while (!w->err && pv__walk_next(&walk)) {
         const struct pv_node *at = walk.at;
-        if (walk.leave) pv_wbxml_end(w);
-        else if (at->kind == PV_NODE_ELEMENT) pv_wbxml_start(w, at->tag);
-        else if (at->kind == PV_NODE_TEXT) pv_wbxml_text(w, (const char *)at->data, at->len);
-        else pv_wbxml_opaque(w, at->data, at->len);
+        if (walk.leave)
+            pv_wbxml_end(w);
+        else if (at->kind == PV_NODE_ELEMENT)
+            pv_wbxml_start(w, at->tag);
+        else if (at->kind == PV_NODE_TEXT)
+            pv_wbxml_text(w, (const char *)at->data, at->len);
+        else
+            pv_wbxml_opaque(w, at->data, at->len);
     }
 }
 

@@ -11,7 +11,10 @@
 
 enum { REFERENCE_MAX = 10 }; /* "&#x10FFFF;" */
 
-struct piece { const uint8_t *p; size_t len; };
+struct piece {
+    const uint8_t *p;
+    size_t len;
+};
 
 static bool piece_is(struct piece piece, const char *text)
 {
@@ -78,7 +81,10 @@ static enum pv_err skip_doctype(struct pv__reader *r)
 
 static enum pv_err reference_value(struct piece name, uint32_t *code_out)
 {
-    static const struct { const char *name; uint32_t code; } named[] = {
+    static const struct {
+        const char *name;
+        uint32_t code;
+    } named[] = {
         {"amp", '&'}, {"lt", '<'}, {"gt", '>'}, {"quot", '"'}, {"apos", '\''},
     };
     const char *digits = (const char *)name.p;
@@ -272,9 +278,12 @@ static enum pv_err read_document(struct pv__reader *r, struct pv__tree *tree, si
     while (!pv__tree_done(tree)) {
         *at = pv__rd_at(r);
         if (r->p == r->end) return PV_E_SHORT;
-        if (*r->p == '<') PV_TRY(read_markup(r, tree));
-        else if (*r->p == '&') PV_TRY(read_reference(r, tree));
-        else PV_TRY(read_chars(r, tree));
+        if (*r->p == '<')
+            PV_TRY(read_markup(r, tree));
+        else if (*r->p == '&')
+            PV_TRY(read_reference(r, tree));
+        else
+            PV_TRY(read_chars(r, tree));
     }
     skip_blanks(r);
     *at = pv__rd_at(r);
@@ -286,8 +295,8 @@ enum pv_err pv_xml_read(struct pv_arena *arena, const char *xml, size_t len,
                         size_t *at_out)
 {
     struct pv__reader r;
-    struct pv__tree tree = {.arena = arena, .lim = lim ? lim : &pv_wbxml_limits_default,
-                            .copy = true};
+    struct pv__tree tree = {
+        .arena = arena, .lim = lim ? lim : &pv_wbxml_limits_default, .copy = true};
     enum pv_err err;
     size_t at = 0;
 

@@ -38,12 +38,18 @@ static void put_text(struct xml *x, const struct pv_node *node)
 
     for (size_t at = 0, n; at < node->len && !x->out.full; at += n, refer = false) {
         n = pv__utf8_next(node->data + at, node->len - at, &code);
-        if (n == 0 || !pv__xml_char(code)) pv__out_text(&x->out, "\xEF\xBF\xBD");
-        else if (code == '\r' || refer) put_reference(&x->out, code);
-        else if (code == '&') pv__out_text(&x->out, "&amp;");
-        else if (code == '<') pv__out_text(&x->out, "&lt;");
-        else if (code == '>') pv__out_text(&x->out, "&gt;");
-        else pv__out_bytes(&x->out, node->data + at, n);
+        if (n == 0 || !pv__xml_char(code))
+            pv__out_text(&x->out, "\xEF\xBF\xBD");
+        else if (code == '\r' || refer)
+            put_reference(&x->out, code);
+        else if (code == '&')
+            pv__out_text(&x->out, "&amp;");
+        else if (code == '<')
+            pv__out_text(&x->out, "&lt;");
+        else if (code == '>')
+            pv__out_text(&x->out, "&gt;");
+        else
+            pv__out_bytes(&x->out, node->data + at, n);
         if (n == 0) n = 1;
     }
     x->tight = true;
@@ -121,10 +127,14 @@ enum pv_err pv_xml_write(const struct pv_node *root, unsigned indent, char *buf,
     if (!root || root->kind != PV_NODE_ELEMENT || (!buf && cap)) return PV_E_USAGE;
     pv__out_init(&x.out, buf, cap);
     while (!x.out.full && pv__walk_next(&walk)) {
-        if (walk.leave) leave(&x, walk.at);
-        else if (walk.at->kind == PV_NODE_ELEMENT) enter(&x, walk.at, walk.at == root);
-        else if (walk.at->kind == PV_NODE_TEXT) put_text(&x, walk.at);
-        else put_mixed_opaque(&x, walk.at);
+        if (walk.leave)
+            leave(&x, walk.at);
+        else if (walk.at->kind == PV_NODE_ELEMENT)
+            enter(&x, walk.at, walk.at == root);
+        else if (walk.at->kind == PV_NODE_TEXT)
+            put_text(&x, walk.at);
+        else
+            put_mixed_opaque(&x, walk.at);
     }
     return pv__out_end(&x.out, len_out);
 }

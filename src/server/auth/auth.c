@@ -23,11 +23,11 @@
 #include "src/server/observe/log.h"
 
 #define QUEUE_MAX 1024
-#define SLOW_FROM 6          /* the sixth failure in a minute is slowed down */
+#define SLOW_FROM 6 /* the sixth failure in a minute is slowed down */
 #define SLOW_MOST_MS 8000
-#define REFUSE_USER_FROM 20  /* failures in a minute before a password is not even looked at */
+#define REFUSE_USER_FROM 20    /* failures in a minute before a password is not even looked at */
 #define REFUSE_ADDRESS_FROM 60 /* many phones may stand behind one address */
-#define LOOK_EVERY_MS 2000   /* at the users file's time stamp */
+#define LOOK_EVERY_MS 2000     /* at the users file's time stamp */
 
 struct auth {
     struct users *users;
@@ -92,8 +92,7 @@ static bool key_of(struct auth *a, char kind, const void *data, size_t len, uint
     len = len < AUTH_USER_MAX ? len : AUTH_USER_MAX;
     text[0] = (uint8_t)kind;
     memcpy(text + 1, data, len);
-    if (!keyed_hash(a, text, 1 + len, mac))
-        return false;
+    if (!keyed_hash(a, text, 1 + len, mac)) return false;
     memcpy(key_out, mac, sizeof *key_out);
     return true;
 }
@@ -102,8 +101,7 @@ static bool key_of(struct auth *a, char kind, const void *data, size_t len, uint
 static bool address_key(struct auth *a, const char *peer, uint64_t *key_out)
 {
     struct in6_addr six;
-    if (inet_pton(AF_INET6, peer, &six) == 1)
-        return key_of(a, '6', &six, 8, key_out);
+    if (inet_pton(AF_INET6, peer, &six) == 1) return key_of(a, '6', &six, 8, key_out);
     return key_of(a, 'a', peer, strlen(peer), key_out);
 }
 
@@ -138,8 +136,7 @@ static void look_at_file(struct auth *a, uint64_t now)
         atomic_exchange(&a->looking, true))
         return;
     a->look.run = look_run;
-    if (!pool_submit(a->pool, &a->look))
-        atomic_store(&a->looking, false);
+    if (!pool_submit(a->pool, &a->look)) atomic_store(&a->looking, false);
 }
 
 struct auth *auth_create(const struct config *c, char *error, size_t error_cap)
@@ -175,8 +172,7 @@ static void pending_free(struct pending *p)
         p->prev->next = p->next;
     else
         a->pending = p->next;
-    if (p->next)
-        p->next->prev = p->prev;
+    if (p->next) p->next->prev = p->prev;
     pthread_mutex_unlock(&a->lock);
     explicit_bzero(p, sizeof *p);
     free(p);
@@ -184,8 +180,7 @@ static void pending_free(struct pending *p)
 
 void auth_destroy(struct auth *a)
 {
-    if (!a)
-        return;
+    if (!a) return;
     pool_destroy(a->pool);
     while (a->pending) /* held back when the workers ended */
         pending_free(a->pending);
@@ -213,8 +208,7 @@ static void held_back(struct timer *t)
 static bool too_many(struct auth *a, const struct pending *p, uint64_t now)
 {
     return throttle_count(a->throttle, p->user_key, now) >= REFUSE_USER_FROM ||
-           (!p->local &&
-            throttle_count(a->throttle, p->address_key, now) >= REFUSE_ADDRESS_FROM);
+           (!p->local && throttle_count(a->throttle, p->address_key, now) >= REFUSE_ADDRESS_FROM);
 }
 
 /* crypt does not tell a hash that it does not know from memory that it did not get (yescrypt wants
@@ -230,12 +224,10 @@ static void verify_run(struct job *j)
     struct pending *p = (struct pending *)((char *)j - offsetof(struct pending, job));
     /* Failures of a whole burst may have come in while this one was queued. */
     p->given_up = !p->was_known && too_many(p->auth, p, now_ms());
-    if (p->given_up)
-        return;
+    if (p->given_up) return;
     struct crypt_data *data = calloc(1, sizeof *data);
     p->unverified = !data;
-    if (!data)
-        return;
+    if (!data) return;
     const char *made = crypt_r(p->login.password, p->hash, data);
     size_t len = made ? strlen(made) : 0;
     /* A failure of crypt begins with '*', which no usable hash does. */
@@ -267,8 +259,7 @@ static void verify_done(struct job *j)
         unsigned user = throttle_fail(a->throttle, p->user_key, now);
         unsigned address = throttle_fail(a->throttle, p->address_key, now);
         unsigned n = user > address ? user : address;
-        if (p->was_known)
-            cache_drop(a->cache, &p->digest);
+        if (p->was_known) cache_drop(a->cache, &p->digest);
         if (n < SLOW_FROM) {
             finish(p, AUTH_BAD);
             return;
@@ -295,12 +286,10 @@ static bool verify(struct auth *a, struct auth_check *q, const struct pending *f
     p->job = (struct job){.run = verify_run, .done = verify_done};
     pthread_mutex_lock(&a->lock);
     p->next = a->pending;
-    if (p->next)
-        p->next->prev = p;
+    if (p->next) p->next->prev = p;
     a->pending = p;
     pthread_mutex_unlock(&a->lock);
-    if (pool_submit(a->pool, &p->job))
-        return false;
+    if (pool_submit(a->pool, &p->job)) return false;
     pending_free(p);
     q->retry_after = 1;
     q->verdict = AUTH_LATER;
@@ -315,22 +304,19 @@ bool auth_start(struct auth *a, struct auth_check *q)
     q->verdict = AUTH_BAD;
     q->user[0] = '\0';
     look_at_file(a, now);
-    if (!login_parse(q->authorization, &facts.login))
-        return true;
+    if (!login_parse(q->authorization, &facts.login)) return true;
     snprintf(q->user, sizeof q->user, "%s", facts.login.name);
     size_t count = login_names(facts.login.name, a->domain, names);
     for (size_t i = 0; i < count && !facts.user_known; i++) {
         facts.user_known = users_find(a->users, names[i], facts.hash);
-        if (facts.user_known)
-            snprintf(q->user, sizeof q->user, "%s", names[i]);
+        if (facts.user_known) snprintf(q->user, sizeof q->user, "%s", names[i]);
     }
     bool answered = true, hashed = true;
     if (facts.user_known) {
         hashed = digest_of(a, q->user, facts.login.password, facts.hash, &facts.digest);
         enum cache_answer known = hashed ? cache_look(a->cache, &facts.digest, now) : CACHE_UNKNOWN;
         facts.was_known = known == CACHE_KNOWN;
-        if (known == CACHE_FRESH)
-            q->verdict = AUTH_OK;
+        if (known == CACHE_FRESH) q->verdict = AUTH_OK;
     } else if (!users_any_hash(a->users, facts.hash)) {
         /* Nobody stands in the file: there is no time to hide. The failure counts all the same. */
         snprintf(facts.hash, sizeof facts.hash, "*");
@@ -358,18 +344,15 @@ static enum auth_edit edit_password(struct auth *a, const char *user, const char
                                     bool must_exist)
 {
     size_t len = strlen(password);
-    if (!users_name_ok(user))
-        return AUTH_EDIT_BAD_NAME;
-    if (len == 0 || len >= LOGIN_PASSWORD_MAX)
-        return AUTH_EDIT_BAD_PASSWORD;
+    if (!users_name_ok(user)) return AUTH_EDIT_BAD_NAME;
+    if (len == 0 || len >= LOGIN_PASSWORD_MAX) return AUTH_EDIT_BAD_PASSWORD;
     enum auth_edit result = AUTH_EDIT_FAILED;
     struct crypt_data *data = calloc(1, sizeof *data);
-    char *salt = crypt_gensalt_ra(NULL, 0, NULL, 0); /* the method that the system prefers: yescrypt */
+    char *salt =
+        crypt_gensalt_ra(NULL, 0, NULL, 0); /* the method that the system prefers: yescrypt */
     const char *hash = data && salt ? crypt_r(password, salt, data) : NULL;
-    if (hash && *hash != '*')
-        result = users_edit(a->users, user, hash, must_exist);
-    if (data)
-        explicit_bzero(data, sizeof *data);
+    if (hash && *hash != '*') result = users_edit(a->users, user, hash, must_exist);
+    if (data) explicit_bzero(data, sizeof *data);
     free(data);
     free(salt);
     return result;

@@ -28,20 +28,16 @@ struct cache {
 struct cache *cache_create(uint64_t fresh_ms)
 {
     struct cache *c = calloc(1, sizeof *c);
-    if (!c)
-        return NULL;
+    if (!c) return NULL;
     c->fresh_ms = fresh_ms;
-    for (int i = 0; i < SHARDS; i++)
-        pthread_mutex_init(&c->shards[i].lock, NULL);
+    for (int i = 0; i < SHARDS; i++) pthread_mutex_init(&c->shards[i].lock, NULL);
     return c;
 }
 
 void cache_destroy(struct cache *c)
 {
-    if (!c)
-        return;
-    for (int i = 0; i < SHARDS; i++)
-        pthread_mutex_destroy(&c->shards[i].lock);
+    if (!c) return;
+    for (int i = 0; i < SHARDS; i++) pthread_mutex_destroy(&c->shards[i].lock);
     free(c);
 }
 
@@ -60,8 +56,7 @@ static struct slot *find(struct shard *s, const struct digest *d)
 {
     struct slot *bucket = bucket_of(s, d);
     for (int i = 0; i < WAYS; i++)
-        if (bucket[i].used_ms && !gnutls_memcmp(&bucket[i].digest, d, sizeof *d))
-            return &bucket[i];
+        if (bucket[i].used_ms && !gnutls_memcmp(&bucket[i].digest, d, sizeof *d)) return &bucket[i];
     return NULL;
 }
 
@@ -89,8 +84,7 @@ void cache_put(struct cache *c, const struct digest *d, uint64_t now_ms)
     if (!slot) {
         slot = bucket_of(s, d);
         for (int i = 1; i < WAYS; i++)
-            if (bucket_of(s, d)[i].used_ms < slot->used_ms)
-                slot = &bucket_of(s, d)[i];
+            if (bucket_of(s, d)[i].used_ms < slot->used_ms) slot = &bucket_of(s, d)[i];
     }
     *slot = (struct slot){*d, now_ms};
     pthread_mutex_unlock(&s->lock);
@@ -101,7 +95,6 @@ void cache_drop(struct cache *c, const struct digest *d)
     struct shard *s = shard_of(c, d);
     pthread_mutex_lock(&s->lock);
     struct slot *slot = find(s, d);
-    if (slot)
-        *slot = (struct slot){0};
+    if (slot) *slot = (struct slot){0};
     pthread_mutex_unlock(&s->lock);
 }

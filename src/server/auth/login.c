@@ -14,8 +14,7 @@ bool login_parse(const char *authorization, struct login *out)
     size_t len = 0;
     bool ok = false;
     *out = (struct login){0};
-    if (!authorization || strncasecmp(authorization, "Basic ", 6) != 0)
-        return false;
+    if (!authorization || strncasecmp(authorization, "Basic ", 6) != 0) return false;
     const char *text = authorization + 6 + strspn(authorization + 6, " ");
     size_t text_len = strcspn(text, " ");
     if (text[text_len + strspn(text + text_len, " ")] == '\0' &&
@@ -42,10 +41,8 @@ void login_wipe(struct login *l)
 static size_t add(char out[LOGIN_NAMES_MAX][AUTH_USER_MAX], size_t n, const char *name)
 {
     for (size_t i = 0; i < n; i++)
-        if (!strcmp(out[i], name))
-            return n;
-    if (n == LOGIN_NAMES_MAX || !users_name_ok(name))
-        return n;
+        if (!strcmp(out[i], name)) return n;
+    if (n == LOGIN_NAMES_MAX || !users_name_ok(name)) return n;
     snprintf(out[n], AUTH_USER_MAX, "%s", name);
     return n + 1;
 }
@@ -58,10 +55,8 @@ size_t login_names(const char *tried, const char *domain, char out[LOGIN_NAMES_M
     snprintf(name, sizeof name, "%s", backslash ? backslash + 1 : tried);
     n = add(out, n, name);
     char *at = strrchr(name, '@');
-    if (!at)
-        return n;
-    for (char *p = at + 1; *p; p++)
-        *p = (char)pv__lower((unsigned char)*p);
+    if (!at) return n;
+    for (char *p = at + 1; *p; p++) *p = (char)pv__lower((unsigned char)*p);
     n = add(out, n, name);
     if (*domain && !strcasecmp(at + 1, domain)) {
         *at = '\0';

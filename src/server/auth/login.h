@@ -15,11 +15,13 @@ struct login {
     char password[LOGIN_PASSWORD_MAX];
 };
 
-/* From the value of Authorization. false: absent, another scheme, not base64, no colon, empty or too long. Wipe with login_wipe. */
+/* From the value of Authorization. false: absent, another scheme, not base64, no colon, empty or too
+ * long. Wipe with login_wipe. */
 bool login_parse(const char *authorization, struct login *out);
 void login_wipe(struct login *l);
-/* Names to look up, in order: the full name; with the domain's case folded; without a DOMAIN\ before it; without @domain where it
- * is the configured one. Only names that can stand in a users file. @return their number. */
+/* Names to look up, in order: the full name; without a DOMAIN\ before it; with the domain's case
+ * folded; without @domain where it is the configured one. Only names that can stand in a users
+ * file. @return their number. */
 size_t login_names(const char *tried, const char *domain, char out[LOGIN_NAMES_MAX][AUTH_USER_MAX]);
 
 #endif

@@ -22,15 +22,13 @@ struct throttle {
 struct throttle *throttle_create(void)
 {
     struct throttle *t = calloc(1, sizeof *t);
-    if (t)
-        pthread_mutex_init(&t->lock, NULL);
+    if (t) pthread_mutex_init(&t->lock, NULL);
     return t;
 }
 
 void throttle_destroy(struct throttle *t)
 {
-    if (!t)
-        return;
+    if (!t) return;
     pthread_mutex_destroy(&t->lock);
     free(t);
 }
@@ -39,13 +37,10 @@ static struct slot *find(struct throttle *t, uint64_t key, bool make)
 {
     struct slot *bucket = t->slots[key % BUCKETS], *oldest = bucket;
     for (int i = 0; i < WAYS; i++) {
-        if (bucket[i].key == key)
-            return &bucket[i];
-        if (bucket[i].last_ms < oldest->last_ms)
-            oldest = &bucket[i];
+        if (bucket[i].key == key) return &bucket[i];
+        if (bucket[i].last_ms < oldest->last_ms) oldest = &bucket[i];
     }
-    if (!make)
-        return NULL;
+    if (!make) return NULL;
     *oldest = (struct slot){.key = key};
     return oldest;
 }

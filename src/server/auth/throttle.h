@@ -1,4 +1,5 @@
-/* Failed logins per key (a user's name, an address) within the last minute. Bounded: the longest unused of a bucket gives way. */
+/* Failed logins per key (a user's name, an address) within the last minute. Bounded: the longest
+ * unused of a bucket gives way. */
 #ifndef PROVOSTD_AUTH_THROTTLE_H
 #define PROVOSTD_AUTH_THROTTLE_H
 

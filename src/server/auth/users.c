@@ -32,8 +32,7 @@ struct users {
 
 static void snapshot_free(struct snapshot *s)
 {
-    if (s->text)
-        explicit_bzero(s->text, (size_t)s->st.st_size);
+    if (s->text) explicit_bzero(s->text, (size_t)s->st.st_size);
     free(s->text);
     free(s->entries);
     *s = (struct snapshot){0};
@@ -43,14 +42,12 @@ static char *read_all(int fd, const struct stat *st)
 {
     size_t size = (size_t)st->st_size, have = 0;
     char *text = malloc(size + 1);
-    if (!text)
-        return NULL;
+    if (!text) return NULL;
     while (have < size) {
         ssize_t n = read(fd, text + have, size - have);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) /* changed while it was read: take it as an error, the next try will see the new one */
-            break;
+        if (n < 0 && errno == EINTR) continue;
+        /* Changed while it was read: an error now, the next try will see the new one. */
+        if (n <= 0) break;
         have += (size_t)n;
     }
     if (have < size) {
@@ -74,8 +71,7 @@ static const char *strip_scheme(const char *hash)
                                           "{BLF-CRYPT}", "{MD5-CRYPT}"};
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
         size_t len = strlen(schemes[i]);
-        if (!strncasecmp(hash, schemes[i], len))
-            return hash + len;
+        if (!strncasecmp(hash, schemes[i], len)) return hash + len;
     }
     return hash;
 }
@@ -83,12 +79,10 @@ static const char *strip_scheme(const char *hash)
 bool users_name_ok(const char *name)
 {
     size_t len = strlen(name);
-    if (len == 0 || len >= AUTH_USER_MAX || name[0] == '.' || name[0] == '#')
-        return false;
+    if (len == 0 || len >= AUTH_USER_MAX || name[0] == '.' || name[0] == '#') return false;
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)name[i];
-        if (c <= ' ' || c == 0x7f || c == ':' || c == '/' || c == '\\')
-            return false;
+        if (c <= ' ' || c == 0x7f || c == ':' || c == '/' || c == '\\') return false;
     }
     return true;
 }
@@ -97,13 +91,10 @@ bool users_name_ok(const char *name)
 static int parse_line(char *line, struct entry *out)
 {
     size_t len = strlen(line);
-    if (len && line[len - 1] == '\r')
-        line[len - 1] = '\0';
-    if (!*line || *line == '#')
-        return 0;
+    if (len && line[len - 1] == '\r') line[len - 1] = '\0';
+    if (!*line || *line == '#') return 0;
     char *colon = strchr(line, ':');
-    if (!colon)
-        return -1;
+    if (!colon) return -1;
     *colon = '\0';
     char *hash = colon + 1;
     hash[strcspn(hash, ":")] = '\0';
@@ -114,8 +105,7 @@ static int parse_line(char *line, struct entry *out)
 static bool parse(const char *file, struct snapshot *s, char *error, size_t error_cap)
 {
     size_t lines = 1;
-    for (const char *p = s->text; (p = strchr(p, '\n')); p++)
-        lines++;
+    for (const char *p = s->text; (p = strchr(p, '\n')); p++) lines++;
     s->entries = calloc(lines, sizeof *s->entries);
     if (!s->entries) {
         snprintf(error, error_cap, "%s: out of memory", file);
@@ -124,8 +114,7 @@ static bool parse(const char *file, struct snapshot *s, char *error, size_t erro
     size_t number = 0;
     for (char *line = s->text, *next; line; line = next) {
         next = strchr(line, '\n');
-        if (next)
-            *next++ = '\0';
+        if (next) *next++ = '\0';
         number++;
         int got = parse_line(line, &s->entries[s->count]);
         if (got < 0) {
@@ -151,8 +140,7 @@ static bool load(const char *file, struct snapshot *out, char *error, size_t err
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &s.st) < 0) {
         snprintf(error, error_cap, "%s: %s", file, strerror(errno));
-        if (fd >= 0)
-            close(fd);
+        if (fd >= 0) close(fd);
         return false;
     }
     bool ok = false;
@@ -206,8 +194,7 @@ struct users *users_open(const char *file, char *error, size_t error_cap)
 
 void users_close(struct users *u)
 {
-    if (!u)
-        return;
+    if (!u) return;
     snapshot_free(&u->now);
     pthread_rwlock_destroy(&u->lock);
     pthread_mutex_destroy(&u->writer);
@@ -220,8 +207,7 @@ void users_close(struct users *u)
 static bool read_anew(struct users *u, char *error, size_t error_cap)
 {
     struct snapshot fresh;
-    if (!load(u->file, &fresh, error, error_cap))
-        return false;
+    if (!load(u->file, &fresh, error, error_cap)) return false;
     put_in_force(u, &fresh);
     return true;
 }
@@ -237,8 +223,7 @@ bool users_reload(struct users *u, char *error, size_t error_cap)
 bool users_stale(struct users *u)
 {
     struct stat st;
-    if (stat(u->file, &st) < 0)
-        return true;
+    if (stat(u->file, &st) < 0) return true;
     pthread_rwlock_rdlock(&u->lock);
     const struct stat *was = &u->now.st;
     bool stale = st.st_ino != was->st_ino || st.st_dev != was->st_dev ||
@@ -254,8 +239,7 @@ bool users_find(struct users *u, const char *name, char hash[USERS_HASH_MAX])
     pthread_rwlock_rdlock(&u->lock);
     const struct entry *e =
         bsearch(&key, u->now.entries, u->now.count, sizeof *u->now.entries, by_name);
-    if (e && hash)
-        snprintf(hash, USERS_HASH_MAX, "%s", e->hash);
+    if (e && hash) snprintf(hash, USERS_HASH_MAX, "%s", e->hash);
     pthread_rwlock_unlock(&u->lock);
     return e;
 }
@@ -264,8 +248,7 @@ bool users_any_hash(struct users *u, char hash[USERS_HASH_MAX])
 {
     pthread_rwlock_rdlock(&u->lock);
     bool any = u->now.count > 0;
-    if (any)
-        snprintf(hash, USERS_HASH_MAX, "%s", u->now.entries[0].hash);
+    if (any) snprintf(hash, USERS_HASH_MAX, "%s", u->now.entries[0].hash);
     pthread_rwlock_unlock(&u->lock);
     return any;
 }
@@ -273,8 +256,7 @@ bool users_any_hash(struct users *u, char hash[USERS_HASH_MAX])
 void users_each(struct users *u, void (*each)(void *ctx, const char *user), void *ctx)
 {
     pthread_rwlock_rdlock(&u->lock);
-    for (size_t i = 0; i < u->now.count; i++)
-        each(ctx, u->now.entries[i].name);
+    for (size_t i = 0; i < u->now.count; i++) each(ctx, u->now.entries[i].name);
     pthread_rwlock_unlock(&u->lock);
 }
 
@@ -286,7 +268,8 @@ static bool line_is(const char *line, size_t len, const char *name)
     return len > n && line[n] == ':' && !memcmp(line, name, n);
 }
 
-/* Copy the file with the line of name replaced, dropped or added; comments and further fields stay as they are. */
+/* Copy the file with the line of name replaced, dropped or added; comments and further fields stay
+ * as they are. */
 static bool write_edited(FILE *out, const char *text, const char *name, const char *hash,
                          bool exists)
 {
@@ -301,8 +284,7 @@ static bool write_edited(FILE *out, const char *text, const char *name, const ch
         }
         line += len + (line[len] == '\n');
     }
-    if (hash && !exists)
-        fprintf(out, "%s:%s\n", name, hash);
+    if (hash && !exists) fprintf(out, "%s:%s\n", name, hash);
     return !fflush(out) && !ferror(out) && !fsync(fileno(out));
 }
 
@@ -314,8 +296,7 @@ static bool sync_folder(const char *file)
              slash ? file : ".");
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool ok = fd >= 0 && !fsync(fd);
-    if (fd >= 0)
-        close(fd);
+    if (fd >= 0) close(fd);
     return ok;
 }
 
@@ -334,8 +315,7 @@ static bool write_temporary(int fd, const struct change *c)
         ok = ok && errno == EPERM && c->st->st_uid == geteuid();
     FILE *out = fdopen(fd, "w");
     ok = ok && out && write_edited(out, c->text, c->name, c->hash, c->exists);
-    if (out)
-        return !fclose(out) && ok;
+    if (out) return !fclose(out) && ok;
     close(fd);
     return false;
 }
@@ -348,8 +328,7 @@ static bool replace_file(struct users *u, const struct change *c, char *error, s
     struct snapshot fresh;
     int n = snprintf(temporary, sizeof temporary, "%s.XXXXXX", u->file);
     int fd = n > 0 && (size_t)n < sizeof temporary ? mkostemp(temporary, O_CLOEXEC) : -1;
-    if (fd < 0)
-        return false;
+    if (fd < 0) return false;
     bool written = write_temporary(fd, c);
     if (!written || !load(temporary, &fresh, error, error_cap)) {
         unlink(temporary);
@@ -366,8 +345,7 @@ static bool replace_file(struct users *u, const struct change *c, char *error, s
 
 enum auth_edit users_edit(struct users *u, const char *name, const char *hash, bool must_exist)
 {
-    if (!users_name_ok(name))
-        return AUTH_EDIT_BAD_NAME;
+    if (!users_name_ok(name)) return AUTH_EDIT_BAD_NAME;
     enum auth_edit result = AUTH_EDIT_FAILED;
     char error[256] = "";
     struct stat st;
@@ -386,10 +364,8 @@ enum auth_edit users_edit(struct users *u, const char *name, const char *hash, b
     if (result == AUTH_EDIT_FAILED)
         LOG(LOG_ERROR, 0, "users-file-not-written", KV_TEXT("file", u->file),
             KV_TEXT("error", *error ? error : strerror(errno)));
-    if (fd >= 0)
-        close(fd);
-    if (text)
-        explicit_bzero(text, (size_t)st.st_size);
+    if (fd >= 0) close(fd);
+    if (text) explicit_bzero(text, (size_t)st.st_size);
     free(text);
     pthread_mutex_unlock(&u->writer);
     return result;

@@ -1,5 +1,5 @@
-/* The users file: `name:hash`, the hash as crypt(3) writes it, further fields ignored, # comments. A snapshot in memory for look-ups,
- * the file itself for changes. */
+/* The users file: `name:hash`, the hash as crypt(3) writes it, further fields ignored, # comments.
+ * A snapshot in memory for look-ups, the file itself for changes. */
 #ifndef PROVOSTD_AUTH_USERS_H
 #define PROVOSTD_AUTH_USERS_H
 
@@ -26,10 +26,11 @@ bool users_find(struct users *u, const char *name, char hash[USERS_HASH_MAX]);
 bool users_any_hash(struct users *u, char hash[USERS_HASH_MAX]);
 void users_each(struct users *u, void (*each)(void *ctx, const char *user), void *ctx);
 
-/* hash NULL removes the line. The file is written anew: temporary file, fsync, rename, fsync of the folder. */
+/* hash NULL removes the line. The file is written anew: temporary file, fsync, rename, fsync of the
+ * folder. */
 enum auth_edit users_edit(struct users *u, const char *name, const char *hash, bool must_exist);
-/* A name that can stand in the file, in a path and in a log: 1..127 bytes, no colon, slash, backslash, blank or control character, no
- * leading dot or #. */
+/* A name that can stand in the file, in a path and in a log: 1..127 bytes, no colon, slash,
+ * backslash, blank or control character, no leading dot or #. */
 bool users_name_ok(const char *name);
 
 #endif

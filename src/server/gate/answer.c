@@ -7,8 +7,7 @@
 
 static void reply(struct gate_call *gc, const struct http_reply *r)
 {
-    if (gc->answered)
-        return;
+    if (gc->answered) return;
     gc->answered = true;
     LOG(LOG_DEBUG, http_session(gc->call.http), "answer", KV_UINT("http", r->status),
         KV_UINT("bytes", r->len));
@@ -19,7 +18,10 @@ void call_answer_with(struct call *c, const uint8_t *wbxml, size_t len,
                       const struct http_field *fields)
 {
     const struct http_reply r = {
-        .status = 200, .type = len ? PV_EAS_CONTENT_TYPE : NULL, .body = wbxml, .len = len,
+        .status = 200,
+        .type = len ? PV_EAS_CONTENT_TYPE : NULL,
+        .body = wbxml,
+        .len = len,
         .fields = fields,
     };
     reply(gate_call_of(c), &r);
@@ -107,8 +109,7 @@ void call_options(struct gate_call *gc)
 static void on_gone(struct http_exchange *x)
 {
     struct gate_call *gc = http_data(x);
-    if (gc->gone)
-        gc->gone(&gc->call);
+    if (gc->gone) gc->gone(&gc->call);
 }
 
 /* Who waits without `gone` is answered also when the server stops or the peer has closed its side:
@@ -117,8 +118,7 @@ void call_wait(struct call *c, void (*gone)(struct call *c))
 {
     struct gate_call *gc = gate_call_of(c);
     gc->gone = gone;
-    if (!gc->answered)
-        http_wait(c->http, gone ? on_gone : NULL);
+    if (!gc->answered) http_wait(c->http, gone ? on_gone : NULL);
 }
 
 uint64_t call_session(const struct call *c)

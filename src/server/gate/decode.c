@@ -10,12 +10,10 @@
 static bool type_fits(const char *type)
 {
     static const char *const types[] = {PV_EAS_CONTENT_TYPE, "application/vnd.ms-sync"};
-    if (!type)
-        return true;
+    if (!type) return true;
     size_t len = strcspn(type, "; \t");
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (len == strlen(types[i]) && strncasecmp(type, types[i], len) == 0)
-            return true;
+        if (len == strlen(types[i]) && strncasecmp(type, types[i], len) == 0) return true;
     return len == 0;
 }
 
@@ -24,14 +22,12 @@ static bool type_fits(const char *type)
 static bool all_known(const struct pv_node *root)
 {
     for (const struct pv_node *n = root; n;) {
-        if (n->kind == PV_NODE_ELEMENT && !pv_tag_name(n->tag))
-            return false;
+        if (n->kind == PV_NODE_ELEMENT && !pv_tag_name(n->tag)) return false;
         if (n->child) {
             n = n->child;
             continue;
         }
-        while (n && n != root && !n->next)
-            n = n->parent;
+        while (n && n != root && !n->next) n = n->parent;
         n = n && n != root ? n->next : NULL;
     }
     return true;
@@ -78,14 +74,10 @@ bool call_decode(struct call *c)
     gc->big_body = true;
     const struct pv_node *root;
     enum pv_err err = pv_wbxml_decode(&c->arena, body, len, &pv_wbxml_limits_small, &root, &at);
-    if (err)
-        return refuse(c, 102, pv_err_text(err));
-    if (at != len)
-        return refuse(c, 102, "bytes follow the document");
-    if (root->tag != info->root)
-        return refuse(c, 102, "the document is not that of the command");
-    if (!all_known(root))
-        return refuse(c, 102, "an element is not known");
+    if (err) return refuse(c, 102, pv_err_text(err));
+    if (at != len) return refuse(c, 102, "bytes follow the document");
+    if (root->tag != info->root) return refuse(c, 102, "the document is not that of the command");
+    if (!all_known(root)) return refuse(c, 102, "an element is not known");
     c->body = root;
     return true;
 }
@@ -95,8 +87,7 @@ void call_drop_body(struct call *c)
     struct gate_call *gc = gate_call_of(c);
     c->body = NULL;
     http_drop_body(c->http);
-    if (!gc->big_body)
-        return;
+    if (!gc->big_body) return;
     pv_arena_destroy(&c->arena);
     c->arena = gc->head;
     gc->big_body = false;

@@ -16,8 +16,7 @@ enum desk_result desk_take(struct desk *d, struct ticket *t, unsigned most)
     }
     struct ticket **at = &d->head;
     for (unsigned n = 0; *at; at = &(*at)->next)
-        if (++n >= most)
-            return DESK_FULL;
+        if (++n >= most) return DESK_FULL;
     t->next = NULL;
     t->home = worker_self();
     t->task.fn = turn_comes;
@@ -29,8 +28,7 @@ void desk_leave(struct desk *d)
 {
     struct ticket *t = d->head;
     d->taken = t != NULL;
-    if (!t)
-        return;
+    if (!t) return;
     d->head = t->next;
     worker_post(t->home, &t->task);
 }

@@ -13,16 +13,14 @@
 static void call_free(void *data)
 {
     struct gate_call *gc = data;
-    if (gc->call.free_data)
-        gc->call.free_data(gc->call.data);
+    if (gc->call.free_data) gc->call.free_data(gc->call.data);
     step_free(gc->step);
     device_release(gc->call.device);
     if (gc->big_body) {
         pv_arena_destroy(&gc->call.arena);
         gc->call.arena = gc->head;
     }
-    if (gc->big_head)
-        pv_arena_destroy(&gc->call.arena);
+    if (gc->big_head) pv_arena_destroy(&gc->call.arena);
     free(gc);
 }
 
@@ -39,8 +37,7 @@ static void dispatch(struct gate_call *gc)
         call_http(c, 501, 0);
         return;
     }
-    if (call_decode(c))
-        serve(c);
+    if (call_decode(c)) serve(c);
 }
 
 /* ---- who ---- */
@@ -82,8 +79,7 @@ static void log_login(const struct gate_call *gc)
 static void auth_done(struct auth_check *check)
 {
     struct gate_call *gc = check->priv;
-    if (check->verdict != AUTH_OK && *check->user)
-        log_login(gc);
+    if (check->verdict != AUTH_OK && *check->user) log_login(gc);
     switch (check->verdict) {
     case AUTH_OK: authenticated(gc); return;
     case AUTH_BAD: call_challenge(gc); return;
@@ -123,8 +119,7 @@ static enum pv_err parse(struct gate_call *gc, struct pv_request_fault *fault)
 {
     pv_arena_init(&gc->call.arena, gc->block, sizeof gc->block);
     enum pv_err err = parse_into(gc, fault);
-    if (err != PV_E_NOMEM)
-        return err;
+    if (err != PV_E_NOMEM) return err;
     err = pv_arena_create(&gc->call.arena, HEAD_ARENA_MOST);
     gc->big_head = err == PV_OK;
     return err ? err : parse_into(gc, fault);
@@ -224,21 +219,19 @@ static void list_commands(struct gate *g)
     g->commands[0] = '\0';
     for (int i = 0; i < PV_CMD_COUNT; i++)
         if (g->serve[i] || i == PV_CMD_Provision)
-            at += (size_t)snprintf(g->commands + at, sizeof g->commands - at, "%s%s",
-                                   at ? "," : "", pv_cmd_info((enum pv_cmd)i)->name);
+            at += (size_t)snprintf(g->commands + at, sizeof g->commands - at, "%s%s", at ? "," : "",
+                                   pv_cmd_info((enum pv_cmd)i)->name);
 }
 
 void gate_register(struct gate *g, const struct command *commands, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        g->serve[commands[i].cmd] = commands[i].serve;
+    for (size_t i = 0; i < count; i++) g->serve[commands[i].cmd] = commands[i].serve;
     list_commands(g);
 }
 
 void gate_destroy(struct gate *g)
 {
-    if (!g)
-        return;
+    if (!g) return;
     gate_save_all(g);
     table_destroy(g->table);
     bells_destroy(g);
@@ -262,10 +255,8 @@ struct gate *gate_create(const struct config *c, struct auth *a, struct store *s
     list_versions(g);
     list_commands(g);
     g->table = table_create();
-    if (g->table && gate_load(g, error, error_cap))
-        return g;
-    if (!g->table)
-        snprintf(error, error_cap, "out of memory");
+    if (g->table && gate_load(g, error, error_cap)) return g;
+    if (!g->table) snprintf(error, error_cap, "out of memory");
     gate_destroy(g);
     return NULL;
 }

@@ -14,16 +14,14 @@ static json_t *text_json(const char *text)
 {
     char clean[INFO_TEXT_MAX];
     size_t len = strlen(text);
-    if (pv__utf8_valid((const uint8_t *)text, len))
-        return json_stringn(text, len);
+    if (pv__utf8_valid((const uint8_t *)text, len)) return json_stringn(text, len);
     pv__escape(text, len, clean, sizeof clean);
     return json_string(clean);
 }
 
 static bool put(json_t *all, const char *name, const char *text, bool clear)
 {
-    if (!text && !clear)
-        return true;
+    if (!text && !clear) return true;
     if (!text || !*text) {
         json_object_del(all, name);
         return true;
@@ -43,8 +41,7 @@ bool info_merge(const char *json, const struct pv_device_info *info, char **json
 {
     json_t *old = NULL;
     *json_out = NULL;
-    if (*json && !json_of_text(json, strlen(json), 0, &old))
-        return false;
+    if (*json && !json_of_text(json, strlen(json), 0, &old)) return false;
     json_t *all = json_is_object(old) ? json_deep_copy(old) : json_object();
     bool clear = is_empty(info), ok = all != NULL;
 #define PUT(Name, name) ok = ok && put(all, #Name, info->name, clear);

@@ -26,8 +26,7 @@ static void device_seen(struct gate_call *gc, struct device *d, int64_t now)
     (void)device_set_type(d, req->device_type); /* without memory: the next time */
     (void)device_set_agent(d, agent ? agent : "");
     d->unsaved = true;
-    if (now - d->saved_at >= DEVICE_SAVE_S)
-        device_save_behind(gc->call.gate, d, now);
+    if (now - d->saved_at >= DEVICE_SAVE_S) device_save_behind(gc->call.gate, d, now);
 }
 
 bool judge_device(struct gate_call *gc, struct shard *s, int64_t now, bool *full_out)
@@ -36,8 +35,7 @@ bool judge_device(struct gate_call *gc, struct shard *s, int64_t now, bool *full
     struct device *d = owner_device(shard_owner(s, c->user), c->req.device_id);
     if (!d) {
         d = device_add(s, c->user, c->req.device_id, full_out);
-        if (!d)
-            return false;
+        if (!d) return false;
         d->first_seen = now;
     }
     device_seen(gc, d, now);
@@ -81,11 +79,8 @@ static void act(struct gate_call *gc, const struct pv_server_out *out, uint32_t 
         gc->call.inbox_only = out->action == PV_ACT_INBOX_ONLY;
         go(gc);
         return;
-    case PV_ACT_PING_7:
-        call_status(&gc->call, 7);
-        return;
-    default:
-        call_refused(gc, out, expected);
+    case PV_ACT_PING_7: call_status(&gc->call, 7); return;
+    default: call_refused(gc, out, expected);
     }
 }
 
@@ -109,8 +104,7 @@ static void judge_durably(struct gate_call *gc, enum pv_event event,
                           void (*go)(struct gate_call *gc))
 {
     struct step *s = step_create(gc);
-    if (!s)
-        return;
+    if (!s) return;
     s->machine = true;
     s->in.event = event;
     s->in.key = gc->call.req.key;
@@ -136,8 +130,7 @@ void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
         judge_no_device(gc, full);
         return;
     }
-    struct device *d =
-        keep ? c->device : owner_device(shard_owner(s, c->user), c->req.device_id);
+    struct device *d = keep ? c->device : owner_device(shard_owner(s, c->user), c->req.device_id);
     struct pv_partnership p = d ? d->partnership : (struct pv_partnership){0};
     uint32_t expected = p.key;
     struct revision *policy = policy_for(s->book, c->user, c->req.device_id);

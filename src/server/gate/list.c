@@ -47,8 +47,7 @@ static bool push(struct list *l, struct device *d)
     if (l->count == l->cap) {
         size_t cap = l->cap ? l->cap * 2 : 256;
         struct device **at = realloc(l->at, cap * sizeof(struct device *));
-        if (!at)
-            return false;
+        if (!at) return false;
         l->at = at;
         l->cap = cap;
     }
@@ -62,8 +61,7 @@ static bool collect(struct list *l, struct shard *s)
     pthread_mutex_lock(&s->mutex);
     for (size_t b = 0; b <= s->mask; b++)
         for (struct owner *o = s->buckets[b]; o; o = o->next)
-            for (struct device *d = o->devices; d && ok; d = d->next)
-                ok = push(l, d);
+            for (struct device *d = o->devices; d && ok; d = d->next) ok = push(l, d);
     pthread_mutex_unlock(&s->mutex);
     return ok;
 }
@@ -80,8 +78,7 @@ static char *copy_texts(const struct device *d, struct device_view *v)
 {
     size_t type = strlen(d->type) + 1, agent = strlen(d->agent) + 1, info = strlen(d->info) + 1;
     char *block = malloc(type + agent + info);
-    if (!block)
-        return NULL;
+    if (!block) return NULL;
     v->device_type = memcpy(block, d->type, type);
     v->user_agent = memcpy(block + type, d->agent, agent);
     v->info_json = memcpy(block + type + agent, d->info, info);
@@ -111,8 +108,7 @@ static bool show_device(struct gate *g, struct device *d,
     bool gone = d->gone;
     revision_hold(r);
     table_unlock(s);
-    if (texts && !gone)
-        each(ctx, &v);
+    if (texts && !gone) each(ctx, &v);
     revision_release(r);
     free(texts);
     return texts != NULL;
@@ -123,10 +119,8 @@ bool gate_each_device(struct gate *g, void (*each)(void *ctx, const struct devic
 {
     struct list l = {0};
     bool ok = true;
-    for (size_t i = 0; i < TABLE_SHARDS; i++)
-        ok = collect(&l, &g->table->shards[i]) && ok;
-    if (l.count)
-        qsort(l.at, l.count, sizeof *l.at, by_name);
+    for (size_t i = 0; i < TABLE_SHARDS; i++) ok = collect(&l, &g->table->shards[i]) && ok;
+    if (l.count) qsort(l.at, l.count, sizeof *l.at, by_name);
     for (size_t i = 0; i < l.count; i++) {
         ok = show_device(g, l.at[i], each, ctx) && ok;
         device_release(l.at[i]);

@@ -28,8 +28,7 @@ static void load_policy(void *ctx, const struct policy_record *r)
 {
     struct loading *l = ctx;
     struct kept *k = l->policies;
-    while (k && strcmp(k->name, r->name) != 0)
-        k = k->next;
+    while (k && strcmp(k->name, r->name) != 0) k = k->next;
     if (!k) {
         k = calloc(1, sizeof *k);
         if (!k || !(k->name = strdup(r->name))) {
@@ -45,19 +44,16 @@ static void load_policy(void *ctx, const struct policy_record *r)
     k->revision = r->revision;
     k->at = r->at;
     l->out_of_memory |= !k->settings_json;
-    if (r->revision > l->g->last_revision)
-        l->g->last_revision = r->revision;
+    if (r->revision > l->g->last_revision) l->g->last_revision = r->revision;
 }
 
 static void load_user(void *ctx, const struct user_record *r)
 {
     struct loading *l = ctx;
-    if (r->enabled)
-        return;
+    if (r->enabled) return;
     struct shard *s = table_lock(l->g->table, r->user);
     struct owner *o = shard_owner_add(s, r->user);
-    if (o)
-        o->disabled = true;
+    if (o) o->disabled = true;
     table_unlock(s);
     l->out_of_memory |= !o;
 }
@@ -100,8 +96,7 @@ static bool book_add(struct book **book, struct revision *r)
 {
     struct book *with = book_with(*book, r);
     revision_release(r);
-    if (!with)
-        return false;
+    if (!with) return false;
     book_release(*book);
     *book = with;
     return true;
@@ -146,15 +141,14 @@ static void first_written(struct store_write *w)
 
 static bool store_and_wait(struct gate *g, const struct revision *r)
 {
-    const struct store_change c = {
-        .kind = STORE_PUT_POLICY, .u.policy = {r->name, r->id, r->at, r->settings_json}};
-    struct first_write f = {.write.done = first_written, .mutex = PTHREAD_MUTEX_INITIALIZER,
+    const struct store_change c = {.kind = STORE_PUT_POLICY,
+                                   .u.policy = {r->name, r->id, r->at, r->settings_json}};
+    struct first_write f = {.write.done = first_written,
+                            .mutex = PTHREAD_MUTEX_INITIALIZER,
                             .wake = PTHREAD_COND_INITIALIZER};
-    if (!store_submit(g->store, &c, 1, &f.write))
-        return false;
+    if (!store_submit(g->store, &c, 1, &f.write)) return false;
     pthread_mutex_lock(&f.mutex);
-    while (!f.done)
-        pthread_cond_wait(&f.wake, &f.mutex);
+    while (!f.done) pthread_cond_wait(&f.wake, &f.mutex);
     pthread_mutex_unlock(&f.mutex);
     return f.write.durable;
 }
@@ -163,12 +157,11 @@ static bool store_and_wait(struct gate *g, const struct revision *r)
  * is none. */
 static bool add_default(struct gate *g, struct book **book, char *error, size_t error_cap)
 {
-    const struct revision_draft draft = {.name = POLICY_DEFAULT, .id = g->last_revision + 1,
-                                         .at = time(NULL)};
+    const struct revision_draft draft = {
+        .name = POLICY_DEFAULT, .id = g->last_revision + 1, .at = time(NULL)};
     struct revision *r;
     char why[256] = "out of memory";
-    if (*book && book_find(*book, POLICY_DEFAULT))
-        return true;
+    if (*book && book_find(*book, POLICY_DEFAULT)) return true;
     if (revision_create(&draft, &r, why, sizeof why) != GATE_OK) {
         snprintf(error, error_cap, "the policy \"default\" cannot be made: %s", why);
         return false;
@@ -179,8 +172,7 @@ static bool add_default(struct gate *g, struct book **book, char *error, size_t 
         revision_release(r);
         return false;
     }
-    if (book_add(book, r))
-        return true;
+    if (book_add(book, r)) return true;
     snprintf(error, error_cap, "out of memory");
     return false;
 }
@@ -199,8 +191,7 @@ bool gate_load(struct gate *g, char *error, size_t error_cap)
     ok = ok && make_book(l.policies, &book, error, error_cap) &&
          add_default(g, &book, error, error_cap);
     kept_free(l.policies);
-    for (size_t i = 0; i < TABLE_SHARDS && ok; i++)
-        g->table->shards[i].book = book_hold(book);
+    for (size_t i = 0; i < TABLE_SHARDS && ok; i++) g->table->shards[i].book = book_hold(book);
     book_release(book);
     return ok;
 }
@@ -233,12 +224,10 @@ static void save_shard(struct saving *s, struct shard *shard)
     for (size_t b = 0; b <= shard->mask; b++)
         for (struct owner *o = shard->buckets[b]; o; o = o->next)
             for (struct device *d = o->devices; d; d = d->next) {
-                if (!d->unsaved)
-                    continue;
+                if (!d->unsaved) continue;
                 s->changes[s->count++] = (struct store_change){
                     .kind = STORE_PUT_DEVICE, .u.device = device_record_of(d, NULL, NULL)};
-                if (s->count == SAVE_AT_ONCE)
-                    save_now(s);
+                if (s->count == SAVE_AT_ONCE) save_now(s);
             }
 }
 

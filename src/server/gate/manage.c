@@ -8,12 +8,12 @@
 
 /* One change on its way. Belongs to the caller's policy_set or user_set until that is done. */
 struct change {
-    struct ticket ticket;          /* first: see run_policy, run_user */
+    struct ticket ticket; /* first: see run_policy, run_user */
     struct gate *g;
     struct policy_set *policy;
     struct user_set *user;
     struct revision *revision;
-    struct book *book;             /* with the revision in it */
+    struct book *book; /* with the revision in it */
 };
 
 static void change_end(struct change *ch)
@@ -31,8 +31,7 @@ static struct change *change_start(struct gate *g, const struct change *what,
                                    void (*run)(struct ticket *), bool *now_out)
 {
     struct change *ch = malloc(sizeof *ch);
-    if (!ch)
-        return NULL;
+    if (!ch) return NULL;
     *ch = *what;
     ch->g = g;
     ch->ticket.run = run;
@@ -40,8 +39,7 @@ static struct change *change_start(struct gate *g, const struct change *what,
     enum desk_result turn = desk_take(&g->admin_desk, &ch->ticket, CHANGES_WAITING_MAX);
     pthread_mutex_unlock(&g->admin_mutex);
     *now_out = turn == DESK_NOW;
-    if (turn != DESK_FULL)
-        return ch;
+    if (turn != DESK_FULL) return ch;
     free(ch);
     return NULL;
 }
@@ -105,25 +103,25 @@ static enum gate_result policy_change(struct change *ch, const struct book *curr
 {
     struct policy_set *s = ch->policy;
     const struct revision *base = book_find(current, s->name);
-    if (!base)
-        return GATE_UNKNOWN;
+    if (!base) return GATE_UNKNOWN;
     s->revision = base->id;
     const struct revision_draft draft = {
-        .name = s->name, .id = ch->g->last_revision + 1, .at = time(NULL),
-        .base = &base->policy, .settings = s->settings, .count = s->count,
+        .name = s->name,
+        .id = ch->g->last_revision + 1,
+        .at = time(NULL),
+        .base = &base->policy,
+        .settings = s->settings,
+        .count = s->count,
     };
     enum gate_result result = revision_create(&draft, &ch->revision, s->message, sizeof s->message);
-    if (result != GATE_OK)
-        return result;
-    if (strcmp(ch->revision->settings_json, base->settings_json) == 0)
-        return GATE_UNCHANGED;
+    if (result != GATE_OK) return result;
+    if (strcmp(ch->revision->settings_json, base->settings_json) == 0) return GATE_UNCHANGED;
     ch->book = book_with(current, ch->revision);
     const struct store_change c = {
         .kind = STORE_PUT_POLICY,
         .u.policy = {draft.name, draft.id, draft.at, ch->revision->settings_json}};
     s->write.done = policy_stored;
-    if (!ch->book || !store_submit(ch->g->store, &c, 1, &s->write))
-        return GATE_STORE;
+    if (!ch->book || !store_submit(ch->g->store, &c, 1, &s->write)) return GATE_STORE;
     ch->g->last_revision = draft.id;
     return GATE_OK;
 }
@@ -136,8 +134,7 @@ static void run_policy(struct ticket *t)
     s->priv = ch;
     enum gate_result result = policy_change(ch, current);
     book_release(current);
-    if (result == GATE_OK)
-        return;
+    if (result == GATE_OK) return;
     change_end(ch);
     policy_result(s, result);
 }
@@ -178,8 +175,7 @@ static void user_stored(struct store_write *w)
     struct owner *o = shard_owner(s, u->user); /* made before the write */
     if (w->durable) {
         o->disabled = !u->remove && !u->enabled;
-        for (struct device *d = o->devices; d; d = d->next)
-            device_wake(ch->g, d);
+        for (struct device *d = o->devices; d; d = d->next) device_wake(ch->g, d);
     }
     table_unlock(s);
     change_end(ch);
@@ -210,8 +206,7 @@ static void run_user(struct ticket *t)
 {
     struct change *ch = (struct change *)t;
     struct user_set *u = ch->user;
-    if (user_submit(ch))
-        return;
+    if (user_submit(ch)) return;
     change_end(ch);
     user_result(u, GATE_STORE);
 }

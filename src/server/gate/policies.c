@@ -15,8 +15,7 @@
 
 static void revision_free(struct revision *r)
 {
-    if (!r)
-        return;
+    if (!r) return;
     pv_arena_destroy(&r->arena);
     free(r->settings_json);
     free(r);
@@ -33,8 +32,7 @@ static char *settings_text(const struct pv_policy *policy)
             ok = pv_policy_text(policy, (enum pv_setting)s, value, TEXT_BYTES) == PV_OK &&
                  json_object_set_new(all, pv_setting_info((enum pv_setting)s)->name,
                                      json_string(value)) == 0;
-    if (ok)
-        text = text_of_json(all, JSON_COMPACT);
+    if (ok) text = text_of_json(all, JSON_COMPACT);
     json_decref(all);
     free(value);
     return text;
@@ -53,24 +51,26 @@ static enum pv_err work_out(struct revision *r, struct pv_arena *scratch, uint8_
             .allow_non_provisionable = pv_policy_value(p, PV_SET_AllowNonProvisionable) != 0,
             .allow_partial = pv_policy_value(p, PV_SET_AllowPartial) != 0,
             .allow_external = pv_policy_value(p, PV_SET_AllowExternalManagement) != 0,
-            .refresh_interval = p->set >> PV_SET_RefreshInterval & 1
-                                    ? p->value[PV_SET_RefreshInterval] : 0,
+            .refresh_interval =
+                p->set >> PV_SET_RefreshInterval & 1 ? p->value[PV_SET_RefreshInterval] : 0,
             .uncarried = pv_policy_uncarried(p, version, NULL, 0) > 0,
         };
         pv_arena_reset(scratch);
         enum pv_err err = pv_policy_hash(p, version, scratch, f->hash);
-        if (err)
-            return err;
+        if (err) return err;
         /* The longest answer: with DeviceInformation and a key of ten digits. */
         const struct pv_provision_answer answer = {
-            .device_info_status = 1, .status = 1, .has_policy = true,
-            .policy_type = pv_policy_type(version), .policy_status = 1, .key = "4294967295",
+            .device_info_status = 1,
+            .status = 1,
+            .has_policy = true,
+            .policy_type = pv_policy_type(version),
+            .policy_status = 1,
+            .key = "4294967295",
             .policy = p,
         };
         err = pv_provision_answer_write(&answer, version, document, DOCUMENT_BYTES,
                                         &r->answer_size[v]);
-        if (err)
-            return err;
+        if (err) return err;
     }
     return PV_OK;
 }
@@ -82,23 +82,19 @@ static enum pv_err keep_policy(struct revision *r, const struct pv_policy *from,
     struct pv_policy measured;
     size_t before = scratch->used;
     enum pv_err err = pv_policy_copy(from, scratch, &measured);
-    if (!err)
-        err = pv_arena_create(&r->arena, scratch->used - before + 16);
-    if (!err)
-        err = pv_policy_copy(from, &r->arena, &r->policy);
+    if (!err) err = pv_arena_create(&r->arena, scratch->used - before + 16);
+    if (!err) err = pv_policy_copy(from, &r->arena, &r->policy);
     return err;
 }
 
 static enum gate_result apply_settings(const struct revision_draft *draft, struct pv_policy *policy,
                                        struct pv_arena *arena, char *message, size_t message_cap)
 {
-    if (draft->base && pv_policy_copy(draft->base, arena, policy) != PV_OK)
-        return GATE_STORE;
+    if (draft->base && pv_policy_copy(draft->base, arena, policy) != PV_OK) return GATE_STORE;
     for (size_t i = 0; i < draft->count; i++) {
         const struct gate_setting *s = &draft->settings[i];
         enum pv_err err = pv_policy_set(policy, arena, s->name, s->value, message, message_cap);
-        if (err)
-            return err == PV_E_NOMEM ? GATE_STORE : GATE_INVALID;
+        if (err) return err == PV_E_NOMEM ? GATE_STORE : GATE_INVALID;
     }
     return pv_policy_check(policy, message, message_cap) == PV_OK ? GATE_OK : GATE_INVALID;
 }
@@ -115,8 +111,7 @@ enum gate_result revision_create(const struct revision_draft *draft, struct revi
         pv_arena_create(&scratch, DRAFT_BYTES) != PV_OK)
         goto out;
     result = apply_settings(draft, &policy, &draft_arena, message, message_cap);
-    if (result != GATE_OK)
-        goto out;
+    if (result != GATE_OK) goto out;
 
     atomic_init(&r->holders, 1);
     r->id = draft->id;
@@ -147,22 +142,20 @@ enum gate_result revision_load(const struct policy_record *record, struct revisi
                                char *message, size_t message_cap)
 {
     struct gate_setting settings[PV_SETTING_COUNT];
-    struct revision_draft draft = {.name = record->name, .id = record->revision, .at = record->at,
-                                   .settings = settings};
+    struct revision_draft draft = {
+        .name = record->name, .id = record->revision, .at = record->at, .settings = settings};
     json_t *all, *value;
     enum gate_result result = GATE_INVALID;
     const char *name, *text = record->settings_json;
-    if (!json_of_text(text, strlen(text), JSON_REJECT_DUPLICATES, &all))
-        return GATE_STORE;
+    if (!json_of_text(text, strlen(text), JSON_REJECT_DUPLICATES, &all)) return GATE_STORE;
     if (!json_is_object(all) || json_object_size(all) > PV_SETTING_COUNT ||
         strlen(record->name) >= POLICY_NAME_MAX) {
         snprintf(message, message_cap, "its settings are no JSON object of known settings");
         json_decref(all);
         return result;
     }
-    json_object_foreach(all, name, value)
-        settings[draft.count++] =
-            (struct gate_setting){name, json_is_string(value) ? json_string_value(value) : "?"};
+    json_object_foreach(all, name, value) settings[draft.count++] =
+        (struct gate_setting){name, json_is_string(value) ? json_string_value(value) : "?"};
     result = revision_create(&draft, out, message, message_cap);
     json_decref(all);
     return result;
@@ -176,8 +169,7 @@ struct revision *revision_hold(struct revision *r)
 
 void revision_release(struct revision *r)
 {
-    if (r && atomic_fetch_sub_explicit(&r->holders, 1, memory_order_acq_rel) == 1)
-        revision_free(r);
+    if (r && atomic_fetch_sub_explicit(&r->holders, 1, memory_order_acq_rel) == 1) revision_free(r);
 }
 
 bool revision_differs(const struct revision *a, const struct revision *b, enum pv_version version)
@@ -194,8 +186,7 @@ struct book *book_with(const struct book *old, struct revision *r)
 {
     size_t count = old ? old->count : 0;
     struct book *b = malloc(sizeof *b + (count + 1) * sizeof(struct revision *));
-    if (!b)
-        return NULL;
+    if (!b) return NULL;
     atomic_init(&b->holders, 1);
     b->count = 0;
     bool placed = false;
@@ -205,19 +196,16 @@ struct book *book_with(const struct book *old, struct revision *r)
             b->current[b->count++] = revision_hold(r);
             placed = true;
         }
-        if (order != 0)
-            b->current[b->count++] = revision_hold(old->current[i]);
+        if (order != 0) b->current[b->count++] = revision_hold(old->current[i]);
     }
-    if (!placed)
-        b->current[b->count++] = revision_hold(r);
+    if (!placed) b->current[b->count++] = revision_hold(r);
     return b;
 }
 
 struct revision *book_find(const struct book *b, const char *name)
 {
     for (size_t i = 0; i < b->count; i++)
-        if (strcmp(b->current[i]->name, name) == 0)
-            return b->current[i];
+        if (strcmp(b->current[i]->name, name) == 0) return b->current[i];
     return NULL;
 }
 
@@ -229,10 +217,8 @@ struct book *book_hold(struct book *b)
 
 void book_release(struct book *b)
 {
-    if (!b || atomic_fetch_sub_explicit(&b->holders, 1, memory_order_acq_rel) != 1)
-        return;
-    for (size_t i = 0; i < b->count; i++)
-        revision_release(b->current[i]);
+    if (!b || atomic_fetch_sub_explicit(&b->holders, 1, memory_order_acq_rel) != 1) return;
+    for (size_t i = 0; i < b->count; i++) revision_release(b->current[i]);
     free(b);
 }
 

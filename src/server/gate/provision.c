@@ -19,8 +19,7 @@ static void log_step(struct step *s)
 {
     const struct call *c = &s->call->call;
     char sent[12], told[12];
-    if (!log_on(LOG_INFO))
-        return;
+    if (!log_on(LOG_INFO)) return;
     pv_key_mask(s->in.key, sent);
     pv_key_mask((struct pv_sent_key){s->out.key ? PV_KEY_NUMBER : PV_KEY_ABSENT, s->out.key}, told);
     LOG(LOG_INFO, call_session(c), "provision", KV_TEXT("user", c->user),
@@ -36,8 +35,7 @@ static void policy_part(const struct step *s, unsigned status, struct pv_provisi
     a->has_policy = true;
     a->policy_type = pv_policy_type(s->call->call.req.version);
     a->policy_status = status;
-    if (s->out.key)
-        snprintf(a->key, sizeof a->key, "%u", s->out.key);
+    if (s->out.key) snprintf(a->key, sizeof a->key, "%u", s->out.key);
 }
 
 static struct pv_provision_answer answer_of(const struct step *s)
@@ -48,21 +46,14 @@ static struct pv_provision_answer answer_of(const struct step *s)
         policy_part(s, 1, &a);
         a.policy = &s->policy->policy;
         break;
-    case PV_ACT_CONFIRM:
-        policy_part(s, 1, &a);
-        break;
-    case PV_ACT_POLICY_STATUS:
-        policy_part(s, s->out.status, &a);
-        break;
-    case PV_ACT_PROVISION_STATUS:
-        a.status = s->out.status;
-        break;
+    case PV_ACT_CONFIRM: policy_part(s, 1, &a); break;
+    case PV_ACT_POLICY_STATUS: policy_part(s, s->out.status, &a); break;
+    case PV_ACT_PROVISION_STATUS: a.status = s->out.status; break;
     case PV_ACT_DIRECTIVE:
         a.status = s->out.status ? s->out.status : 1;
         a.wipe = s->out.wipe;
         break;
-    default: /* PLAIN */
-        break;
+    default: /* PLAIN */ break;
     }
     return a;
 }
@@ -112,13 +103,12 @@ static void stepped(struct step *s, enum step_result result)
 void provision_serve(struct call *c)
 {
     static const enum pv_event events[] = {
-        [PV_ASK_POLL] = PV_EV_POLL, [PV_ASK_POLICY] = PV_EV_ASK, [PV_ASK_ACK] = PV_EV_ACK,
+        [PV_ASK_POLL] = PV_EV_POLL,         [PV_ASK_POLICY] = PV_EV_ASK, [PV_ASK_ACK] = PV_EV_ACK,
         [PV_ASK_WIPE_ACK] = PV_EV_WIPE_ACK, [PV_ASK_BAD] = PV_EV_BAD,
     };
     struct pv_ask *ask;
     struct step *s;
-    if (!call_decode(c))
-        return;
+    if (!call_decode(c)) return;
     ask = PV_NEW(&c->arena, struct pv_ask, 1);
     if (!ask || pv_ask_read(c->body, c->req.version, &c->arena, ask) != PV_OK) {
         call_http(c, 503, RETRY_AFTER_S);
@@ -128,8 +118,7 @@ void provision_serve(struct call *c)
         LOG(LOG_INFO, call_session(c), "provision-bad", KV_TEXT("user", c->user),
             KV_TEXT("device", c->req.device_id), KV_TEXT("why", ask->why));
     s = step_create(gate_call_of(c));
-    if (!s)
-        return;
+    if (!s) return;
     s->machine = true;
     s->in = (struct pv_server_in){
         .event = events[ask->kind],

@@ -22,8 +22,7 @@ struct step *step_create(struct gate_call *gc)
 
 void step_free(struct step *s)
 {
-    if (!s)
-        return;
+    if (!s) return;
     revision_release(s->policy);
     free(s->info_json);
     free(s);
@@ -55,8 +54,7 @@ static void leave(struct step *s, int64_t now)
 {
     struct device *d = device_of(s);
     desk_leave(&d->desk);
-    if (d->unsaved && !d->gone)
-        device_save_behind(s->call->call.gate, d, now);
+    if (d->unsaved && !d->gone) device_save_behind(s->call->call.gate, d, now);
 }
 
 static void stored(struct store_write *w)
@@ -85,8 +83,7 @@ static bool submit(struct step *s)
         .u.device = device_record_of(d, &s->next, s->info_json),
     };
     s->write.done = stored;
-    if (!store_submit(s->call->call.gate->store, &c, 1, &s->write))
-        return false;
+    if (!store_submit(s->call->call.gate->store, &c, 1, &s->write)) return false;
     d->unsaved = false;
     return true;
 }
@@ -107,8 +104,7 @@ static bool run_machine(struct step *s, struct shard *shard, int64_t now)
         return false;
     enum pv_err err = pv_server_step(&s->next, &s->in, &s->out);
     explicit_bzero(s->in.random, sizeof s->in.random);
-    if (err)
-        LOG(LOG_ERROR, call_session(c), "machine-failed", KV_TEXT("error", pv_err_name(err)));
+    if (err) LOG(LOG_ERROR, call_session(c), "machine-failed", KV_TEXT("error", pv_err_name(err)));
     return err == PV_OK;
 }
 
@@ -120,14 +116,11 @@ static enum progress step_locked(struct step *s, struct shard *shard, int64_t no
     struct device *d = device_of(s);
     s->next = d->partnership;
     s->expected = s->next.key;
-    if (s->info && !info_merge(d->info, s->info, &s->info_json))
-        return FAILED;
-    if (s->machine && !run_machine(s, shard, now))
-        return FAILED;
+    if (s->info && !info_merge(d->info, s->info, &s->info_json)) return FAILED;
+    if (s->machine && !run_machine(s, shard, now)) return FAILED;
     if (s->machine ? s->out.store == PV_STORE_FIRST : s->info_json != NULL)
         return submit(s) ? UNDER_WAY : FAILED;
-    if (s->info_json || s->out.store == PV_STORE_BEHIND)
-        d->unsaved = true;
+    if (s->info_json || s->out.store == PV_STORE_BEHIND) d->unsaved = true;
     keep(s);
     return STEPPED;
 }
@@ -138,8 +131,7 @@ static void run(struct step *s)
     int64_t now = time(NULL);
     struct shard *shard = lock_of(s);
     enum progress p = d->gone ? FAILED : step_locked(s, shard, now);
-    if (p != UNDER_WAY)
-        leave(s, now);
+    if (p != UNDER_WAY) leave(s, now);
     table_unlock(shard);
     if (p == UNDER_WAY)
         call_wait(&s->call->call, NULL);
@@ -163,8 +155,7 @@ void step_start(struct step *s)
         return;
     }
     s->ticket.run = turn_has_come;
-    enum desk_result turn =
-        desk_take(&gc->call.device->desk, &s->ticket, STEPS_WAITING_MAX);
+    enum desk_result turn = desk_take(&gc->call.device->desk, &s->ticket, STEPS_WAITING_MAX);
     table_unlock(shard);
     switch (turn) {
     case DESK_NOW: run(s); return;
@@ -184,8 +175,7 @@ void gate_keep_device_info(struct call *c, const struct pv_device_info *info,
 {
     struct gate_call *gc = gate_call_of(c);
     struct step *s = step_create(gc);
-    if (!s)
-        return;
+    if (!s) return;
     gc->info_done = done;
     s->info = info;
     s->done = info_kept;

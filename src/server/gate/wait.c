@@ -24,8 +24,7 @@ static void bell_rings(struct task *task)
             b->rung = false;
         }
         pthread_mutex_unlock(&b->mutex);
-        if (!w)
-            return;
+        if (!w) return;
         w->wake(w);
     }
     worker_post(worker_self(), &b->task);
@@ -80,14 +79,12 @@ void bells_init(struct gate *g)
 
 void bells_destroy(struct gate *g)
 {
-    for (size_t i = 0; i < WORKERS_MAX; i++)
-        pthread_mutex_destroy(&g->bells[i].mutex);
+    for (size_t i = 0; i < WORKERS_MAX; i++) pthread_mutex_destroy(&g->bells[i].mutex);
 }
 
 void device_wake(struct gate *g, struct device *d)
 {
-    for (struct gate_waiter *w = d->waiters; w; w = w->next)
-        ring(g, w);
+    for (struct gate_waiter *w = d->waiters; w; w = w->next) ring(g, w);
 }
 
 /* ---- waiters ---- */
@@ -95,8 +92,7 @@ void device_wake(struct gate *g, struct device *d)
 static bool is_due(const struct call *c, const struct shard *s)
 {
     const struct owner *o = c->device->owner;
-    if (o->disabled || c->device->gone)
-        return true;
+    if (o->disabled || c->device->gone) return true;
     struct revision *policy = policy_for(s->book, c->user, c->req.device_id);
     const struct pv_server_in in =
         judge_facts(gate_call_of((struct call *)c), policy, PV_EV_PING, time(NULL));
@@ -133,8 +129,7 @@ void gate_wait_add(struct call *c, struct gate_waiter *w)
     w->bell_at = NULL;
     w->next = w->device->waiters;
     w->at = &w->device->waiters;
-    if (w->next)
-        w->next->at = &w->next;
+    if (w->next) w->next->at = &w->next;
     w->device->waiters = w;
     s->waiters++;
     table_unlock(s);
@@ -145,8 +140,7 @@ void gate_wait_remove(struct gate *g, struct gate_waiter *w)
 {
     struct shard *s = table_lock(g->table, w->device->owner->name);
     *w->at = w->next;
-    if (w->next)
-        w->next->at = w->at;
+    if (w->next) w->next->at = w->at;
     s->waiters--;
     table_unlock(s);
     unring(g, w);

@@ -28,8 +28,7 @@ int conn_fd(const struct http_conn *c)
 
 static void unwatch(struct http_conn *c)
 {
-    if (c->watching)
-        watch_stop(worker_of(c), &c->watch);
+    if (c->watching) watch_stop(worker_of(c), &c->watch);
     c->watching = false;
 }
 
@@ -42,8 +41,7 @@ static void conn_free(struct http_conn *c)
         c->prev->next = c->next;
     else
         l->conns = c->next;
-    if (c->next)
-        c->next->prev = c->prev;
+    if (c->next) c->next->prev = c->prev;
     free(c->packed);
     tls_cert_drop(c->cert);
     atomic_fetch_sub(&l->endpoint->connections, 1);
@@ -67,12 +65,9 @@ static void on_late_bytes(struct watch *h, uint32_t events)
     char waste[16384];
     (void)events;
     ssize_t n = recv(h->fd, waste, sizeof waste, 0);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n > 0)
-        c->lingered += (unsigned)n;
-    if (n <= 0 || c->lingered > LINGER_BYTES_MAX)
-        conn_close(c);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (n > 0) c->lingered += (unsigned)n;
+    if (n <= 0 || c->lingered > LINGER_BYTES_MAX) conn_close(c);
 }
 
 /* Take in what comes for a while. If a socket is closed while its peer still sends a body, the
@@ -80,7 +75,7 @@ static void on_late_bytes(struct watch *h, uint32_t events)
 static void linger_on(struct http_conn *c, int fd)
 {
     c->stage = CONN_LINGERING;
-    c->watch = (struct watch){ .fd = fd, .fn = on_late_bytes };
+    c->watch = (struct watch){.fd = fd, .fn = on_late_bytes};
     c->watching = watch_start(worker_of(c), &c->watch, EPOLLIN | EPOLLRDHUP);
     if (c->watching)
         conn_set_deadline(c, LINGER_MS);
@@ -116,18 +111,16 @@ void conn_answer_raw(struct http_conn *c, unsigned status, const char *why)
 
 struct packed {
     struct {
-        uint16_t at, len;   /* what is not zero of a page */
+        uint16_t at, len; /* what is not zero of a page */
     } run[PAGES];
-    char bytes[];           /* of all runs */
+    char bytes[]; /* of all runs */
 };
 
 static void find_run(const char *page, uint16_t *at, uint16_t *len)
 {
     size_t first = 0, end = PAGE;
-    while (first < PAGE && page[first] == 0)
-        first++;
-    while (end > first && page[end - 1] == 0)
-        end--;
+    while (first < PAGE && page[first] == 0) first++;
+    while (end > first && page[end - 1] == 0) end--;
     *at = (uint16_t)first;
     *len = (uint16_t)(end - first);
 }
@@ -136,15 +129,13 @@ static void pack(struct http_conn *c)
 {
     struct packed runs, *p;
     size_t len = 0, at = 0;
-    if (!c->pool || (uintptr_t)c->pool % PAGE != 0)
-        return;
+    if (!c->pool || (uintptr_t)c->pool % PAGE != 0) return;
     for (size_t i = 0; i < PAGES; i++) {
         find_run(c->pool + i * PAGE, &runs.run[i].at, &runs.run[i].len);
         len += runs.run[i].len;
     }
     p = malloc(sizeof *p + len);
-    if (!p)
-        return;
+    if (!p) return;
     *p = runs;
     for (size_t i = 0; i < PAGES; i++) {
         memcpy(p->bytes + at, c->pool + i * PAGE + p->run[i].at, p->run[i].len);
@@ -160,8 +151,7 @@ void conn_unpack(struct http_conn *c)
 {
     struct packed *p = c->packed;
     size_t at = 0;
-    if (!p)
-        return;
+    if (!p) return;
     for (size_t i = 0; i < PAGES; i++) {
         memcpy(c->pool + i * PAGE + p->run[i].at, p->bytes + at, p->run[i].len);
         at += p->run[i].len;
@@ -187,8 +177,7 @@ static void on_timer(struct timer *t)
 {
     struct http_conn *c = (struct http_conn *)((char *)t - offsetof(struct http_conn, timer));
     uint64_t now = worker_now_ms(worker_of(c));
-    if (c->deadline == UINT64_MAX)
-        return;
+    if (c->deadline == UINT64_MAX) return;
     if (now < c->deadline) {
         timer_set(worker_of(c), t, c->deadline - now, on_timer);
         return;
@@ -232,14 +221,13 @@ static void hand_over(struct http_conn *c)
 {
     struct lane *l = c->lane;
     /* The daemon keeps a copy of the address; nobody asks it for that. */
-    struct sockaddr none = { .sa_family = AF_UNIX };
+    struct sockaddr none = {.sa_family = AF_UNIX};
     c->stage = CONN_SERVED;
     c->watch.fn = on_peer_closed;
     c->watching = watch_start(l->worker, &c->watch, EPOLLRDHUP);
     l->adding = c;
     l->due = true;
-    if (MHD_add_connection(l->daemon, c->watch.fd, &none, sizeof none.sa_family) == MHD_YES)
-        return;
+    if (MHD_add_connection(l->daemon, c->watch.fd, &none, sizeof none.sa_family) == MHD_YES) return;
     /* It has closed the socket. Was it already ours through the notification, it is freed. */
     if (l->adding) {
         l->adding = NULL;
@@ -267,8 +255,7 @@ static void on_first_bytes(struct watch *h, uint32_t events)
     char *bytes = c->lane->station->scratch;
     (void)events;
     ssize_t n = recv(h->fd, bytes, sizeof c->lane->station->scratch, MSG_PEEK);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n <= 0) {
         conn_close(c);
         return;
@@ -298,8 +285,7 @@ void conn_start(struct http_conn *c)
 {
     struct lane *l = c->lane;
     c->next = l->conns;
-    if (l->conns)
-        l->conns->prev = c;
+    if (l->conns) l->conns->prev = c;
     l->conns = c;
     c->deadline = UINT64_MAX;
     if (l->station->draining) {
@@ -314,8 +300,7 @@ void conn_start(struct http_conn *c)
     }
     c->watch.fn = on_first_bytes;
     c->watching = watch_start(l->worker, &c->watch, EPOLLIN | EPOLLRDHUP);
-    if (!c->watching)
-        conn_close(c);
+    if (!c->watching) conn_close(c);
 }
 
 /* ---- end ---- */
@@ -328,8 +313,7 @@ void conn_on_notify(void *cls, struct MHD_Connection *mhd, void **slot,
         struct http_conn *c = l->adding;
         l->adding = NULL;
         *slot = c;
-        if (c->cert)
-            tls_cert_use(c->cert, mhd);
+        if (c->cert) tls_cert_use(c->cert, mhd);
         return;
     }
     struct http_conn *c = *slot;
@@ -348,8 +332,7 @@ void conn_drain(struct http_conn *c, bool now)
         conn_close(c);
     } else if (c->stage == CONN_SERVED) {
         if (x && x->waiting) {
-            if (x->gone || now)
-                exchange_tell_gone(x);
+            if (x->gone || now) exchange_tell_gone(x);
         } else if (!x || now) {
             shutdown(c->watch.fd, SHUT_RDWR);
         }

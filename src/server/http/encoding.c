@@ -16,13 +16,10 @@
 static bool weight_is_zero(const char *params, size_t len)
 {
     const char *end = params + len, *p = params;
-    while (p < end && (*p == ';' || *p == ' ' || *p == '\t'))
-        p++;
-    if (end - p < 3 || (*p | 0x20) != 'q' || p[1] != '=' || p[2] != '0')
-        return false;
+    while (p < end && (*p == ';' || *p == ' ' || *p == '\t')) p++;
+    if (end - p < 3 || (*p | 0x20) != 'q' || p[1] != '=' || p[2] != '0') return false;
     for (p += 3; p < end; p++)
-        if (*p >= '1' && *p <= '9')
-            return false;
+        if (*p >= '1' && *p <= '9') return false;
     return true;
 }
 
@@ -37,8 +34,7 @@ bool encoding_allows_gzip(const char *accept_encoding)
         if ((name == 4 && strncasecmp(p, "gzip", 4) == 0) ||
             (name == 6 && strncasecmp(p, "x-gzip", 6) == 0))
             return !zero;
-        if (name == 1 && *p == '*')
-            any = !zero;
+        if (name == 1 && *p == '*') any = !zero;
         p += item;
     }
     return any;
@@ -46,7 +42,7 @@ bool encoding_allows_gzip(const char *accept_encoding)
 
 void *encoding_gzip(const void *data, size_t len, size_t *len_out)
 {
-    z_stream z = { 0 };
+    z_stream z = {0};
     if (len > UINT_MAX || deflateInit2(&z, GZIP_LEVEL, Z_DEFLATED, GZIP_WINDOW_BITS, GZIP_MEMORY,
                                        Z_DEFAULT_STRATEGY) != Z_OK)
         return NULL;

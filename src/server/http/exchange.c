@@ -8,12 +8,12 @@
 #include "src/server/http/head.h"
 #include "src/server/observe/log.h"
 
-#define BODY_FIRST 1024             /* of an announced length, so much is believed */
-#define BODY_FREE ((size_t)16 * 1024) /* of each body; what it takes beyond comes out of */
+#define BODY_FIRST 1024                        /* of an announced length, so much is believed */
+#define BODY_FREE ((size_t)16 * 1024)          /* of each body; what it takes beyond comes out of */
 #define BODIES_MAX ((size_t)256 * 1024 * 1024) /* for all of them: nobody has logged in yet */
 #define GZIP_MIN 256
-#define PACK_MS 1000                /* who waits that long waits longer */
-#define ANSWER_MS 30000             /* to take an answer, and at this pace: */
+#define PACK_MS 1000    /* who waits that long waits longer */
+#define ANSWER_MS 30000 /* to take an answer, and at this pace: */
 #define ANSWER_BYTES_A_MS 1
 #define TOO_LARGE "the body is larger than this server takes"
 
@@ -109,20 +109,16 @@ static struct MHD_Response *make_response(struct http_exchange *x, const struct 
         packed = encoding_gzip(r->body, r->len, &packed_len);
     if (packed) {
         m = MHD_create_response_from_buffer(packed_len, packed, MHD_RESPMEM_MUST_FREE);
-        if (!m)
-            free(packed);
+        if (!m) free(packed);
     } else {
         m = MHD_create_response_from_buffer(r->len, (void *)r->body, MHD_RESPMEM_MUST_COPY);
     }
     *ok_out = false;
-    if (!m)
-        return NULL;
+    if (!m) return NULL;
     if (packed)
         ok &= MHD_add_response_header(m, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip") == MHD_YES;
-    if (vary)
-        ok &= MHD_add_response_header(m, MHD_HTTP_HEADER_VARY, "Accept-Encoding") == MHD_YES;
-    if (r->type)
-        ok &= MHD_add_response_header(m, MHD_HTTP_HEADER_CONTENT_TYPE, r->type) == MHD_YES;
+    if (vary) ok &= MHD_add_response_header(m, MHD_HTTP_HEADER_VARY, "Accept-Encoding") == MHD_YES;
+    if (r->type) ok &= MHD_add_response_header(m, MHD_HTTP_HEADER_CONTENT_TYPE, r->type) == MHD_YES;
     for (const struct http_field *f = r->fields; f && f->name; f++)
         ok &= MHD_add_response_header(m, f->name, f->value) == MHD_YES;
     if (r->retry_after) {
@@ -156,8 +152,7 @@ void http_reply(struct http_exchange *x, const struct http_reply *r)
         return;
     }
     x->broken = !ok || !queue(x, r->status, m, r->len);
-    if (m)
-        MHD_destroy_response(m);
+    if (m) MHD_destroy_response(m);
     if (x->waiting) {
         x->waiting = false;
         x->conn->lane->due = true;
@@ -171,8 +166,11 @@ static void answer_plain(struct http_exchange *x, unsigned status, const char *w
     int n = snprintf(text, sizeof text, "%s.\n", why);
     LOG(LOG_INFO, x->session, "refused", KV_TEXT("peer", x->conn->peer), KV_UINT("status", status),
         KV_TEXT("why", why));
-    http_reply(x, &(struct http_reply){ .status = status, .type = "text/plain", .body = text,
-                                        .len = (size_t)n, .close = close });
+    http_reply(x, &(struct http_reply){.status = status,
+                                       .type = "text/plain",
+                                       .body = text,
+                                       .len = (size_t)n,
+                                       .close = close});
 }
 
 /* ---- waiting ---- */
@@ -186,8 +184,7 @@ void http_wait(struct http_exchange *x, void (*gone)(struct http_exchange *x))
         MHD_suspend_connection(x->mhd);
         conn_set_deadline(c, PACK_MS);
     }
-    if (!gone)
-        return;
+    if (!gone) return;
     if (c->peer_closed || c->lane->station->draining) {
         /* Not from here: the caller is not done with what gone will end. */
         x->gone_due = true;
@@ -197,12 +194,10 @@ void http_wait(struct http_exchange *x, void (*gone)(struct http_exchange *x))
 
 void exchange_tell_gone(struct http_exchange *x)
 {
-    if (x->is_gone && !x->gone_due)
-        return;
+    if (x->is_gone && !x->gone_due) return;
     x->is_gone = true;
     x->gone_due = false;
-    if (x->gone)
-        x->gone(x);
+    if (x->gone) x->gone(x);
 }
 
 /* ---- the request comes in ---- */
@@ -214,23 +209,20 @@ void *exchange_on_target(void *cls, const char *target, struct MHD_Connection *m
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     size_t len = target ? strlen(target) : 0;
     struct http_exchange *x = calloc(1, sizeof *x + len + 1);
-    if (!x)
-        return NULL; /* the connection is closed when its head is there */
+    if (!x) return NULL; /* the connection is closed when its head is there */
     if (len) {
         memcpy(x->target, target, len);
         /* The daemon would split the query into arguments that nobody asks it for, 64 bytes of a
          * connection's memory each. It is in its own buffer, which it overwrites anyway. */
         char *query = strchr(target, '?');
-        if (query)
-            query[strlen("?")] = '\0';
+        if (query) query[strlen("?")] = '\0';
     }
     x->conn = c;
     x->mhd = mhd;
     x->target_at = target;
     x->session = atomic_fetch_add_explicit(&sessions, 1, memory_order_relaxed) + 1;
     /* The first head's deadline began with the connection. */
-    if (c->seen_request)
-        conn_set_deadline(c, c->lane->endpoint->cfg.head_ms);
+    if (c->seen_request) conn_set_deadline(c, c->lane->endpoint->cfg.head_ms);
     c->exchange = x;
     return x;
 }
@@ -241,13 +233,14 @@ static size_t whole_head(const struct http_exchange *x, const char *version, cha
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(x->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    if (!info || !x->target_at || x->target_at <= x->method || version <= x->target_at)
-        return 0;
-    struct head_remains r = { .bytes = x->method, .len = info->header_size, .target = x->target,
-                              .target_at = (size_t)(x->target_at - x->method),
-                              .version_at = (size_t)(version - x->method),
-                              .fields = (size_t)MHD_get_connection_values(x->mhd, MHD_HEADER_KIND,
-                                                                          NULL, NULL) };
+    if (!info || !x->target_at || x->target_at <= x->method || version <= x->target_at) return 0;
+    struct head_remains r = {
+        .bytes = x->method,
+        .len = info->header_size,
+        .target = x->target,
+        .target_at = (size_t)(x->target_at - x->method),
+        .version_at = (size_t)(version - x->method),
+        .fields = (size_t)MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, NULL, NULL)};
     return head_restore(&r, out, cap);
 }
 
@@ -256,13 +249,12 @@ static enum MHD_Result on_head(struct http_exchange *x, const char *version)
     struct http_conn *c = x->conn;
     struct station *s = c->lane->station;
     const struct http_handler *h = &config_of(x)->handler;
-    struct head_facts facts = { 0 };
+    struct head_facts facts = {0};
     size_t len = whole_head(x, version, s->scratch, sizeof s->scratch);
     enum head_fault fault = head_check(s->scratch, len, &facts);
     /* The daemon's memory for a connection begins with the first head, unless an empty line stood
      * before it. */
-    if (!c->seen_request && c->first_is_text)
-        c->pool = (char *)x->method;
+    if (!c->seen_request && c->first_is_text) c->pool = (char *)x->method;
     c->seen_request = true;
     x->in_head = true;
     bool at_once = fault || (facts.has_length && facts.length > h->body_max);
@@ -273,8 +265,7 @@ static enum MHD_Result on_head(struct http_exchange *x, const char *version)
     else if (h->head)
         h->head(x, h->ctx);
     x->in_head = false;
-    if (x->broken)
-        return MHD_NO;
+    if (x->broken) return MHD_NO;
     if (x->held && (at_once || facts.expects_continue || facts.chunked)) {
         /* Answered before the body is read, the daemon closes the connection. */
         struct MHD_Response *m = x->held;
@@ -308,10 +299,8 @@ static bool body_add(struct http_exchange *x, const char *bytes, size_t len)
 {
     if (x->body_cap - x->body_len < len) {
         size_t cap = x->body_cap ? x->body_cap : x->body_first;
-        while (cap - x->body_len < len)
-            cap *= 2;
-        if (!body_grow(x, cap))
-            return false;
+        while (cap - x->body_len < len) cap *= 2;
+        if (!body_grow(x, cap)) return false;
     }
     memcpy(x->body + x->body_len, bytes, len);
     x->body_len += len;
@@ -332,8 +321,7 @@ static enum MHD_Result on_body(struct http_exchange *x, const char *bytes, size_
         return MHD_YES; /* read past, so that the connection goes on; on_head has bounded it */
     if (len > config_of(x)->handler.body_max - x->body_len)
         return body_refused(x, MHD_HTTP_CONTENT_TOO_LARGE, TOO_LARGE);
-    if (!body_add(x, bytes, len))
-        return body_refused(x, MHD_HTTP_SERVICE_UNAVAILABLE, TOO_MANY);
+    if (!body_add(x, bytes, len)) return body_refused(x, MHD_HTTP_SERVICE_UNAVAILABLE, TOO_MANY);
     return MHD_YES;
 }
 
@@ -361,8 +349,7 @@ enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const
     (void)cls;
     (void)mhd;
     (void)url;
-    if (!x)
-        return MHD_NO;
+    if (!x) return MHD_NO;
     if (!x->head_done) {
         x->head_done = true;
         x->method = method;
@@ -382,19 +369,15 @@ void exchange_on_end(void *cls, struct MHD_Connection *mhd, void **slot,
     struct http_exchange *x = *slot;
     (void)cls;
     (void)mhd;
-    if (!x)
-        return;
+    if (!x) return;
     struct http_conn *c = x->conn;
     *slot = NULL;
     c->exchange = NULL;
     /* The daemon's own refusals (a broken chunk, a head that is too large) may meet a peer that
      * still sends. */
-    if (how == MHD_REQUEST_TERMINATED_WITH_ERROR)
-        c->linger = true;
-    if (x->free_data)
-        x->free_data(x->data);
-    if (x->held)
-        MHD_destroy_response(x->held);
+    if (how == MHD_REQUEST_TERMINATED_WITH_ERROR) c->linger = true;
+    if (x->free_data) x->free_data(x->data);
+    if (x->held) MHD_destroy_response(x->held);
     http_drop_body(x);
     free(x);
     if (c->lane->station->draining)

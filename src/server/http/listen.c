@@ -31,18 +31,15 @@ static bool set_error(char *error, size_t cap, const char *address, const char *
 static bool split_address(const char *address, char host[HOST_MAX], const char **port_out)
 {
     const char *colon = strrchr(address, ':'), *start = address, *end = colon;
-    if (!colon || colon[1] == '\0')
-        return false;
+    if (!colon || colon[1] == '\0') return false;
     if (*start == '[') {
         start++;
         end--;
-        if (end <= start || *end != ']')
-            return false;
+        if (end <= start || *end != ']') return false;
     } else if (memchr(start, ':', (size_t)(end - start))) {
         return false;
     }
-    if ((size_t)(end - start) >= HOST_MAX)
-        return false;
+    if ((size_t)(end - start) >= HOST_MAX) return false;
     memcpy(host, start, (size_t)(end - start));
     host[end - start] = '\0';
     *port_out = colon + 1;
@@ -67,22 +64,20 @@ static bool open_inet(struct endpoint *e, char *error, size_t cap)
 {
     char host[HOST_MAX];
     const char *port;
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *a = NULL;
     if (!split_address(e->cfg.address, host, &port))
         return set_error(error, cap, e->cfg.address,
                          "not an address and port, such as 127.0.0.1:8080");
     int rc = getaddrinfo(*host ? host : NULL, port, &hints, &a);
-    if (rc != 0)
-        return set_error(error, cap, e->cfg.address, gai_strerror(rc));
+    if (rc != 0) return set_error(error, cap, e->cfg.address, gai_strerror(rc));
     int one = 1;
     e->fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bool ok = e->fd >= 0 && setsockopt(e->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
               bind(e->fd, a->ai_addr, a->ai_addrlen) == 0 && listen(e->fd, BACKLOG) == 0;
     int why = errno;
     freeaddrinfo(a);
-    if (!ok)
-        return set_error(error, cap, e->cfg.address, strerror(why));
+    if (!ok) return set_error(error, cap, e->cfg.address, strerror(why));
     name_bound(e);
     return true;
 }
@@ -93,14 +88,13 @@ static bool is_live(const struct sockaddr_un *a)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bool live =
         fd >= 0 && (connect(fd, (const struct sockaddr *)a, sizeof *a) == 0 || errno == EAGAIN);
-    if (fd >= 0)
-        close(fd);
+    if (fd >= 0) close(fd);
     return live;
 }
 
 static bool open_unix(struct endpoint *e, char *error, size_t cap)
 {
-    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
     struct stat st;
     size_t len = strlen(e->cfg.address);
     if (len >= sizeof a.sun_path)
@@ -109,8 +103,7 @@ static bool open_unix(struct endpoint *e, char *error, size_t cap)
     if (lstat(e->cfg.address, &st) == 0) {
         if (!S_ISSOCK(st.st_mode))
             return set_error(error, cap, e->cfg.address, "exists and is not a socket");
-        if (is_live(&a))
-            return set_error(error, cap, e->cfg.address, "already in use");
+        if (is_live(&a)) return set_error(error, cap, e->cfg.address, "already in use");
         if (unlink(e->cfg.address) != 0)
             return set_error(error, cap, e->cfg.address, strerror(errno));
     }
@@ -137,8 +130,7 @@ bool endpoint_open(struct endpoint *e, const struct http_listen *l, char *error,
         return set_error(error, error_cap, l->address, strerror(ENOMEM));
     if (e->cfg.tls_certificate) {
         e->cert = tls_cert_load(e->cfg.tls_certificate, e->cfg.tls_key, error, error_cap);
-        if (!e->cert)
-            return false;
+        if (!e->cert) return false;
     }
     return e->cfg.address[0] == '/' ? open_unix(e, error, error_cap)
                                     : open_inet(e, error, error_cap);
@@ -146,10 +138,8 @@ bool endpoint_open(struct endpoint *e, const struct http_listen *l, char *error,
 
 void endpoint_close(struct endpoint *e)
 {
-    if (e->fd >= 0)
-        close(e->fd);
-    if (e->is_unix)
-        unlink(e->cfg.address);
+    if (e->fd >= 0) close(e->fd);
+    if (e->is_unix) unlink(e->cfg.address);
     tls_cert_drop(e->cert);
     pthread_mutex_destroy(&e->cert_lock);
     free((char *)e->cfg.address);
@@ -235,8 +225,7 @@ static void accept_again(struct timer *t)
 {
     struct lane *l = (struct lane *)((char *)t - offsetof(struct lane, accept_again));
     l->accepting = watch_start(l->worker, &l->accept, EPOLLIN | EPOLLEXCLUSIVE);
-    if (!l->accepting)
-        timer_set(l->worker, t, ACCEPT_PAUSE_MS, accept_again);
+    if (!l->accepting) timer_set(l->worker, t, ACCEPT_PAUSE_MS, accept_again);
 }
 
 void lane_start_accepting(struct lane *l)
@@ -247,8 +236,7 @@ void lane_start_accepting(struct lane *l)
 void lane_stop_accepting(struct lane *l)
 {
     timer_stop(l->worker, &l->accept_again);
-    if (l->accepting)
-        watch_stop(l->worker, &l->accept);
+    if (l->accepting) watch_stop(l->worker, &l->accept);
     l->accepting = false;
 }
 

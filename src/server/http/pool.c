@@ -10,7 +10,7 @@ struct pool {
     char name[16];
     pthread_mutex_t lock;
     pthread_cond_t filled;
-    struct job *head, **end;    /* under lock, as all below */
+    struct job *head, **end; /* under lock, as all below */
     unsigned queued, queue_max;
     bool closing;
     unsigned count;
@@ -25,8 +25,7 @@ static void finish_on_home(struct task *t)
 
 static void finish(struct job *j)
 {
-    if (!j->done)
-        return;
+    if (!j->done) return;
     if (!j->home) {
         j->done(j);
         return;
@@ -38,13 +37,11 @@ static void finish(struct job *j)
 static struct job *take(struct pool *p)
 {
     pthread_mutex_lock(&p->lock);
-    while (!p->head && !p->closing)
-        pthread_cond_wait(&p->filled, &p->lock);
+    while (!p->head && !p->closing) pthread_cond_wait(&p->filled, &p->lock);
     struct job *j = p->head;
     if (j) {
         p->head = j->next;
-        if (!p->head)
-            p->end = &p->head;
+        if (!p->head) p->end = &p->head;
         p->queued--;
     }
     pthread_mutex_unlock(&p->lock);
@@ -64,20 +61,16 @@ static void *work(void *arg)
 
 struct pool *pool_create(const char *name, unsigned threads, unsigned queue_max)
 {
-    if (threads == 0 || threads > THREADS_MAX)
-        return NULL;
+    if (threads == 0 || threads > THREADS_MAX) return NULL;
     struct pool *p = calloc(1, sizeof *p);
-    if (!p)
-        return NULL;
-    for (size_t i = 0; i + 1 < sizeof p->name && name[i]; i++)
-        p->name[i] = name[i];
+    if (!p) return NULL;
+    for (size_t i = 0; i + 1 < sizeof p->name && name[i]; i++) p->name[i] = name[i];
     p->end = &p->head;
     p->queue_max = queue_max;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->filled, NULL);
     for (; p->count < threads; p->count++)
-        if (pthread_create(&p->threads[p->count], NULL, work, p) != 0)
-            break;
+        if (pthread_create(&p->threads[p->count], NULL, work, p) != 0) break;
     if (p->count < threads) {
         pool_destroy(p);
         return NULL;
@@ -103,14 +96,12 @@ bool pool_submit(struct pool *p, struct job *j)
 
 void pool_destroy(struct pool *p)
 {
-    if (!p)
-        return;
+    if (!p) return;
     pthread_mutex_lock(&p->lock);
     p->closing = true;
     pthread_cond_broadcast(&p->filled);
     pthread_mutex_unlock(&p->lock);
-    for (unsigned i = 0; i < p->count; i++)
-        pthread_join(p->threads[i], NULL);
+    for (unsigned i = 0; i < p->count; i++) pthread_join(p->threads[i], NULL);
     pthread_cond_destroy(&p->filled);
     pthread_mutex_destroy(&p->lock);
     free(p);

@@ -14,8 +14,7 @@
 static bool lane_run(struct lane *l)
 {
     MHD_UNSIGNED_LONG_LONG ms;
-    if (!l->due)
-        return false;
+    if (!l->due) return false;
     l->due = false; /* an answer given meanwhile may make it due again */
     MHD_run(l->daemon);
     l->due |= MHD_get_timeout(l->daemon, &ms) == MHD_YES && ms == 0;
@@ -38,8 +37,7 @@ static bool station_turn(struct turn *t)
         again |= lane_run(l);
         load += atomic_load(&l->load);
     }
-    if (s->draining && load == 0)
-        worker_quit(s->worker);
+    if (s->draining && load == 0) worker_quit(s->worker);
     return again;
 }
 
@@ -48,7 +46,7 @@ static bool station_turn(struct turn *t)
 static bool lane_open(struct lane *l, struct endpoint *e, struct station *s)
 {
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET;
-    static const struct MHD_OptionItem none[] = { { MHD_OPTION_END, 0, NULL } };
+    static const struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
     l->endpoint = e;
     l->station = s;
     l->worker = s->worker;
@@ -56,15 +54,13 @@ static bool lane_open(struct lane *l, struct endpoint *e, struct station *s)
         e->cert ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, exchange_on_request, l,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, e->cert ? POOL_SIZE_TLS : POOL_SIZE,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)INT_MAX, /* the endpoint has its own */
-        MHD_OPTION_URI_LOG_CALLBACK, exchange_on_target, l,
-        MHD_OPTION_NOTIFY_CONNECTION, conn_on_notify, l,
-        MHD_OPTION_NOTIFY_COMPLETED, exchange_on_end, l,
-        MHD_OPTION_ARRAY, e->cert ? tls_cert_options(e->cert) : none, MHD_OPTION_END);
-    if (!l->daemon)
-        return false;
+        MHD_OPTION_URI_LOG_CALLBACK, exchange_on_target, l, MHD_OPTION_NOTIFY_CONNECTION,
+        conn_on_notify, l, MHD_OPTION_NOTIFY_COMPLETED, exchange_on_end, l, MHD_OPTION_ARRAY,
+        e->cert ? tls_cert_options(e->cert) : none, MHD_OPTION_END);
+    if (!l->daemon) return false;
     l->events.fd = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     l->events.fn = lane_on_events;
-    l->accept = (struct watch){ .fd = e->fd, .fn = lane_on_accept };
+    l->accept = (struct watch){.fd = e->fd, .fn = lane_on_accept};
     return watch_start(s->worker, &l->events, EPOLLIN);
 }
 
@@ -79,8 +75,7 @@ static bool stations_open(struct http_server *s)
 {
     for (unsigned i = 0; i < s->worker_count; i++) {
         struct station *t = s->stations[i] = calloc(1, sizeof *t);
-        if (!t || !(t->worker = worker_create(i)))
-            return false;
+        if (!t || !(t->worker = worker_create(i))) return false;
         t->server = s;
         t->turn.fn = station_turn;
         t->begin.fn = begin_accepting;
@@ -93,11 +88,9 @@ static bool lanes_open(struct http_server *s, struct endpoint *e)
 {
     e->server = s;
     e->lanes = calloc(s->worker_count, sizeof *e->lanes);
-    if (!e->lanes)
-        return false;
+    if (!e->lanes) return false;
     for (unsigned i = 0; i < s->worker_count; i++)
-        if (!lane_open(&e->lanes[i], e, s->stations[i]))
-            return false;
+        if (!lane_open(&e->lanes[i], e, s->stations[i])) return false;
     return true;
 }
 
@@ -107,14 +100,12 @@ static void server_free(struct http_server *s)
     for (size_t i = 0; i < s->endpoint_count; i++) {
         struct endpoint *e = &s->endpoints[i];
         for (unsigned k = 0; e->lanes && k < s->worker_count; k++)
-            if (e->lanes[k].daemon)
-                MHD_stop_daemon(e->lanes[k].daemon);
+            if (e->lanes[k].daemon) MHD_stop_daemon(e->lanes[k].daemon);
         free(e->lanes);
         endpoint_close(e);
     }
     for (unsigned i = 0; s->stations && i < s->worker_count; i++) {
-        if (s->stations[i])
-            worker_destroy(s->stations[i]->worker);
+        if (s->stations[i]) worker_destroy(s->stations[i]->worker);
         free(s->stations[i]);
     }
     sem_destroy(&s->stopped_accepting);
@@ -128,8 +119,7 @@ struct http_server *http_start(const struct http_listen *listens, size_t count, 
 {
     struct http_server *s = calloc(1, sizeof *s);
     snprintf(error, error_cap, "the HTTP engine cannot start: out of memory or descriptors");
-    if (!s)
-        return NULL;
+    if (!s) return NULL;
     s->worker_count = workers == 0 ? 1 : workers > WORKERS_MAX ? WORKERS_MAX : workers;
     sem_init(&s->stopped_accepting, 0, 0);
     s->endpoints = calloc(count ? count : 1, sizeof *s->endpoints);
@@ -215,17 +205,14 @@ static void post_to_all(struct http_server *s, void (*fn)(struct task *))
 
 void http_stop(struct http_server *s, unsigned limit_ms)
 {
-    if (!s)
-        return;
+    if (!s) return;
     s->limit_ms = limit_ms;
     /* First nobody accepts; otherwise a worker could give a connection to one that has ended. */
     post_to_all(s, stop_accepting);
     for (unsigned i = 0; i < s->started; i++)
-        while (sem_wait(&s->stopped_accepting) != 0)
-            continue;
+        while (sem_wait(&s->stopped_accepting) != 0) continue;
     post_to_all(s, begin_drain);
-    for (unsigned i = 0; i < s->started; i++)
-        worker_join(s->stations[i]->worker);
+    for (unsigned i = 0; i < s->started; i++) worker_join(s->stations[i]->worker);
     server_free(s);
 }
 
@@ -234,8 +221,7 @@ bool http_reload_tls(struct http_server *s, char *error, size_t error_cap)
     bool ok = true;
     for (size_t i = 0; i < s->endpoint_count; i++) {
         struct endpoint *e = &s->endpoints[i];
-        if (!e->cfg.tls_certificate)
-            continue;
+        if (!e->cfg.tls_certificate) continue;
         struct tls_cert *fresh =
             tls_cert_load(e->cfg.tls_certificate, e->cfg.tls_key, error, error_cap);
         if (!fresh) {

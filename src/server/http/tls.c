@@ -17,8 +17,7 @@ struct tls_cert {
 
 static void wipe_free(char *text)
 {
-    if (text)
-        explicit_bzero(text, strlen(text));
+    if (text) explicit_bzero(text, strlen(text));
     free(text);
 }
 
@@ -28,20 +27,16 @@ static char *read_file(const char *path)
     char *text = f ? calloc(1, FILE_MAX_BYTES + 1) : NULL;
     size_t len = text ? fread(text, 1, FILE_MAX_BYTES, f) : 0;
     bool ok = text && len < FILE_MAX_BYTES && !ferror(f);
-    if (f)
-        fclose(f);
-    if (ok)
-        return text;
+    if (f) fclose(f);
+    if (ok) return text;
     wipe_free(text);
     return NULL;
 }
 
 void tls_cert_drop(struct tls_cert *c)
 {
-    if (!c || atomic_fetch_sub(&c->holders, 1) > 1)
-        return;
-    if (c->credentials)
-        gnutls_certificate_free_credentials(c->credentials);
+    if (!c || atomic_fetch_sub(&c->holders, 1) > 1) return;
+    if (c->credentials) gnutls_certificate_free_credentials(c->credentials);
     free(c->certificate_pem);
     wipe_free(c->key_pem);
     free(c);
@@ -49,8 +44,7 @@ void tls_cert_drop(struct tls_cert *c)
 
 struct tls_cert *tls_cert_hold(struct tls_cert *c)
 {
-    if (c)
-        atomic_fetch_add(&c->holders, 1);
+    if (c) atomic_fetch_add(&c->holders, 1);
     return c;
 }
 
@@ -70,23 +64,20 @@ struct tls_cert *tls_cert_load(const char *certificate, const char *key, char *e
         return fail(c, error, error_cap, certificate, "no memory");
     c->holders = 1;
     c->certificate_pem = read_file(certificate);
-    if (!c->certificate_pem)
-        return fail(c, error, error_cap, certificate, "cannot be read");
+    if (!c->certificate_pem) return fail(c, error, error_cap, certificate, "cannot be read");
     c->key_pem = read_file(key);
-    if (!c->key_pem)
-        return fail(c, error, error_cap, key, "cannot be read");
-    gnutls_datum_t cert_data = { (unsigned char *)c->certificate_pem,
-                                 (unsigned)strlen(c->certificate_pem) };
-    gnutls_datum_t key_data = { (unsigned char *)c->key_pem, (unsigned)strlen(c->key_pem) };
+    if (!c->key_pem) return fail(c, error, error_cap, key, "cannot be read");
+    gnutls_datum_t cert_data = {(unsigned char *)c->certificate_pem,
+                                (unsigned)strlen(c->certificate_pem)};
+    gnutls_datum_t key_data = {(unsigned char *)c->key_pem, (unsigned)strlen(c->key_pem)};
     int rc = gnutls_certificate_set_x509_key_mem(c->credentials, &cert_data, &key_data,
                                                  GNUTLS_X509_FMT_PEM);
-    if (rc < 0)
-        return fail(c, error, error_cap, certificate, gnutls_strerror(rc));
-    c->options[0] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_CERT, 0, c->certificate_pem };
-    c->options[1] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_KEY, 0, c->key_pem };
-    c->options[2] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_PRIORITIES, 0,
-                                             (void *)"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2" };
-    c->options[3] = (struct MHD_OptionItem){ MHD_OPTION_END, 0, NULL };
+    if (rc < 0) return fail(c, error, error_cap, certificate, gnutls_strerror(rc));
+    c->options[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, c->certificate_pem};
+    c->options[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, c->key_pem};
+    c->options[2] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0,
+                                            (void *)"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"};
+    c->options[3] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     return c;
 }
 

@@ -18,15 +18,15 @@ struct worker {
     bool quit;
     pthread_t thread;
 
-    struct timer *timers;               /* the earliest on top */
+    struct timer *timers; /* the earliest on top */
     struct turn *turns;
 
-    struct watch wake;                  /* an eventfd that says: tasks is not empty */
+    struct watch wake; /* an eventfd that says: tasks is not empty */
     pthread_mutex_t lock;
-    struct task *tasks, **tasks_end;    /* under lock */
+    struct task *tasks, **tasks_end; /* under lock */
 
     struct epoll_event events[EVENTS_A_TURN];
-    int event_count;                    /* of this turn; 0 outside of the loop over them */
+    int event_count; /* of this turn; 0 outside of the loop over them */
 };
 
 static _Thread_local struct worker *self;
@@ -57,10 +57,8 @@ static uint64_t clock_ms(void)
 
 static struct timer *heap_join(struct timer *a, struct timer *b)
 {
-    if (!a)
-        return b;
-    if (!b)
-        return a;
+    if (!a) return b;
+    if (!b) return a;
     if (b->at_ms < a->at_ms) {
         struct timer *t = a;
         a = b;
@@ -68,8 +66,7 @@ static struct timer *heap_join(struct timer *a, struct timer *b)
     }
     b->prev = a;
     b->next = a->child;
-    if (a->child)
-        a->child->prev = b;
+    if (a->child) a->child->prev = b;
     a->child = b;
     a->next = a->prev = NULL;
     return a;
@@ -84,8 +81,7 @@ static struct timer *heap_join_list(struct timer *list)
         struct timer *a = list, *b = a->next;
         list = b ? b->next : NULL;
         a->next = a->prev = NULL;
-        if (b)
-            b->next = b->prev = NULL;
+        if (b) b->next = b->prev = NULL;
         a = heap_join(a, b);
         a->next = pairs;
         pairs = a;
@@ -101,8 +97,7 @@ static struct timer *heap_join_list(struct timer *list)
 
 void timer_stop(struct worker *w, struct timer *t)
 {
-    if (!t->set)
-        return;
+    if (!t->set) return;
     struct timer *below = heap_join_list(t->child);
     if (t == w->timers) {
         w->timers = below;
@@ -111,8 +106,7 @@ void timer_stop(struct worker *w, struct timer *t)
             t->prev->child = t->next;
         else
             t->prev->next = t->next;
-        if (t->next)
-            t->next->prev = t->prev;
+        if (t->next) t->next->prev = t->prev;
         w->timers = heap_join(w->timers, below);
     }
     t->child = t->next = t->prev = NULL;
@@ -141,7 +135,7 @@ static void run_timers(struct worker *w)
 
 bool watch_start(struct worker *w, struct watch *h, uint32_t epoll_events)
 {
-    struct epoll_event e = { .events = epoll_events, .data.ptr = h };
+    struct epoll_event e = {.events = epoll_events, .data.ptr = h};
     return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, h->fd, &e) == 0;
 }
 
@@ -150,8 +144,7 @@ void watch_stop(struct worker *w, struct watch *h)
     (void)epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, h->fd, NULL);
     /* It may be freed now: an event of this turn that is not handled yet must not find it. */
     for (int i = 0; i < w->event_count; i++)
-        if (w->events[i].data.ptr == h)
-            w->events[i].data.ptr = NULL;
+        if (w->events[i].data.ptr == h) w->events[i].data.ptr = NULL;
 }
 
 static void run_events(struct worker *w, int count)
@@ -159,8 +152,7 @@ static void run_events(struct worker *w, int count)
     w->event_count = count;
     for (int i = 0; i < count; i++) {
         struct watch *h = w->events[i].data.ptr;
-        if (h)
-            h->fn(h, w->events[i].events);
+        if (h) h->fn(h, w->events[i].events);
     }
     w->event_count = 0;
 }
@@ -175,8 +167,7 @@ void worker_post(struct worker *w, struct task *t)
     *w->tasks_end = t;
     w->tasks_end = &t->next;
     /* Under the lock: once it is free, a worker that has run the task may be destroyed. */
-    if (first)
-        (void)eventfd_write(w->wake.fd, 1);
+    if (first) (void)eventfd_write(w->wake.fd, 1);
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -202,13 +193,10 @@ static void run_tasks(struct watch *h, uint32_t events)
 
 static int sleep_ms(const struct worker *w, bool again)
 {
-    if (again)
-        return 0;
-    if (!w->timers)
-        return -1;
+    if (again) return 0;
+    if (!w->timers) return -1;
     uint64_t now = clock_ms();
-    if (w->timers->at_ms <= now)
-        return 0;
+    if (w->timers->at_ms <= now) return 0;
     uint64_t ms = w->timers->at_ms - now;
     return ms > 60000 ? 60000 : (int)ms;
 }
@@ -224,12 +212,10 @@ static void *loop(void *arg)
     while (!w->quit) {
         int n = epoll_wait(w->epoll_fd, w->events, EVENTS_A_TURN, sleep_ms(w, again));
         w->now_ms = clock_ms();
-        if (n > 0)
-            run_events(w, n);
+        if (n > 0) run_events(w, n);
         run_timers(w);
         again = false;
-        for (struct turn *t = w->turns; t; t = t->next)
-            again |= t->fn(t);
+        for (struct turn *t = w->turns; t; t = t->next) again |= t->fn(t);
     }
     return NULL;
 }
@@ -237,14 +223,13 @@ static void *loop(void *arg)
 struct worker *worker_create(unsigned index)
 {
     struct worker *w = calloc(1, sizeof *w);
-    if (!w)
-        return NULL;
+    if (!w) return NULL;
     w->index = index;
     w->tasks_end = &w->tasks;
     w->now_ms = clock_ms();
     pthread_mutex_init(&w->lock, NULL);
     w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    w->wake = (struct watch){ .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .fn = run_tasks };
+    w->wake = (struct watch){.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .fn = run_tasks};
     if (w->epoll_fd < 0 || w->wake.fd < 0 || !watch_start(w, &w->wake, EPOLLIN)) {
         worker_destroy(w);
         return NULL;
@@ -275,15 +260,12 @@ void worker_join(struct worker *w)
 
 void worker_destroy(struct worker *w)
 {
-    if (!w)
-        return;
+    if (!w) return;
     /* Whoever posted last may still hold the lock. */
     pthread_mutex_lock(&w->lock);
     pthread_mutex_unlock(&w->lock);
     pthread_mutex_destroy(&w->lock);
-    if (w->wake.fd >= 0)
-        close(w->wake.fd);
-    if (w->epoll_fd >= 0)
-        close(w->epoll_fd);
+    if (w->wake.fd >= 0) close(w->wake.fd);
+    if (w->epoll_fd >= 0) close(w->epoll_fd);
     free(w);
 }

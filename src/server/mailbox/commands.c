@@ -50,7 +50,8 @@ bool commands_store(struct commands *c, const struct store_change *changes, size
     struct awaited_write a = {.write.done = write_done};
     sem_init(&a.done, 0, 0);
     bool queued = store_submit(gate_store(c->gate), changes, count, &a.write);
-    while (queued && sem_wait(&a.done) != 0) {}
+    while (queued && sem_wait(&a.done) != 0) {
+    }
     sem_destroy(&a.done);
     return queued && a.write.durable;
 }

@@ -50,8 +50,10 @@ static void put_level(struct pv__out *out, const char *level, size_t len)
 {
     char plain[LEVEL_MAX];
     size_t plain_len;
-    if (utf7_decode(level, len, plain, sizeof plain, &plain_len)) put_shown(out, plain, plain_len);
-    else put_shown(out, level, len);
+    if (utf7_decode(level, len, plain, sizeof plain, &plain_len))
+        put_shown(out, plain, plain_len);
+    else
+        put_shown(out, level, len);
 }
 
 bool folder_name(const char *file_name, char **name_out)
@@ -70,8 +72,10 @@ bool folder_name(const char *file_name, char **name_out)
         bool inbox = depth == 0 && len == strlen(INBOX) && strncasecmp(level, INBOX, len) == 0;
         if (inbox && last) return true;
         if (depth > 0) pv__out_text(&out, "/");
-        if (inbox) pv__out_text(&out, INBOX);
-        else put_level(&out, level, len);
+        if (inbox)
+            pv__out_text(&out, INBOX);
+        else
+            put_level(&out, level, len);
         if (last) break;
         level += len + 1;
     }
@@ -219,7 +223,10 @@ static bool mark(struct folder_list *l, const char *name, enum folder_type type)
 
 void folders_mark_special(struct folder_list *l, const struct config *c)
 {
-    const struct { const struct config_names *names; enum folder_type type; } special[] = {
+    const struct {
+        const struct config_names *names;
+        enum folder_type type;
+    } special[] = {
         {&c->mailbox.drafts, FOLDER_DRAFTS},     {&c->mailbox.trash, FOLDER_TRASH},
         {&c->mailbox.sent, FOLDER_SENT},         {&c->mailbox.outbox, FOLDER_OUTBOX},
         {&c->mailbox.tasks, FOLDER_TASKS},       {&c->mailbox.calendar, FOLDER_CALENDAR},

@@ -46,17 +46,18 @@ static bool keep(struct folder_sync *f, const struct hierarchy *h, const struct 
         bool was_current = step->previous_key == old->key;
         changes[count++] = (struct store_change){
             .kind = STORE_PUT_FOLDER_STATE,
-            .u.folder_state = {
-                .user = f->call->user,
-                .device_id = f->call->req.device_id,
-                .key = step->key,
-                .previous_key = step->previous_key,
-                .tree_json = tree,
-                .previous_tree_json = !step->previous_key ? ""
-                                      : was_current       ? old->tree_json
-                                                          : old->previous_tree_json,
-                .ping_json = old->ping_json,
-            },
+            .u.folder_state =
+                {
+                    .user = f->call->user,
+                    .device_id = f->call->req.device_id,
+                    .key = step->key,
+                    .previous_key = step->previous_key,
+                    .tree_json = tree,
+                    .previous_tree_json = !step->previous_key ? ""
+                                          : was_current       ? old->tree_json
+                                                              : old->previous_tree_json,
+                    .ping_json = old->ping_json,
+                },
         };
     }
     if (good && count) good = commands_store(f->commands, changes, count);
@@ -99,8 +100,8 @@ static void run(struct job *job)
     f->status = FOLDERSYNC_SERVER_ERROR;
     f->store_failed = result == HIERARCHY_STORE;
     if (result == HIERARCHY_OK) {
-        int found = store_read_folder_state(gate_store(f->commands->gate), f->call->user,
-                                            device_id, &record, &block);
+        int found = store_read_folder_state(gate_store(f->commands->gate), f->call->user, device_id,
+                                            &record, &block);
         f->store_failed = found < 0;
         if (found == 0) record = (struct folder_state_record){.ping_json = ""};
         if (found >= 0) compare(f, &h, &record);
@@ -118,10 +119,14 @@ static void done(struct job *job)
         {"MS-ASProtocolCommands", gate_commands(f->commands->gate)},
         {NULL, NULL},
     };
-    if (f->store_failed) call_http(f->call, 503, STORE_RETRY_AFTER);
-    else if (!f->answer) call_status(f->call, f->status);
-    else if (f->sent == 0) call_answer_with(f->call, f->answer, f->len, fields);
-    else call_answer(f->call, f->answer, f->len);
+    if (f->store_failed)
+        call_http(f->call, 503, STORE_RETRY_AFTER);
+    else if (!f->answer)
+        call_status(f->call, f->status);
+    else if (f->sent == 0)
+        call_answer_with(f->call, f->answer, f->len, fields);
+    else
+        call_answer(f->call, f->answer, f->len);
 }
 
 void foldersync_serve(struct call *c)
@@ -129,8 +134,10 @@ void foldersync_serve(struct call *c)
     uint32_t sent;
     unsigned status = foldersync_read(c->body, &sent);
     if (status != FOLDERSYNC_OK) {
-        if (status >= 100) call_refuse(c, status);
-        else call_status(c, status);
+        if (status >= 100)
+            call_refuse(c, status);
+        else
+            call_status(c, status);
         return;
     }
     struct folder_sync *f = calloc(1, sizeof *f);
@@ -145,6 +152,8 @@ void foldersync_serve(struct call *c)
     f->job.done = done;
     c->data = f;
     c->free_data = free_sync;
-    if (commands_submit(f->commands, c->user, &f->job)) call_wait(c, NULL);
-    else call_http(c, 503, STORE_RETRY_AFTER);
+    if (commands_submit(f->commands, c->user, &f->job))
+        call_wait(c, NULL);
+    else
+        call_http(c, 503, STORE_RETRY_AFTER);
 }

@@ -61,9 +61,9 @@ char *folder_ids_write(const struct folder_ids *ids)
     int failed = !rows;
     for (size_t i = 0; i < ids->count && !failed; i++) {
         const struct known_folder *f = &ids->at[i];
-        failed = json_array_append_new(
-            rows, json_pack("[I, I, I, s]", (json_int_t)f->id, (json_int_t)f->identity[0],
-                            (json_int_t)f->identity[1], f->name));
+        failed = json_array_append_new(rows, json_pack("[I, I, I, s]", (json_int_t)f->id,
+                                                       (json_int_t)f->identity[0],
+                                                       (json_int_t)f->identity[1], f->name));
     }
     if (failed) {
         json_decref(rows);

@@ -65,7 +65,10 @@ bool maildir_root(const char *pattern, const char *user, const char *domain, cha
         switch (*++p) {
         case 'u': len = strlen(user); break;
         case 'n': len = name_len; break;
-        case 'd': part = domain; len = strlen(domain); break;
+        case 'd':
+            part = domain;
+            len = strlen(domain);
+            break;
         default: return false;
         }
         if (!is_safe_part(part, len)) return false;
@@ -82,8 +85,8 @@ static bool root(struct mailbox *m, const char *user, char *buf, size_t cap)
 
 /* ---- folders ---- */
 
-/* What cannot be looked at now may well be one: a folder that somebody has locked, or on a disk with
- * errors, must not be deleted on the phones. */
+/* What cannot be looked at now may well be one: a folder that somebody has locked, or on a disk
+ * with errors, must not be deleted on the phones. */
 static bool is_directory(int at, const char *name)
 {
     struct stat st;
@@ -120,8 +123,10 @@ static bool add(struct folder_list *l, const char *root_path, const char *file_n
     struct folder f = {.name = name};
     struct folder *at = realloc(l->at, (l->count + 1) * sizeof *at);
     if (at) l->at = at;
-    if (!file_name) f.path = strdup(root_path);
-    else if (asprintf(&f.path, "%s/%s", root_path, file_name) < 0) f.path = NULL;
+    if (!file_name)
+        f.path = strdup(root_path);
+    else if (asprintf(&f.path, "%s/%s", root_path, file_name) < 0)
+        f.path = NULL;
     if (!at || !f.name || !f.path) {
         free(f.name);
         free(f.path);

@@ -18,15 +18,15 @@ struct ping;
 struct watched {
     struct spot_user user;
     struct ping *ping;
-    uint32_t folder;      /* ServerId; 0: the folder tree */
+    uint32_t folder; /* ServerId; 0: the folder tree */
     bool looked, news;
-    struct look base;     /* as the device knows it */
+    struct look base; /* as the device knows it */
 };
 
 struct ping {
     struct call *call;
     struct commands *commands;
-    struct ping_start *start;   /* until it waits */
+    struct ping_start *start; /* until it waits */
     struct gate_waiter waiter;
     struct timer timer;
     struct seat seat;
@@ -53,8 +53,10 @@ static void answer_limit(struct call *c, unsigned status, uint32_t limit)
     uint8_t buf[PING_ANSWER_SIZE(0)];
     size_t len;
     struct ping_answer a = {.status = status, .limit = limit};
-    if (ping_write(&a, buf, sizeof buf, &len) == PV_OK) call_answer(c, buf, len);
-    else call_status(c, PING_SERVER_ERROR);
+    if (ping_write(&a, buf, sizeof buf, &len) == PV_OK)
+        call_answer(c, buf, len);
+    else
+        call_status(c, PING_SERVER_ERROR);
 }
 
 static void answer_changes(struct ping *p)
@@ -67,17 +69,22 @@ static void answer_changes(struct ping *p)
         if (p->watched[i].news) folders[a.folder_count++] = p->watched[i].folder;
     }
     struct call *c = p->call; /* p ends with the answer */
-    if (folders && buf && ping_write(&a, buf, cap, &len) == PV_OK) call_answer(c, buf, len);
-    else call_status(c, PING_SERVER_ERROR);
+    if (folders && buf && ping_write(&a, buf, cap, &len) == PV_OK)
+        call_answer(c, buf, len);
+    else
+        call_status(c, PING_SERVER_ERROR);
     free(folders);
     free(buf);
 }
 
 static void answer(struct ping *p)
 {
-    if (p->retry_after) call_http(p->call, 503, p->retry_after);
-    else if (p->status == PING_CHANGES) answer_changes(p);
-    else call_status(p->call, p->status);
+    if (p->retry_after)
+        call_http(p->call, 503, p->retry_after);
+    else if (p->status == PING_CHANGES)
+        answer_changes(p);
+    else
+        call_status(p->call, p->status);
 }
 
 /* ---- the end ---- */
@@ -138,9 +145,12 @@ static void sleep_on(struct ping *p)
 static void time_is_up(struct timer *t)
 {
     struct ping *p = CONTAINER_OF(t, struct ping, timer);
-    if (gate_ping_due(p->call)) finish(p, PING_FOLDERSYNC);
-    else if (worker_now_ms(worker_self()) >= p->until_ms) finish(p, PING_NO_CHANGES);
-    else sleep_on(p);
+    if (gate_ping_due(p->call))
+        finish(p, PING_FOLDERSYNC);
+    else if (worker_now_ms(worker_self()) >= p->until_ms)
+        finish(p, PING_NO_CHANGES);
+    else
+        sleep_on(p);
 }
 
 static void ousted(struct seat *s)
@@ -167,8 +177,10 @@ static void woken(struct gate_waiter *w)
 {
     struct ping *p = CONTAINER_OF(w, struct ping, waiter);
     if (!p->waits || p->status) return;
-    if (gate_ping_due(p->call)) finish(p, PING_FOLDERSYNC);
-    else sleep_on(p); /* the refresh interval may be another one */
+    if (gate_ping_due(p->call))
+        finish(p, PING_FOLDERSYNC);
+    else
+        sleep_on(p); /* the refresh interval may be another one */
 }
 
 /* ---- news ---- */
@@ -188,8 +200,10 @@ static void weigh(struct ping *p)
     if (p->unlooked) return;
     for (size_t i = 0; i < p->watched_count; i++) {
         const struct watched *w = &p->watched[i];
-        if (w->news && !w->folder) status = PING_FOLDERSYNC;
-        else if (w->news && !status) status = PING_CHANGES;
+        if (w->news && !w->folder)
+            status = PING_FOLDERSYNC;
+        else if (w->news && !status)
+            status = PING_CHANGES;
     }
     if (status) finish(p, status);
 }
@@ -288,10 +302,14 @@ static void started(struct job *j)
 {
     struct ping_start *s = CONTAINER_OF(j, struct ping_start, job);
     struct ping *p = s->call->data;
-    if (s->store_failed) call_http(p->call, 503, STORE_RETRY_AFTER);
-    else if (s->status) call_status(p->call, s->status);
-    else if (p->gone) call_status(p->call, PING_NO_CHANGES);
-    else wait_for_news(p);
+    if (s->store_failed)
+        call_http(p->call, 503, STORE_RETRY_AFTER);
+    else if (s->status)
+        call_status(p->call, s->status);
+    else if (p->gone)
+        call_status(p->call, PING_NO_CHANGES);
+    else
+        wait_for_news(p);
 }
 
 static struct ping *make(struct call *c, struct ping_params *params)
@@ -333,8 +351,10 @@ void ping_serve(struct call *c)
     } else {
         struct ping *p = c->data;
         call_drop_body(c);
-        if (ping_start(p->start, started)) call_wait(c, gone);
-        else call_http(c, 503, STORE_RETRY_AFTER);
+        if (ping_start(p->start, started))
+            call_wait(c, gone);
+        else
+            call_http(c, 503, STORE_RETRY_AFTER);
     }
     ping_params_free(&params);
 }

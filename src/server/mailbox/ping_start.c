@@ -43,8 +43,8 @@ static bool find_folder(struct ping_start *s, const struct hierarchy *h, uint32_
     const char *path = i < h->list.count ? h->list.at[i].path : NULL;
     *out = (struct ping_folder){.id = id, .path = path ? strdup(path) : NULL};
     if (path && !out->path) return false;
-    bool told = pings_recall(s->commands->pings, s->call->user, s->call->req.device_id, id,
-                             &out->known);
+    bool told =
+        pings_recall(s->commands->pings, s->call->user, s->call->req.device_id, id, &out->known);
     /* Looked at before anybody may believe that it waits. What cannot be read now is news once it
      * can. */
     if (!told && path) (void)m->ops->look(m, path, &out->known);
@@ -129,8 +129,9 @@ static void run(struct job *job)
     s->store_failed = found < 0;
     if (found > 0) judge(s, &record);
     /* Without a state there were no earlier parameters, and no FolderSync. */
-    else s->status = s->params.has_heartbeat && s->params.folder_count ? PING_FOLDERSYNC
-                                                                       : PING_MISSING;
+    else
+        s->status =
+            s->params.has_heartbeat && s->params.folder_count ? PING_FOLDERSYNC : PING_MISSING;
     free(block);
 }
 

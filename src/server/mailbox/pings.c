@@ -14,11 +14,11 @@
 
 struct ping_device {
     struct map_node by_key;
-    struct seat *seat;      /* who waits; NULL: nobody */
+    struct seat *seat; /* who waits; NULL: nobody */
     int64_t used;
     struct memo *memos;
     size_t memo_count;
-    char *device_id;        /* behind user */
+    char *device_id; /* behind user */
     char user[];
 };
 

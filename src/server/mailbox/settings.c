@@ -14,9 +14,9 @@
 #define STATUS_DENIED_BY_POLICY 7
 #define STATUS_IRM_DISABLED 168
 
-#define PASSWORD_MAX 255  /* characters */
-#define ADDRESS_MAX 400   /* bytes: a user's name and a domain */
-#define ANSWER_MAX 1024   /* each property at most once, and two addresses */
+#define PASSWORD_MAX 255     /* characters */
+#define ADDRESS_MAX 400      /* bytes: a user's name and a domain */
+#define ANSWER_MAX 1024      /* each property at most once, and two addresses */
 #define STORE_RETRY_AFTER 10 /* seconds */
 
 /* A request that was understood as a whole. */
@@ -85,9 +85,12 @@ static void address_of(const struct call *c, char *buf, size_t cap)
 {
     const char *domain = gate_config(c->gate)->domain;
     bool whole = strchr(c->user, '@') != NULL;
-    if (whole) snprintf(buf, cap, "%s", c->user);
-    else if (domain && *domain) snprintf(buf, cap, "%s@%s", c->user, domain);
-    else buf[0] = '\0';
+    if (whole)
+        snprintf(buf, cap, "%s", c->user);
+    else if (domain && *domain)
+        snprintf(buf, cap, "%s@%s", c->user, domain);
+    else
+        buf[0] = '\0';
 }
 
 static void put_addresses(struct settings *s, bool primary)
@@ -187,8 +190,10 @@ static bool answer_all(struct settings *s, const struct pv_node *root, size_t *l
 static void kept(struct call *c, bool durable)
 {
     struct settings *s = c->data;
-    if (durable) call_answer(c, s->answer, s->writer.len);
-    else call_http(c, 503, STORE_RETRY_AFTER);
+    if (durable)
+        call_answer(c, s->answer, s->writer.len);
+    else
+        call_http(c, 503, STORE_RETRY_AFTER);
 }
 
 void settings_serve(struct call *c)

@@ -16,12 +16,12 @@
 #include "src/server/mailbox/tree.h"
 #include "src/server/observe/log.h"
 
-#define SETTLE_MS 100    /* a delivery is several steps: look when they are over */
+#define SETTLE_MS 100 /* a delivery is several steps: look when they are over */
 #define SETTLE_MAX_MS 5000
-#define RECHECK_MS 2000  /* a new folder gets its cur/ a little later */
-#define RETRY_MS 1000    /* the lookers are busy */
-#define POLL_MS 5000     /* where inotify does not help */
-#define PART_MAX 2         /* new and cur */
+#define RECHECK_MS 2000 /* a new folder gets its cur/ a little later */
+#define RETRY_MS 1000   /* the lookers are busy */
+#define POLL_MS 5000    /* where inotify does not help */
+#define PART_MAX 2      /* new and cur */
 
 #define EVENTS (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO)
 
@@ -37,9 +37,9 @@ struct spot {
     struct spots *home;
     struct spot_user *users;
     struct mark marks[PART_MAX];
-    struct timer timer;     /* the next look */
+    struct timer timer; /* the next look */
     struct job job;
-    struct look seen, found; /* what is found is the looker's until it is done */
+    struct look seen, found;         /* what is found is the looker's until it is done */
     unsigned cost_ms, found_cost_ms; /* of the last look */
     enum spot_kind kind;
     bool is_seen, looking, again, recheck, polled, calling;
@@ -52,7 +52,7 @@ struct spots {
     struct worker *worker;
     struct mailbox *mailbox;
     struct pool *lookers;
-    struct watch watch;     /* fd of inotify, -1 without */
+    struct watch watch; /* fd of inotify, -1 without */
     struct map by_path, by_wd;
     struct timer poll;
     bool warned;
@@ -119,8 +119,10 @@ static void look_done(struct job *j)
     spot->cost_ms = spot->found_cost_ms;
     if (spot->found_good) spot->seen = spot->found;
     spot->is_seen = true;
-    if (spot->again) look_soon(spot, SETTLE_MS);
-    else if (spot->recheck) look_soon(spot, RECHECK_MS);
+    if (spot->again)
+        look_soon(spot, SETTLE_MS);
+    else if (spot->recheck)
+        look_soon(spot, RECHECK_MS);
     spot->recheck = spot->again && spot->recheck;
     spot->again = false;
     spot->calling = true;
@@ -142,8 +144,10 @@ static void look_start(struct timer *t)
 
 static void look_soon(struct spot *spot, uint64_t in_ms)
 {
-    if (spot->looking) spot->again = true;
-    else if (!spot->timer.set) timer_set(spot->home->worker, &spot->timer, in_ms, look_start);
+    if (spot->looking)
+        spot->again = true;
+    else if (!spot->timer.set)
+        timer_set(spot->home->worker, &spot->timer, in_ms, look_start);
 }
 
 /* Something stirs. The longer a look takes, the rarer it is: at most a tenth of the time goes into
@@ -161,7 +165,7 @@ static void stir(struct spot *spot)
 static bool is_remote(const char *path)
 {
     static const uint32_t remote[] = {
-        NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, SMB2_SUPER_MAGIC, CIFS_SUPER_MAGIC, AFS_SUPER_MAGIC,
+        NFS_SUPER_MAGIC, SMB_SUPER_MAGIC,  SMB2_SUPER_MAGIC, CIFS_SUPER_MAGIC, AFS_SUPER_MAGIC,
         V9FS_MAGIC,      CEPH_SUPER_MAGIC, FUSE_SUPER_MAGIC, CODA_SUPER_MAGIC,
     };
     struct statfs fs;

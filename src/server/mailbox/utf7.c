@@ -64,14 +64,19 @@ bool utf7_encode(const char *utf8, size_t len, char *buf, size_t cap, size_t *le
         if (n == 0 || code == 0) return false;
         at += n;
         if (is_direct(code) != !shifted) {
-            if (shifted) end_shift(&out, &b);
-            else pv__out_bytes(&out, "&", 1);
+            if (shifted)
+                end_shift(&out, &b);
+            else
+                pv__out_bytes(&out, "&", 1);
             b = (struct bits){0};
             shifted = !shifted;
         }
-        if (shifted) put_code(&out, &b, code);
-        else if (code == '&') pv__out_bytes(&out, "&-", 2);
-        else pv__out_bytes(&out, utf8 + at - n, n);
+        if (shifted)
+            put_code(&out, &b, code);
+        else if (code == '&')
+            pv__out_bytes(&out, "&-", 2);
+        else
+            pv__out_bytes(&out, utf8 + at - n, n);
     }
     if (shifted) end_shift(&out, &b);
     return pv__out_end(&out, len_out) == PV_OK;
@@ -137,8 +142,10 @@ bool utf7_decode(const char *utf7, size_t len, char *buf, size_t cap, size_t *le
         const char *inside = utf7 + at + 1;
         const char *end = memchr(inside, '-', len - at - 1);
         if (!end) return false;
-        if (end == inside) pv__out_bytes(&out, "&", 1);
-        else if (!decode_shift(inside, (size_t)(end - inside), &out)) return false;
+        if (end == inside)
+            pv__out_bytes(&out, "&", 1);
+        else if (!decode_shift(inside, (size_t)(end - inside), &out))
+            return false;
         at = (size_t)(end - utf7);
     }
     if (pv__out_end(&out, &got) != PV_OK) return false;

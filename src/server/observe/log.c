@@ -25,11 +25,12 @@ static struct {
     pthread_cond_t filled, drained;
     pthread_t writer;
     bool open, closing;
-    size_t head, used;      /* head: next byte to write out */
+    size_t head, used; /* head: next byte to write out */
     uint64_t lost;
     char bytes[RING_SIZE];
-} ring = { .lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER,
-           .drained = PTHREAD_COND_INITIALIZER };
+} ring = {.lock = PTHREAD_MUTEX_INITIALIZER,
+          .filled = PTHREAD_COND_INITIALIZER,
+          .drained = PTHREAD_COND_INITIALIZER};
 
 struct line {
     size_t len;
@@ -39,8 +40,7 @@ struct line {
 static void put(struct line *l, const char *text, size_t len)
 {
     size_t room = sizeof l->text - 1 - l->len; /* one byte stays for the line's end */
-    if (len > room)
-        len = room;
+    if (len > room) len = room;
     memcpy(l->text + l->len, text, len);
     l->len += len;
 }
@@ -65,8 +65,7 @@ static void put_number(struct line *l, uint64_t n, unsigned base)
 static void put_padded(struct line *l, unsigned n, unsigned width)
 {
     char digits[4];
-    for (unsigned i = width; i-- > 0; n /= 10)
-        digits[i] = (char)('0' + n % 10);
+    for (unsigned i = width; i-- > 0; n /= 10) digits[i] = (char)('0' + n % 10);
     put(l, digits, width);
 }
 
@@ -101,10 +100,8 @@ static void put_value(struct line *l, const char *text)
 {
     size_t len = strnlen(text, VALUE_MAX_BYTES + 1), n = len;
     bool cut = len > VALUE_MAX_BYTES, quote = len == 0 || cut;
-    if (cut)
-        n = VALUE_MAX_BYTES;
-    for (size_t i = 0; i < n && !quote; i++)
-        quote = !plain((unsigned char)text[i]);
+    if (cut) n = VALUE_MAX_BYTES;
+    for (size_t i = 0; i < n && !quote; i++) quote = !plain((unsigned char)text[i]);
     if (!quote) {
         put(l, text, n);
         return;
@@ -113,7 +110,7 @@ static void put_value(struct line *l, const char *text)
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)text[i];
         if (c == '"' || c == '\\') {
-            put(l, (char[]){ '\\', (char)c }, 2);
+            put(l, (char[]){'\\', (char)c}, 2);
         } else if (c >= 0x20 && c < 0x7f) {
             put(l, text + i, 1);
         } else {
@@ -122,8 +119,7 @@ static void put_value(struct line *l, const char *text)
             put(l, &"0123456789abcdef"[c & 15], 1);
         }
     }
-    if (cut)
-        put(l, "...", 3);
+    if (cut) put(l, "...", 3);
     put(l, "\"", 1);
 }
 
@@ -148,7 +144,7 @@ static void put_field(struct line *l, const struct kv *f)
 static void compose(struct line *l, enum log_level level, uint64_t session, const char *verb,
                     const struct kv *fields)
 {
-    static const char *const names[] = { " error ", " warn ", " info ", " debug " };
+    static const char *const names[] = {" error ", " warn ", " info ", " debug "};
     l->len = 0;
     put_time(l);
     put_text(l, names[level]);
@@ -158,22 +154,19 @@ static void compose(struct line *l, enum log_level level, uint64_t session, cons
         put(l, " ", 1);
     }
     put_text(l, verb);
-    for (; fields && fields->kind != KV_END; fields++)
-        put_field(l, fields);
+    for (; fields && fields->kind != KV_END; fields++) put_field(l, fields);
     l->text[l->len++] = '\n';
 }
 
 /* With the lock held. */
 static bool ring_put(const struct line *l)
 {
-    if (l->len > RING_SIZE - ring.used)
-        return false;
+    if (l->len > RING_SIZE - ring.used) return false;
     size_t tail = (ring.head + ring.used) % RING_SIZE;
     size_t first = RING_SIZE - tail < l->len ? RING_SIZE - tail : l->len;
     memcpy(ring.bytes + tail, l->text, first);
     memcpy(ring.bytes, l->text + first, l->len - first);
-    if (ring.used == 0)
-        pthread_cond_signal(&ring.filled);
+    if (ring.used == 0) pthread_cond_signal(&ring.filled);
     ring.used += l->len;
     return true;
 }
@@ -182,22 +175,18 @@ static bool ring_put(const struct line *l)
 static void ring_tell_lost(void)
 {
     struct line l;
-    if (!ring.lost)
-        return;
+    if (!ring.lost) return;
     compose(&l, LOG_WARN, 0, "log-lost",
-            (const struct kv[]){ KV_UINT("n", ring.lost), { .kind = KV_END } });
-    if (ring_put(&l))
-        ring.lost = 0;
+            (const struct kv[]){KV_UINT("n", ring.lost), {.kind = KV_END}});
+    if (ring_put(&l)) ring.lost = 0;
 }
 
 static void write_out(const char *bytes, size_t len)
 {
     while (len > 0) {
         ssize_t n = write(STDERR_FILENO, bytes, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return; /* nobody to tell */
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return; /* nobody to tell */
         bytes += n;
         len -= (size_t)n;
     }
@@ -209,10 +198,8 @@ static void *writer(void *arg)
     pthread_setname_np(pthread_self(), "log");
     pthread_mutex_lock(&ring.lock);
     for (;;) {
-        while (ring.used == 0 && !ring.closing)
-            pthread_cond_wait(&ring.filled, &ring.lock);
-        if (ring.used == 0)
-            break;
+        while (ring.used == 0 && !ring.closing) pthread_cond_wait(&ring.filled, &ring.lock);
+        if (ring.used == 0) break;
         size_t head = ring.head, n = RING_SIZE - head < ring.used ? RING_SIZE - head : ring.used;
         /* The bytes stay taken until they are written, so nobody touches them meanwhile. */
         pthread_mutex_unlock(&ring.lock);
@@ -221,8 +208,7 @@ static void *writer(void *arg)
         ring.head = (head + n) % RING_SIZE;
         ring.used -= n;
         ring_tell_lost();
-        if (ring.used == 0)
-            pthread_cond_broadcast(&ring.drained);
+        if (ring.used == 0) pthread_cond_broadcast(&ring.drained);
     }
     pthread_mutex_unlock(&ring.lock);
     return NULL;
@@ -261,8 +247,7 @@ void log_write(enum log_level level, uint64_t session, const char *verb, const s
         write_out(l.text, l.len);
     } else {
         ring_tell_lost();
-        if (ring.lost || !ring_put(&l))
-            ring.lost++;
+        if (ring.lost || !ring_put(&l)) ring.lost++;
     }
     if (level == LOG_ERROR && ring.open) {
         struct timespec until;
@@ -278,8 +263,7 @@ void log_write(enum log_level level, uint64_t session, const char *verb, const s
 void log_flush(void)
 {
     pthread_mutex_lock(&ring.lock);
-    if (ring.open)
-        wait_drained(NULL);
+    if (ring.open) wait_drained(NULL);
     pthread_mutex_unlock(&ring.lock);
 }
 
@@ -290,8 +274,7 @@ void log_close(void)
     ring.closing = true;
     pthread_cond_signal(&ring.filled);
     pthread_mutex_unlock(&ring.lock);
-    if (open)
-        pthread_join(ring.writer, NULL);
+    if (open) pthread_join(ring.writer, NULL);
     pthread_mutex_lock(&ring.lock);
     ring.open = false;
     pthread_mutex_unlock(&ring.lock);

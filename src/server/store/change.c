@@ -26,9 +26,7 @@ static size_t strings_of(struct store_change *c, const char **at[STRINGS_MAX])
         at[n++] = &c->u.policy.settings_json;
         break;
     case STORE_PUT_USER:
-    case STORE_REMOVE_USER:
-        at[n++] = &c->u.user.user;
-        break;
+    case STORE_REMOVE_USER: at[n++] = &c->u.user.user; break;
     case STORE_PUT_FOLDER_STATE:
         at[n++] = &c->u.folder_state.user;
         at[n++] = &c->u.folder_state.device_id;
@@ -56,8 +54,7 @@ struct submission *submission_create(const struct store_change *changes, size_t 
     }
 
     struct submission *s = malloc(bytes);
-    if (!s)
-        return NULL;
+    if (!s) return NULL;
     *s = (struct submission){.write = w, .bytes = bytes, .count = count};
     char *text = (char *)&s->changes[count];
     for (size_t i = 0; i < count; i++) {

@@ -15,8 +15,7 @@
 
 static bool make_directory(const char *state, char *error, size_t error_cap)
 {
-    if (mkdir(state, 0700) == 0 || errno == EEXIST)
-        return true;
+    if (mkdir(state, 0700) == 0 || errno == EEXIST) return true;
     snprintf(error, error_cap, "state directory %s cannot be made: %s", state, strerror(errno));
     return false;
 }
@@ -31,8 +30,7 @@ static bool take_lock(struct sqlite_store *s, const char *state, char *error, si
         snprintf(error, error_cap, "%s: %s", path, strerror(errno));
         return false;
     }
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
-        return true;
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0) return true;
     if (errno == EWOULDBLOCK)
         snprintf(error, error_cap, "another provostd uses the state directory %s", state);
     else
@@ -55,8 +53,7 @@ static bool make_file(const char *path, char *error, size_t error_cap)
 static bool run_pragma(sqlite3 *db, const char *sql, const char *expected)
 {
     sqlite3_stmt *q = NULL;
-    if (sqlite3_prepare_v2(db, sql, -1, &q, NULL) != SQLITE_OK)
-        return false;
+    if (sqlite3_prepare_v2(db, sql, -1, &q, NULL) != SQLITE_OK) return false;
     int rc = sqlite3_step(q);
     bool ok = rc == SQLITE_DONE || rc == SQLITE_ROW;
     if (ok && expected) {
@@ -70,8 +67,8 @@ static bool run_pragma(sqlite3 *db, const char *sql, const char *expected)
 static bool open_connection(const char *path, int flags, sqlite3 **db_out, char *error,
                             size_t error_cap)
 {
-    int rc = sqlite3_open_v2(path, db_out, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-                             NULL);
+    int rc =
+        sqlite3_open_v2(path, db_out, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
     if (rc == SQLITE_OK && sqlite3_busy_timeout(*db_out, BUSY_MS) == SQLITE_OK &&
         run_pragma(*db_out, "PRAGMA trusted_schema = OFF", NULL) &&
         run_pragma(*db_out, "PRAGMA temp_store = MEMORY", NULL))
@@ -83,8 +80,7 @@ static bool open_connection(const char *path, int flags, sqlite3 **db_out, char 
 
 static bool open_writer(struct sqlite_store *s, const char *path, char *error, size_t error_cap)
 {
-    if (!open_connection(path, SQLITE_OPEN_READWRITE, &s->writer, error, error_cap))
-        return false;
+    if (!open_connection(path, SQLITE_OPEN_READWRITE, &s->writer, error, error_cap)) return false;
     if (!run_pragma(s->writer, "PRAGMA journal_mode = WAL", "wal") ||
         !run_pragma(s->writer, "PRAGMA synchronous = FULL", NULL)) {
         snprintf(error, error_cap, "%s: write-ahead log cannot be used: %s", path,
@@ -96,14 +92,13 @@ static bool open_writer(struct sqlite_store *s, const char *path, char *error, s
 
 static bool open_reader(struct sqlite_store *s, const char *path, char *error, size_t error_cap)
 {
-    if (!open_connection(path, SQLITE_OPEN_READONLY, &s->reader, error, error_cap))
-        return false;
+    if (!open_connection(path, SQLITE_OPEN_READONLY, &s->reader, error, error_cap)) return false;
     if (sqlite3_prepare_v2(s->reader,
                            "SELECT key, previous_key, tree, previous_tree, ping FROM folder_state"
                            " WHERE user = ? AND device_id = ?",
                            -1, &s->read_state, NULL) == SQLITE_OK &&
-        sqlite3_prepare_v2(s->reader, "SELECT ids FROM folder_ids WHERE user = ?", -1,
-                           &s->read_ids, NULL) == SQLITE_OK)
+        sqlite3_prepare_v2(s->reader, "SELECT ids FROM folder_ids WHERE user = ?", -1, &s->read_ids,
+                           NULL) == SQLITE_OK)
         return true;
     snprintf(error, error_cap, "%s: %s", path, sqlite3_errmsg(s->reader));
     return false;
@@ -118,8 +113,7 @@ static void store_close_sqlite(struct store *base)
     sqlite3_finalize(s->read_ids);
     sqlite3_close(s->reader);
     sqlite3_close(s->writer); /* the last one: brings the log into the file */
-    if (s->lock_fd >= 0)
-        close(s->lock_fd);
+    if (s->lock_fd >= 0) close(s->lock_fd);
     pthread_mutex_destroy(&s->read_mutex);
     free(s);
 }
@@ -129,13 +123,11 @@ static char *copy_columns(sqlite3_stmt *q, int from, int to, const char *out[])
 {
     size_t size = 0;
     for (int i = from; i <= to; i++) {
-        if (!sqlite3_column_text(q, i))
-            return NULL;
+        if (!sqlite3_column_text(q, i)) return NULL;
         size += (size_t)sqlite3_column_bytes(q, i) + 1;
     }
     char *block = malloc(size), *at = block;
-    if (!block)
-        return NULL;
+    if (!block) return NULL;
     for (int i = from; i <= to; i++) {
         size_t len = (size_t)sqlite3_column_bytes(q, i) + 1;
         memcpy(at, sqlite3_column_text(q, i), len);
@@ -149,8 +141,7 @@ static char *copy_columns(sqlite3_stmt *q, int from, int to, const char *out[])
 static int read_row(sqlite3_stmt *q, const char *user, const char *device_id)
 {
     int rc = sqlite3_bind_text(q, 1, user, -1, SQLITE_STATIC);
-    if (rc == SQLITE_OK && device_id)
-        rc = sqlite3_bind_text(q, 2, device_id, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK && device_id) rc = sqlite3_bind_text(q, 2, device_id, -1, SQLITE_STATIC);
     return rc == SQLITE_OK ? sqlite3_step(q) : rc;
 }
 
@@ -168,10 +159,13 @@ static int read_folder_state(struct store *base, const char *user, const char *d
             found = -1;
         else
             *out = (struct folder_state_record){
-                .user = user, .device_id = device_id,
+                .user = user,
+                .device_id = device_id,
                 .key = (uint32_t)sqlite3_column_int64(s->read_state, 0),
                 .previous_key = (uint32_t)sqlite3_column_int64(s->read_state, 1),
-                .tree_json = text[0], .previous_tree_json = text[1], .ping_json = text[2],
+                .tree_json = text[0],
+                .previous_tree_json = text[1],
+                .ping_json = text[2],
             };
     }
     sqlite3_reset(s->read_state);

@@ -6,10 +6,14 @@
 #include "src/server/store/sqlite.h"
 
 static const char *const access_names[] = {
-    [PV_ACCESS_OK] = "ok", [PV_ACCESS_QUARANTINED] = "quarantined", [PV_ACCESS_BLOCKED] = "blocked",
+    [PV_ACCESS_OK] = "ok",
+    [PV_ACCESS_QUARANTINED] = "quarantined",
+    [PV_ACCESS_BLOCKED] = "blocked",
 };
 static const char *const wipe_names[] = {
-    [PV_WIPE_NONE] = "none", [PV_WIPE_ACCOUNT] = "account", [PV_WIPE_DEVICE] = "device",
+    [PV_WIPE_NONE] = "none",
+    [PV_WIPE_ACCOUNT] = "account",
+    [PV_WIPE_DEVICE] = "device",
 };
 #define COUNT(names) (sizeof(names) / sizeof *(names))
 
@@ -27,16 +31,14 @@ static struct bind bind_start(struct sqlite_store *s, enum sqlite_write w)
 static void bind_int(struct bind *b, int64_t v)
 {
     int rc = sqlite3_bind_int64(b->q, ++b->at, v);
-    if (!b->rc)
-        b->rc = rc;
+    if (!b->rc) b->rc = rc;
 }
 
 /* The text lives in the submission, which outlives the step. */
 static void bind_text(struct bind *b, const char *text)
 {
     int rc = text ? sqlite3_bind_text(b->q, ++b->at, text, -1, SQLITE_STATIC) : SQLITE_MISUSE;
-    if (!b->rc)
-        b->rc = rc;
+    if (!b->rc) b->rc = rc;
 }
 
 static void bind_name(struct bind *b, const char *const *names, size_t count, size_t v)
@@ -47,11 +49,9 @@ static void bind_name(struct bind *b, const char *const *names, size_t count, si
 static void bind_hash(struct bind *b, const uint8_t hash[PV_HASH_LEN])
 {
     char hex[2 * PV_HASH_LEN + 1];
-    for (size_t i = 0; i < PV_HASH_LEN; i++)
-        snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+    for (size_t i = 0; i < PV_HASH_LEN; i++) snprintf(hex + 2 * i, 3, "%02x", hash[i]);
     int rc = sqlite3_bind_text(b->q, ++b->at, hex, 2 * PV_HASH_LEN, SQLITE_TRANSIENT);
-    if (!b->rc)
-        b->rc = rc;
+    if (!b->rc) b->rc = rc;
 }
 
 static int bind_run(struct bind *b)
@@ -67,8 +67,7 @@ static int run_text(struct sqlite_store *s, enum sqlite_write w, const char *a, 
 {
     struct bind q = bind_start(s, w);
     bind_text(&q, a);
-    if (b)
-        bind_text(&q, b);
+    if (b) bind_text(&q, b);
     return bind_run(&q);
 }
 
@@ -77,8 +76,7 @@ static int put_offers(struct sqlite_store *s, const struct device_record *r)
     int rc = run_text(s, SQL_DROP_OFFERS, r->user, r->device_id);
     for (size_t i = 0; i < PV_OFFER_MAX && !rc; i++) {
         const struct pv_offer *o = &r->partnership.offers[i];
-        if (!o->key)
-            continue;
+        if (!o->key) continue;
         struct bind b = bind_start(s, SQL_PUT_OFFER);
         bind_text(&b, r->user);
         bind_text(&b, r->device_id);
@@ -159,8 +157,7 @@ static int remove_device(struct sqlite_store *s, const char *user, const char *d
     static const enum sqlite_write drops[] = {SQL_DROP_OFFERS, SQL_DROP_DEVICE,
                                               SQL_DROP_FOLDER_STATE};
     int rc = SQLITE_OK;
-    for (size_t i = 0; i < COUNT(drops) && !rc; i++)
-        rc = run_text(s, drops[i], user, device_id);
+    for (size_t i = 0; i < COUNT(drops) && !rc; i++) rc = run_text(s, drops[i], user, device_id);
     return rc;
 }
 
@@ -170,8 +167,7 @@ static int remove_user(struct sqlite_store *s, const char *user)
                                               SQL_DROP_USER_DEVICES, SQL_DROP_USER_FOLDER_STATES,
                                               SQL_DROP_USER_FOLDER_IDS};
     int rc = SQLITE_OK;
-    for (size_t i = 0; i < COUNT(drops) && !rc; i++)
-        rc = run_text(s, drops[i], user, NULL);
+    for (size_t i = 0; i < COUNT(drops) && !rc; i++) rc = run_text(s, drops[i], user, NULL);
     return rc;
 }
 
@@ -184,8 +180,7 @@ int sqlite_apply(struct sqlite_store *s, const struct store_change *c)
     case STORE_PUT_FOLDER_STATE: return put_folder_state(s, &c->u.folder_state);
     case STORE_PUT_FOLDER_IDS:
         return run_text(s, SQL_PUT_FOLDER_IDS, c->u.folder_ids.user, c->u.folder_ids.ids_json);
-    case STORE_REMOVE_DEVICE:
-        return remove_device(s, c->u.device.user, c->u.device.device_id);
+    case STORE_REMOVE_DEVICE: return remove_device(s, c->u.device.user, c->u.device.device_id);
     case STORE_REMOVE_USER: return remove_user(s, c->u.user.user);
     }
     return SQLITE_MISUSE;
@@ -223,8 +218,7 @@ static void load_sql_fail(struct load *l)
 static const char *col_text(struct load *l, sqlite3_stmt *q, int at)
 {
     const char *text = (const char *)sqlite3_column_text(q, at);
-    if (text)
-        return text;
+    if (text) return text;
     load_sql_fail(l);
     return "";
 }
@@ -234,8 +228,7 @@ static uint8_t col_name(struct load *l, sqlite3_stmt *q, int at, const char *con
 {
     const char *text = col_text(l, q, at);
     for (size_t i = 0; i < count; i++)
-        if (strcmp(names[i], text) == 0)
-            return (uint8_t)i;
+        if (strcmp(names[i], text) == 0) return (uint8_t)i;
     load_fail(l, sqlite3_column_name(q, at), text);
     return 0;
 }
@@ -244,8 +237,7 @@ static uint8_t col_outcome(struct load *l, sqlite3_stmt *q, int at)
 {
     const char *text = col_text(l, q, at);
     for (unsigned i = 0; i < PV_OUTCOME_COUNT; i++)
-        if (strcmp(pv_outcome_text((enum pv_outcome)i), text) == 0)
-            return (uint8_t)i;
+        if (strcmp(pv_outcome_text((enum pv_outcome)i), text) == 0) return (uint8_t)i;
     load_fail(l, sqlite3_column_name(q, at), text);
     return 0;
 }
@@ -253,8 +245,7 @@ static uint8_t col_outcome(struct load *l, sqlite3_stmt *q, int at)
 static int64_t col_range(struct load *l, sqlite3_stmt *q, int at, int64_t most)
 {
     int64_t v = sqlite3_column_int64(q, at);
-    if (v >= 0 && v <= most)
-        return v;
+    if (v >= 0 && v <= most) return v;
     load_fail(l, sqlite3_column_name(q, at), col_text(l, q, at));
     return 0;
 }
@@ -273,27 +264,23 @@ static void col_hash(struct load *l, sqlite3_stmt *q, int at, uint8_t out[PV_HAS
         ok = high >= 0 && low >= 0;
         out[i] = ok ? (uint8_t)(high << 4 | low) : 0;
     }
-    if (!ok)
-        load_fail(l, sqlite3_column_name(q, at), text);
+    if (!ok) load_fail(l, sqlite3_column_name(q, at), text);
 }
 
 static void load_offers(struct load *l, struct device_record *r)
 {
     sqlite3_stmt *q = l->offers;
     int rc = sqlite3_bind_text(q, 1, r->user, -1, SQLITE_STATIC);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_bind_text(q, 2, r->device_id, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK) rc = sqlite3_bind_text(q, 2, r->device_id, -1, SQLITE_STATIC);
     while (rc == SQLITE_OK && (rc = sqlite3_step(q)) == SQLITE_ROW) {
-        struct pv_offer *o =
-            &r->partnership.offers[col_range(l, q, 0, PV_OFFER_MAX - 1)];
+        struct pv_offer *o = &r->partnership.offers[col_range(l, q, 0, PV_OFFER_MAX - 1)];
         o->key = (uint32_t)col_range(l, q, 1, UINT32_MAX);
         o->at = sqlite3_column_int64(q, 2);
         o->revision = (uint64_t)col_range(l, q, 3, INT64_MAX);
         col_hash(l, q, 4, o->hash);
         rc = SQLITE_OK;
     }
-    if (rc != SQLITE_DONE)
-        load_sql_fail(l);
+    if (rc != SQLITE_DONE) load_sql_fail(l);
     sqlite3_reset(q);
 }
 
@@ -309,8 +296,7 @@ static void load_device(struct load *l, sqlite3_stmt *q)
         .info_json = col_text(l, q, 7),
     };
     const char *version = col_text(l, q, 4);
-    if (!pv_version_parse(version, strlen(version), &r.version))
-        load_fail(l, "version", version);
+    if (!pv_version_parse(version, strlen(version), &r.version)) load_fail(l, "version", version);
 
     struct pv_partnership *p = &r.partnership;
     p->key = (uint32_t)col_range(l, q, 8, UINT32_MAX);
@@ -329,8 +315,7 @@ static void load_device(struct load *l, sqlite3_stmt *q)
     p->wipe_failed = col_range(l, q, 21, 1);
     p->wiped = col_range(l, q, 22, 1);
     load_offers(l, &r);
-    if (!l->failed && l->v->device)
-        l->v->device(l->ctx, &r);
+    if (!l->failed && l->v->device) l->v->device(l->ctx, &r);
 }
 
 static void load_policy(struct load *l, sqlite3_stmt *q)
@@ -341,15 +326,13 @@ static void load_policy(struct load *l, sqlite3_stmt *q)
         .at = sqlite3_column_int64(q, 2),
         .settings_json = col_text(l, q, 3),
     };
-    if (!l->failed && l->v->policy)
-        l->v->policy(l->ctx, &r);
+    if (!l->failed && l->v->policy) l->v->policy(l->ctx, &r);
 }
 
 static void load_user(struct load *l, sqlite3_stmt *q)
 {
     struct user_record r = {.user = col_text(l, q, 0), .enabled = col_range(l, q, 1, 1)};
-    if (!l->failed && l->v->user)
-        l->v->user(l->ctx, &r);
+    if (!l->failed && l->v->user) l->v->user(l->ctx, &r);
 }
 
 static void load_table(struct load *l, const char *sql, void (*row)(struct load *, sqlite3_stmt *))
@@ -360,8 +343,7 @@ static void load_table(struct load *l, const char *sql, void (*row)(struct load 
         row(l, q);
         rc = SQLITE_OK;
     }
-    if (rc != SQLITE_DONE)
-        load_sql_fail(l);
+    if (rc != SQLITE_DONE) load_sql_fail(l);
     sqlite3_finalize(q);
 }
 
@@ -376,12 +358,9 @@ bool sqlite_load(struct store *base, const struct store_visitor *v, void *ctx, c
                            " WHERE user = ? AND device_id = ? ORDER BY position",
                            -1, &l.offers, NULL) != SQLITE_OK)
         load_sql_fail(&l);
-    if (!l.failed)
-        load_table(&l, "SELECT * FROM policy ORDER BY revision", load_policy);
-    if (!l.failed)
-        load_table(&l, "SELECT * FROM user ORDER BY name", load_user);
-    if (!l.failed)
-        load_table(&l, "SELECT * FROM device ORDER BY user, device_id", load_device);
+    if (!l.failed) load_table(&l, "SELECT * FROM policy ORDER BY revision", load_policy);
+    if (!l.failed) load_table(&l, "SELECT * FROM user ORDER BY name", load_user);
+    if (!l.failed) load_table(&l, "SELECT * FROM device ORDER BY user, device_id", load_device);
     sqlite3_finalize(l.offers);
     pthread_mutex_unlock(&s->read_mutex);
     return !l.failed;

@@ -36,8 +36,7 @@ static bool schema_of(sqlite3 *db, int64_t *version_out)
     sqlite3_stmt *q = NULL;
     bool ok = sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &q, NULL) == SQLITE_OK &&
               sqlite3_step(q) == SQLITE_ROW;
-    if (ok)
-        *version_out = sqlite3_column_int64(q, 0);
+    if (ok) *version_out = sqlite3_column_int64(q, 0);
     sqlite3_finalize(q);
     return ok;
 }
@@ -63,7 +62,8 @@ bool sqlite_store_migrate(sqlite3 *db, char *error, size_t error_cap)
     if (version < 0 || version > (int64_t)SCHEMA) {
         snprintf(error, error_cap,
                  "%s has schema %lld, this provostd knows schemas up to %zu: it was written by a "
-                 "newer one", sqlite3_db_filename(db, "main"), (long long)version, SCHEMA);
+                 "newer one",
+                 sqlite3_db_filename(db, "main"), (long long)version, SCHEMA);
         return false;
     }
     for (size_t from = (size_t)version; from < SCHEMA; from++) {

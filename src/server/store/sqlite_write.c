@@ -25,8 +25,7 @@ static void finish(struct submission *sub, bool durable)
 {
     struct store_write *w = sub->write;
     free(sub);
-    if (!w)
-        return;
+    if (!w) return;
     w->durable = durable;
     w->task.fn = deliver;
     if (w->home)
@@ -47,10 +46,8 @@ static bool attempt(struct sqlite_store *s, struct submission *first, struct sub
 {
     int rc = sqlite3_exec(s->writer, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     for (struct submission *sub = first; sub != end && !rc; sub = sub->next)
-        for (size_t i = 0; i < sub->count && !rc; i++)
-            rc = sqlite_apply(s, &sub->changes[i]);
-    if (!rc)
-        rc = sqlite3_exec(s->writer, "COMMIT", NULL, NULL, NULL);
+        for (size_t i = 0; i < sub->count && !rc; i++) rc = sqlite_apply(s, &sub->changes[i]);
+    if (!rc) rc = sqlite3_exec(s->writer, "COMMIT", NULL, NULL, NULL);
     if (rc) {
         a->rc = rc;
         snprintf(a->why, sizeof a->why, "%s", sqlite3_errmsg(s->writer));
@@ -82,8 +79,7 @@ static void write_batch(struct sqlite_store *s, struct submission *first)
     if (failed)
         LOG(LOG_ERROR, 0, "store-failed", KV_UINT("changes", failed), KV_UINT("of", count),
             KV_INT("code", a.rc), KV_TEXT("error", a.why));
-    if (s->failing && !failed)
-        LOG(LOG_WARN, 0, "store-back", KV_UINT("changes", count));
+    if (s->failing && !failed) LOG(LOG_WARN, 0, "store-back", KV_UINT("changes", count));
     s->failing = failed > 0;
 }
 
@@ -103,13 +99,11 @@ static void deadline_in(struct timespec *at, unsigned ms)
 static struct submission *take_batch(struct sqlite_store *s)
 {
     pthread_mutex_lock(&s->mutex);
-    while (!s->head && !s->closing)
-        pthread_cond_wait(&s->wake, &s->mutex);
+    while (!s->head && !s->closing) pthread_cond_wait(&s->wake, &s->mutex);
     struct timespec at;
     deadline_in(&at, SQLITE_STORE_BEHIND_MS);
     while (s->head && !s->urgent && !s->closing && s->queued < SQLITE_STORE_BATCH_MAX)
-        if (pthread_cond_timedwait(&s->wake, &s->mutex, &at) == ETIMEDOUT)
-            break;
+        if (pthread_cond_timedwait(&s->wake, &s->mutex, &at) == ETIMEDOUT) break;
 
     struct submission *first = s->head, *last = NULL;
     for (size_t n = 0; s->head && n < SQLITE_STORE_BATCH_MAX; n++) {
@@ -119,10 +113,8 @@ static struct submission *take_batch(struct sqlite_store *s)
         s->bytes -= last->bytes;
         s->urgent -= last->write != NULL;
     }
-    if (last)
-        last->next = NULL;
-    if (!s->head)
-        s->tail = &s->head;
+    if (last) last->next = NULL;
+    if (!s->head) s->tail = &s->head;
     pthread_mutex_unlock(&s->mutex);
     return first;
 }
@@ -131,8 +123,7 @@ static void *writer_main(void *arg)
 {
     struct sqlite_store *s = arg;
     struct submission *batch;
-    while ((batch = take_batch(s)) != NULL)
-        write_batch(s, batch);
+    while ((batch = take_batch(s)) != NULL) write_batch(s, batch);
     return NULL;
 }
 
@@ -141,10 +132,8 @@ bool sqlite_writer_submit(struct store *base, const struct store_change *changes
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
     struct submission *sub = submission_create(changes, count, w);
-    if (!sub)
-        return false;
-    if (w)
-        w->home = worker_self();
+    if (!sub) return false;
+    if (w) w->home = worker_self();
 
     pthread_mutex_lock(&s->mutex);
     bool room = !s->closing && s->queued < SQLITE_STORE_QUEUE_MAX &&
@@ -158,8 +147,7 @@ bool sqlite_writer_submit(struct store *base, const struct store_change *changes
         pthread_cond_signal(&s->wake);
     }
     pthread_mutex_unlock(&s->mutex);
-    if (!room)
-        free(sub);
+    if (!room) free(sub);
     return room;
 }
 
@@ -178,8 +166,7 @@ static bool writer_prepare(struct sqlite_store *s, char *error, size_t error_cap
 
 bool sqlite_writer_start(struct sqlite_store *s, char *error, size_t error_cap)
 {
-    if (!writer_prepare(s, error, error_cap))
-        return false;
+    if (!writer_prepare(s, error, error_cap)) return false;
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -189,8 +176,7 @@ bool sqlite_writer_start(struct sqlite_store *s, char *error, size_t error_cap)
     s->tail = &s->head;
     int rc = pthread_create(&s->thread, NULL, writer_main, s);
     s->running = rc == 0;
-    if (s->running)
-        return true;
+    if (s->running) return true;
     pthread_cond_destroy(&s->wake);
     pthread_mutex_destroy(&s->mutex);
     snprintf(error, error_cap, "the store's writer cannot be started: %s", strerror(rc));
@@ -209,6 +195,5 @@ void sqlite_writer_stop(struct sqlite_store *s)
         pthread_mutex_destroy(&s->mutex);
         s->running = false;
     }
-    for (size_t i = 0; i < SQL_COUNT; i++)
-        sqlite3_finalize(s->writes[i]);
+    for (size_t i = 0; i < SQL_COUNT; i++) sqlite3_finalize(s->writes[i]);
 }

@@ -6,8 +6,7 @@
 
 struct store *store_open(const char *url, const char *state, char *error, size_t error_cap)
 {
-    if (strcmp(url, "sqlite") == 0)
-        return sqlite_store_open(state, error, error_cap);
+    if (strcmp(url, "sqlite") == 0) return sqlite_store_open(state, error, error_cap);
     snprintf(error, error_cap, "store \"%s\" is not known; allowed is \"sqlite\"", url);
     return NULL;
 }
@@ -38,6 +37,5 @@ int store_read_folder_ids(struct store *s, const char *user, struct folder_ids_r
 
 void store_close(struct store *s)
 {
-    if (s)
-        s->ops->close(s);
+    if (s) s->ops->close(s);
 }

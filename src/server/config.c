@@ -12,7 +12,17 @@
 #define NOWHERE SIZE_MAX
 #define PATH_OF_KEY_MAX 128
 
-enum kind { KEY_TEXT, KEY_PATH, KEY_CHOICE, KEY_LIST, KEY_NUMBER, KEY_SIZE, KEY_FLAG, KEY_LATER };
+enum kind {
+    KEY_TEXT,
+    KEY_PATH,
+    KEY_CHOICE,
+    KEY_LIST,
+    KEY_NUMBER,
+    KEY_SIZE,
+    KEY_FLAG,
+    KEY_GROUPS,
+    KEY_LATER
+};
 
 struct key {
     const char *name;
@@ -117,11 +127,15 @@ static void *member(const struct reading *r, const struct key *k)
 
 static void wrong_type(struct reading *r, const config_setting_t *s, const struct key *k)
 {
-    static const char *const wanted[] = {
-        [KEY_TEXT] = "a text in quotes",   [KEY_PATH] = "a path in quotes",
-        [KEY_CHOICE] = "a text in quotes", [KEY_LIST] = "a text in quotes or a list of them",
-        [KEY_NUMBER] = "a number",         [KEY_SIZE] = "a number",
-        [KEY_FLAG] = "true or false",      [KEY_LATER] = ""};
+    static const char *const wanted[] = {[KEY_TEXT] = "a text in quotes",
+                                         [KEY_PATH] = "a path in quotes",
+                                         [KEY_CHOICE] = "a text in quotes",
+                                         [KEY_LIST] = "a text in quotes or a list of them",
+                                         [KEY_NUMBER] = "a number",
+                                         [KEY_SIZE] = "a number",
+                                         [KEY_FLAG] = "true or false",
+                                         [KEY_GROUPS] = "a group of lists: { name = [ ... ]; }",
+                                         [KEY_LATER] = ""};
     complain(r, s, "%s must be %s", k->name, wanted[k->kind]);
 }
 
@@ -195,6 +209,20 @@ static void read_list(struct reading *r, const config_setting_t *s, const struct
     }
 }
 
+/* Who defines groups for later, or by a common file for many servers, is told now what is wrong. */
+static void read_groups(struct reading *r, const config_setting_t *s, const struct key *k)
+{
+    bool good = config_setting_is_group(s);
+    for (int i = 0; good && i < config_setting_length(s); i++) {
+        const config_setting_t *list = config_setting_get_elem(s, (unsigned)i);
+        good = config_setting_is_array(list) || config_setting_is_list(list);
+        for (int n = 0; good && n < config_setting_length(list); n++)
+            good = config_setting_get_string_elem(list, n) != NULL;
+        if (!good) wrong_type(r, list, k);
+    }
+    if (!config_setting_is_group(s)) wrong_type(r, s, k);
+}
+
 /* Known, so that a file for a later version is understood, but never silently without effect. */
 static void read_later(struct reading *r, const config_setting_t *s, const struct key *k)
 {
@@ -221,6 +249,7 @@ static void read_key(struct reading *r, const config_setting_t *s, const struct 
             wrong_type(r, s, k);
         break;
     case KEY_LIST: read_list(r, s, k); break;
+    case KEY_GROUPS: read_groups(r, s, k); break;
     case KEY_LATER: read_later(r, s, k); break;
     default: read_text(r, s, k);
     }

@@ -84,6 +84,7 @@ static void test_values(void **state)
                    "mailbox = { path = \"/m/%d/%n\"; special = { sent = \"Gesendet\"; }; };\n"
                    "body_max = 67108864L; require_device_information = true;\n"
                    "damping = true; devices_per_user = 0;\n"
+                   "groups = { sales = [\"alice\", \"bob\"]; nobody = []; };\n"
                    "@include \"more.conf\"\n");
     struct config *c = config_load(path, error, sizeof error);
     if (!c)
@@ -134,7 +135,9 @@ static const struct {
     { "damping = false;", ":1: damping is not available in this version; allowed: true" },
     { "devices_per_user = 3;",
       ":1: devices_per_user is not available in this version; allowed: 0" },
-    { "groups = { sales = [\"a\"]; };", ":1: groups is not available in this version" },
+    { "groups = { sales = \"a\"; };", ":1: groups must be a group of lists: { name = [ ... ]; }" },
+    { "groups = { sales = [ 1 ]; };", ":1: groups must be a group of lists: { name = [ ... ]; }" },
+    { "groups = [ \"a\" ];", ":1: groups must be a group of lists: { name = [ ... ]; }" },
     { "upstream = { url = \"http://x\"; };", ":1: upstream is not available in this version" },
     { "listen = 8080;", ":1: listen must be a text in quotes or a list of them" },
     { "listen = [8080];", ":1: listen must be a text in quotes or a list of them" },

@@ -204,7 +204,7 @@ const char *gate_commands(const struct gate *g)
     return g->commands;
 }
 
-/* Ascending, no blanks: two clients fall back to 2.5 otherwise (spec/clients.md 3). */
+/* Ascending, no blanks: two clients fall back to 2.5 otherwise. */
 static void list_versions(struct gate *g)
 {
     size_t at = 0;

@@ -121,7 +121,7 @@ void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
     int64_t now = time(NULL);
     size_t len;
     http_body(c->http, &len);
-    /* A body that was lost on the way leaves no trace (spec/clients.md 4.10). */
+    /* A body that was lost on the way leaves no trace. */
     bool keep = len > 0 || info->empty_body, full = false;
 
     struct shard *s = table_lock(c->gate->table, c->user);

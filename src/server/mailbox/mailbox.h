@@ -10,7 +10,7 @@
 #include "src/server/config.h"
 #include "src/server/gate/gate.h"
 
-/* FolderSync types (spec/protocol.md 12.1). */
+/* Type in the answer of FolderSync (MS-ASCMD). */
 enum folder_type {
     FOLDER_GENERIC = 1,
     FOLDER_INBOX = 2,

@@ -100,8 +100,8 @@ static void write_change(struct pv_wbxml_writer *w, const struct tree_change *c)
     }
 }
 
-/* Status, SyncKey and Changes with Count first, and nothing else: some clients read no other order
- * (spec/clients.md 3). */
+/* Status, SyncKey and Changes with Count first, and nothing else: some clients read no other
+ * order. */
 static enum pv_err write_answer(uint32_t key, const struct tree_change *changes, size_t count,
                                 uint8_t *buf, size_t cap, size_t *len_out)
 {

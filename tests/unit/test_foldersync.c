@@ -320,7 +320,7 @@ static void test_request(void **state)
     pv_arena_destroy(&a);
 }
 
-/* spec/examples/02: byte for byte. */
+/* tests/data/examples/02: byte for byte. */
 static void test_answer(void **state)
 {
     static const uint8_t want[] =

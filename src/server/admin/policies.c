@@ -127,7 +127,7 @@ static void take_hint(void *hint_out, const struct policy_view *v)
 static void set_done(struct policy_set *s)
 {
     const char *hint = NULL;
-    struct admin_call *c = (struct admin_call *)((char *)s - offsetof(struct admin_call, policy));
+    struct admin_call *c = CONTAINER_OF(s, struct admin_call, policy);
     switch (s->result) {
     case GATE_OK:
     case GATE_UNCHANGED:

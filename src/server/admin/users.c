@@ -12,12 +12,12 @@ static struct auth *auth_of(struct admin_call *c)
 
 static struct admin_call *call_of_job(struct job *j)
 {
-    return (struct admin_call *)((char *)j - offsetof(struct admin_call, job));
+    return CONTAINER_OF(j, struct admin_call, job);
 }
 
 static struct admin_call *call_of_user(struct user_set *s)
 {
-    return (struct admin_call *)((char *)s - offsetof(struct admin_call, user));
+    return CONTAINER_OF(s, struct admin_call, user);
 }
 
 static void on_pool(struct admin_call *c, void (*run)(struct job *), void (*done)(struct job *))

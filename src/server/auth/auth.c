@@ -114,7 +114,7 @@ static bool is_local(const char *peer)
 
 static void look_run(struct job *j)
 {
-    struct auth *a = (struct auth *)((char *)j - offsetof(struct auth, look));
+    struct auth *a = CONTAINER_OF(j, struct auth, look);
     char error[256];
     if (users_stale(a->users)) {
         bool ok = auth_reload(a, error, sizeof error);
@@ -202,7 +202,7 @@ static void finish(struct pending *p, enum auth_verdict verdict)
 
 static void held_back(struct timer *t)
 {
-    finish((struct pending *)((char *)t - offsetof(struct pending, timer)), AUTH_BAD);
+    finish(CONTAINER_OF(t, struct pending, timer), AUTH_BAD);
 }
 
 static bool too_many(struct auth *a, const struct pending *p, uint64_t now)
@@ -221,7 +221,7 @@ static bool is_hash(const char *hash)
 
 static void verify_run(struct job *j)
 {
-    struct pending *p = (struct pending *)((char *)j - offsetof(struct pending, job));
+    struct pending *p = CONTAINER_OF(j, struct pending, job);
     /* Failures of a whole burst may have come in while this one was queued. */
     p->given_up = !p->was_known && too_many(p->auth, p, now_ms());
     if (p->given_up) return;
@@ -241,7 +241,7 @@ static void verify_run(struct job *j)
 
 static void verify_done(struct job *j)
 {
-    struct pending *p = (struct pending *)((char *)j - offsetof(struct pending, job));
+    struct pending *p = CONTAINER_OF(j, struct pending, job);
     struct auth *a = p->auth;
     uint64_t now = now_ms();
     explicit_bzero(&p->login, sizeof p->login);

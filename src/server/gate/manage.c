@@ -47,8 +47,7 @@ static struct change *change_start(struct gate *g, const struct change *what,
 /* ---- policies ---- */
 static void tell_policy(struct task *task)
 {
-    struct policy_set *s =
-        (struct policy_set *)((char *)task - offsetof(struct policy_set, write.task));
+    struct policy_set *s = CONTAINER_OF(task, struct policy_set, write.task);
     s->done(s);
 }
 
@@ -86,7 +85,7 @@ static unsigned put_in_force(struct gate *g, struct shard *s, struct book *book,
 
 static void policy_stored(struct store_write *w)
 {
-    struct policy_set *s = (struct policy_set *)((char *)w - offsetof(struct policy_set, write));
+    struct policy_set *s = CONTAINER_OF(w, struct policy_set, write);
     struct change *ch = s->priv;
     s->result = w->durable ? GATE_OK : GATE_STORE;
     if (w->durable) {
@@ -155,7 +154,7 @@ void gate_set_policy(struct gate *g, struct policy_set *s)
 /* ---- users ---- */
 static void tell_user(struct task *task)
 {
-    struct user_set *u = (struct user_set *)((char *)task - offsetof(struct user_set, write.task));
+    struct user_set *u = CONTAINER_OF(task, struct user_set, write.task);
     u->done(u);
 }
 
@@ -168,7 +167,7 @@ static void user_result(struct user_set *u, enum gate_result result)
 
 static void user_stored(struct store_write *w)
 {
-    struct user_set *u = (struct user_set *)((char *)w - offsetof(struct user_set, write));
+    struct user_set *u = CONTAINER_OF(w, struct user_set, write);
     struct change *ch = u->priv;
     u->result = w->durable ? GATE_OK : GATE_STORE;
     struct shard *s = table_lock(ch->g->table, u->user);

@@ -59,7 +59,7 @@ static void leave(struct step *s, int64_t now)
 
 static void stored(struct store_write *w)
 {
-    struct step *s = (struct step *)((char *)w - offsetof(struct step, write));
+    struct step *s = CONTAINER_OF(w, struct step, write);
     struct device *d = device_of(s);
     int64_t now = time(NULL);
     struct shard *shard = lock_of(s);
@@ -141,7 +141,7 @@ static void run(struct step *s)
 
 static void turn_has_come(struct ticket *t)
 {
-    run((struct step *)((char *)t - offsetof(struct step, ticket)));
+    run(CONTAINER_OF(t, struct step, ticket));
 }
 
 void step_start(struct step *s)

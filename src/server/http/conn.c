@@ -61,7 +61,7 @@ static void conn_close(struct http_conn *c)
 
 static void on_late_bytes(struct watch *h, uint32_t events)
 {
-    struct http_conn *c = (struct http_conn *)((char *)h - offsetof(struct http_conn, watch));
+    struct http_conn *c = CONTAINER_OF(h, struct http_conn, watch);
     char waste[16384];
     (void)events;
     ssize_t n = recv(h->fd, waste, sizeof waste, 0);
@@ -175,7 +175,7 @@ static void cut(struct http_conn *c)
 /* Deadlines move with every request; the timer stays, and looks again when it goes off. */
 static void on_timer(struct timer *t)
 {
-    struct http_conn *c = (struct http_conn *)((char *)t - offsetof(struct http_conn, timer));
+    struct http_conn *c = CONTAINER_OF(t, struct http_conn, timer);
     uint64_t now = worker_now_ms(worker_of(c));
     if (c->deadline == UINT64_MAX) return;
     if (now < c->deadline) {
@@ -204,7 +204,7 @@ void conn_set_deadline(struct http_conn *c, uint64_t in_ms)
  * stream that came together with its last bytes. */
 static void on_peer_closed(struct watch *h, uint32_t events)
 {
-    struct http_conn *c = (struct http_conn *)((char *)h - offsetof(struct http_conn, watch));
+    struct http_conn *c = CONTAINER_OF(h, struct http_conn, watch);
     struct http_exchange *x = c->exchange;
     (void)events;
     unwatch(c);
@@ -251,7 +251,7 @@ static enum head_fault judge_first(const char *bytes, size_t len)
 
 static void on_first_bytes(struct watch *h, uint32_t events)
 {
-    struct http_conn *c = (struct http_conn *)((char *)h - offsetof(struct http_conn, watch));
+    struct http_conn *c = CONTAINER_OF(h, struct http_conn, watch);
     char *bytes = c->lane->station->scratch;
     (void)events;
     ssize_t n = recv(h->fd, bytes, sizeof c->lane->station->scratch, MSG_PEEK);

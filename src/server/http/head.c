@@ -30,16 +30,21 @@ const char *head_fault_text(enum head_fault f)
     return f < HEAD_FAULT_COUNT ? texts[f] : "?";
 }
 
-//= RFC 9110 5.6.2: tchar
-static bool is_token(struct span s)
+/* Letters, digits and what stands in others; a NUL never. */
+static bool consists_of(struct span s, const char *others)
 {
-    static const char others[] = "!#$%&'*+-.^_`|~";
     for (size_t i = 0; i < s.len; i++) {
         char c = s.at[i];
         bool alnum = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
         if (!alnum && (c == '\0' || !strchr(others, c))) return false;
     }
-    return s.len > 0;
+    return true;
+}
+
+//= RFC 9110 5.6.2: tchar
+static bool is_token(struct span s)
+{
+    return s.len > 0 && consists_of(s, "!#$%&'*+-.^_`|~");
 }
 
 /* Bytes from 0x80 on are let through: some clients put raw UTF-8 into the query and into values. */
@@ -106,13 +111,7 @@ static enum head_fault content_length(struct scan *s, struct span v)
 //= RFC 3986 3.2.2: what a host and port may consist of, not how
 static bool is_host(struct span v)
 {
-    static const char others[] = "-._~%!$&'()*+,;=:[]";
-    for (size_t i = 0; i < v.len; i++) {
-        char c = v.at[i];
-        bool alnum = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-        if (!alnum && (c == '\0' || !strchr(others, c))) return false;
-    }
-    return true;
+    return consists_of(v, "-._~%!$&'()*+,;=:[]");
 }
 
 static enum head_fault field(struct scan *s, struct span name, struct span value)

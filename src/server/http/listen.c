@@ -179,7 +179,7 @@ static struct lane *least_loaded(struct endpoint *e, struct lane *here)
 
 static void start_elsewhere(struct task *t)
 {
-    conn_start((struct http_conn *)((char *)t - offsetof(struct http_conn, task)));
+    conn_start(CONTAINER_OF(t, struct http_conn, task));
 }
 
 /* Too many already. Over TLS there is no cheap way to say so. */
@@ -223,7 +223,7 @@ static void take(struct lane *here, int fd, const struct sockaddr_storage *addre
 
 static void accept_again(struct timer *t)
 {
-    struct lane *l = (struct lane *)((char *)t - offsetof(struct lane, accept_again));
+    struct lane *l = CONTAINER_OF(t, struct lane, accept_again);
     l->accepting = watch_start(l->worker, &l->accept, EPOLLIN | EPOLLEXCLUSIVE);
     if (!l->accepting) timer_set(l->worker, t, ACCEPT_PAUSE_MS, accept_again);
 }
@@ -243,7 +243,7 @@ void lane_stop_accepting(struct lane *l)
 /* One connection a turn, so that the workers share a burst. */
 void lane_on_accept(struct watch *h, uint32_t events)
 {
-    struct lane *l = (struct lane *)((char *)h - offsetof(struct lane, accept));
+    struct lane *l = CONTAINER_OF(h, struct lane, accept);
     struct sockaddr_storage address;
     socklen_t len = sizeof address;
     (void)events;

@@ -19,7 +19,7 @@ struct pool {
 
 static void finish_on_home(struct task *t)
 {
-    struct job *j = (struct job *)((char *)t - offsetof(struct job, task));
+    struct job *j = CONTAINER_OF(t, struct job, task);
     j->done(j);
 }
 

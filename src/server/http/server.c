@@ -24,12 +24,12 @@ static bool lane_run(struct lane *l)
 static void lane_on_events(struct watch *h, uint32_t events)
 {
     (void)events;
-    ((struct lane *)((char *)h - offsetof(struct lane, events)))->due = true;
+    CONTAINER_OF(h, struct lane, events)->due = true;
 }
 
 static bool station_turn(struct turn *t)
 {
-    struct station *s = (struct station *)((char *)t - offsetof(struct station, turn));
+    struct station *s = CONTAINER_OF(t, struct station, turn);
     unsigned index = worker_index(s->worker), load = 0;
     bool again = false;
     for (size_t i = 0; i < s->server->endpoint_count; i++) {
@@ -66,7 +66,7 @@ static bool lane_open(struct lane *l, struct endpoint *e, struct station *s)
 
 static void begin_accepting(struct task *t)
 {
-    struct station *s = (struct station *)((char *)t - offsetof(struct station, begin));
+    struct station *s = CONTAINER_OF(t, struct station, begin);
     for (size_t i = 0; i < s->server->endpoint_count; i++)
         lane_start_accepting(&s->server->endpoints[i].lanes[worker_index(s->worker)]);
 }
@@ -161,7 +161,7 @@ const char *http_address(const struct http_server *s, size_t index)
 
 static struct station *station_of(struct task *t)
 {
-    return (struct station *)((char *)t - offsetof(struct station, task));
+    return CONTAINER_OF(t, struct station, task);
 }
 
 static void drain(struct station *s, bool now)
@@ -176,7 +176,7 @@ static void drain(struct station *s, bool now)
 
 static void end_now(struct timer *t)
 {
-    drain((struct station *)((char *)t - offsetof(struct station, limit)), true);
+    drain(CONTAINER_OF(t, struct station, limit), true);
 }
 
 static void begin_drain(struct task *t)

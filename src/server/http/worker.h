@@ -4,7 +4,12 @@
 #define PROVOSTD_WORKER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+/* From what is embedded (a task, a timer, a job) to what it stands in. */
+#define CONTAINER_OF(pointer, type, member) \
+    ((type *)((char *)(pointer) - offsetof(type, member)))
 
 struct worker;
 

@@ -6,9 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONTAINER_OF(pointer, type, member) \
-    ((type *)((char *)(pointer) - offsetof(type, member)))
-
 struct map_node {
     struct map_node *next;
     uint64_t hash;

@@ -124,11 +124,35 @@ struct pv_offer {
     uint8_t hash[PV_HASH_LEN]; /**< of the document as that device's version saw it */
 };
 
+/** What the access rules and the administrator's own word amount to. */
 enum pv_access { PV_ACCESS_OK, PV_ACCESS_QUARANTINED, PV_ACCESS_BLOCKED };
-/* How a device stands to the last policy that it answered. */
+/** The administrator's own word for one device: it outranks every rule. */
+#define PV_PERSONALS(X) \
+    X(NONE, "none") X(ALLOW, "allow") X(BLOCK, "block") X(QUARANTINE, "quarantine")
+#define PV_PERSONAL_ENUM(id, text) PV_PERSONAL_##id,
+enum pv_personal { PV_PERSONALS(PV_PERSONAL_ENUM) PV_PERSONAL_COUNT };
+#undef PV_PERSONAL_ENUM
+/** "quarantine"; static storage. */
+PV_API const char *pv_personal_text(enum pv_personal personal);
+
+/** What became of the wipe that was ordered last. It is pending while REQUESTED, SENT or FAILED. */
+#define PV_WIPE_STATES(X) \
+    X(NONE, "none") X(REQUESTED, "requested") X(SENT, "sent") X(ACKNOWLEDGED, "acknowledged") \
+    X(FAILED, "failed") X(EXPIRED, "expired") X(CANCELLED, "cancelled")
+#define PV_WIPE_STATE_ENUM(id, text) PV_WIPE_STATE_##id,
+enum pv_wipe_state { PV_WIPE_STATES(PV_WIPE_STATE_ENUM) PV_WIPE_STATE_COUNT };
+#undef PV_WIPE_STATE_ENUM
+/** "acknowledged"; static storage. */
+PV_API const char *pv_wipe_state_text(enum pv_wipe_state state);
+/** What keeps a device out after its wipe, until an administrator allows it. */
+enum pv_shut { PV_SHUT_NOT, PV_SHUT_WIPED, PV_SHUT_EXPIRED };
+
+/** How a device stands to the last policy that it answered. */
 #define PV_OUTCOMES(X) \
     X(NONE, "none") X(COMPLIANT, "compliant") X(PARTIAL, "partial") \
-    X(NOT_APPLIED, "not-applied") X(EXTERNAL, "external") X(NON_PROVISIONABLE, "non-provisionable")
+    X(NOT_APPLIED, "not-applied") X(EXTERNAL, "external") \
+    X(REFUSED, "refused") /* its acknowledgement was not accepted; `said` has its Status */ \
+    X(NON_PROVISIONABLE, "non-provisionable")
 #define PV_OUTCOME_ENUM(id, text) PV_OUTCOME_##id,
 enum pv_outcome { PV_OUTCOMES(PV_OUTCOME_ENUM) PV_OUTCOME_COUNT };
 #undef PV_OUTCOME_ENUM
@@ -147,14 +171,21 @@ struct pv_partnership {
     uint32_t acked_offer;         /**< 0: none */
     uint8_t acked_status;
     uint8_t outcome;              /**< enum pv_outcome of the last acknowledgement */
-    bool refused;                 /**< the last acknowledgement was not accepted */
+    uint8_t said;                 /**< its Status, 1 to 4; 0: none ever came */
+    uint64_t outcome_revision;    /**< of the offer that it answered */
     bool provisioned_once;        /**< ever held a final key */
     bool asked; /**< ever sent a Provision: AllowNonProvisionable no longer applies */
-    uint8_t access;               /**< enum pv_access */
-    uint8_t wipe;                 /**< enum pv_wipe_kind of a pending wipe */
-    bool wipe_sent;
-    bool wipe_failed;
-    bool wiped;
+    uint8_t personal;             /**< enum pv_personal */
+    /** enum pv_access: a fact, worked out by the caller before each call, not stored */
+    uint8_t access;
+    uint8_t wipe;                 /**< enum pv_wipe_kind of the last wipe ordered */
+    uint8_t wipe_state;           /**< enum pv_wipe_state: its history too, once it has ended */
+    /** enum pv_shut. Apart from wipe_state, so that neither a later wipe nor its cancelling lets a
+     *  device in: only PV_ORDER_ALLOW resets it. */
+    uint8_t shut;
+    uint64_t wipe_id;             /**< of the request; 0: never */
+    int64_t wipe_at, wipe_sent_at, wipe_ended_at; /**< 0: not yet */
+    int64_t wipe_expires_at;      /**< 0: never */
 };
 
 /** What the machine must know of the policy in force for that device, at that version. */
@@ -162,6 +193,7 @@ struct pv_policy_facts {
     uint64_t revision;
     uint8_t hash[PV_HASH_LEN];
     bool allow_non_provisionable, allow_partial, allow_external;
+    int64_t non_provisionable_until; /**< from then on the first of them is off; 0: no end */
     int64_t refresh_interval;     /**< seconds, 0 never */
     bool uncarried;               /**< the version cannot carry what the policy demands */
 };
@@ -191,7 +223,10 @@ struct pv_server_in {
     X(POLICY_STATUS, "policy-status")       /* Status 1, Policy Status out.status (3, 5) */ \
     X(PROVISION_STATUS, "provision-status") /* Status out.status (2, 139, 145, 165, 129) */ \
     X(PLAIN, "plain")         /* Status 1 alone */ \
-    X(DIRECTIVE, "directive") /* out.status (2 after a failure) with the wipe directive out.wipe */
+    X(DIRECTIVE, "directive") /* out.status (2 after a failure) with the wipe directive out.wipe */ \
+    X(DONE, "done")             /* order: carried out */ \
+    X(UNCHANGED, "unchanged")   /* order: it was so already */ \
+    X(IMPOSSIBLE, "impossible") /* order: not in this state, out.reason says why */
 #define PV_ACTION_ENUM(id, text) PV_ACT_##id,
 enum pv_action { PV_ACTIONS(PV_ACTION_ENUM) PV_ACTION_COUNT };
 #undef PV_ACTION_ENUM
@@ -223,7 +258,10 @@ enum pv_action { PV_ACTIONS(PV_ACTION_ENUM) PV_ACTION_COUNT };
     X(BLOCKED, "the device is blocked") \
     X(QUARANTINED, "the device is in quarantine") \
     X(WIPE, "a remote wipe is pending") \
-    X(WIPED, "the device was wiped and has not been allowed again")
+    X(WIPED, "the device was wiped and has not been allowed again") \
+    X(WIPE_EXPIRED, \
+      "the device did not confirm its wipe in time and has not been allowed again") \
+    X(NO_WIPE, "no remote wipe is pending")
 #define PV_REASON_ENUM(id, text) PV_WHY_##id,
 enum pv_reason { PV_REASONS(PV_REASON_ENUM) PV_REASON_COUNT };
 #undef PV_REASON_ENUM
@@ -243,6 +281,26 @@ struct pv_server_out {
     enum pv_wipe_kind wipe;  /**< DIRECTIVE */
     enum pv_store store;
     enum pv_state before, after;
+    bool wipe_changed;       /**< wipe_state or wipe_id is another */
+};
+
+/** What an administrator can order. */
+#define PV_ORDERS(X) \
+    X(WIPE_ACCOUNT, "wipe-account") X(WIPE_DEVICE, "wipe-device") X(CANCEL_WIPE, "cancel-wipe") \
+    X(ALLOW, "allow") X(BLOCK, "block") X(QUARANTINE, "quarantine") \
+    X(CLEAR, "clear") /* the personal word is taken back: the rules decide again */
+#define PV_ORDER_ENUM(id, text) PV_ORDER_##id,
+enum pv_order_kind { PV_ORDERS(PV_ORDER_ENUM) PV_ORDER_COUNT };
+#undef PV_ORDER_ENUM
+/** "cancel-wipe"; static storage. */
+PV_API const char *pv_order_text(enum pv_order_kind order);
+struct pv_order {
+    enum pv_order_kind kind;
+    int64_t now;                  /**< seconds since 1970 */
+    uint64_t wipe_id;             /**< WIPE_*: of the request, never 0 */
+    int64_t wipe_expires_at;      /**< WIPE_*: 0 never, else after now */
+    enum pv_access access;        /**< CLEAR: what the rules alone say of the device */
+    struct pv_policy_facts policy; /**< for out.before and out.after */
 };
 
 /** State that the facts amount to (what `device list` shows). */

@@ -136,8 +136,16 @@ static void uncarried(struct world *w) { w->policy.uncarried = true; }
 static void quarantine(struct world *w) { w->p.access = PV_ACCESS_QUARANTINED; }
 static void block(struct world *w) { w->p.access = PV_ACCESS_BLOCKED; }
 static void allow(struct world *w) { w->p.access = PV_ACCESS_OK; }
-static void order_wipe(struct world *w) { w->p.wipe = PV_WIPE_DEVICE; }
-static void order_account_wipe(struct world *w) { w->p.wipe = PV_WIPE_ACCOUNT; }
+static void order_wipe(struct world *w)
+{
+    w->p.wipe = PV_WIPE_DEVICE;
+    w->p.wipe_state = PV_WIPE_STATE_REQUESTED;
+}
+static void order_account_wipe(struct world *w)
+{
+    w->p.wipe = PV_WIPE_ACCOUNT;
+    w->p.wipe_state = PV_WIPE_STATE_REQUESTED;
+}
 static void at_16_1(struct world *w) { w->version = PV_V16_1; }
 static void at_14_0(struct world *w) { w->version = PV_V14_0; }
 static void at_12_1(struct world *w) { w->version = PV_V12_1; }
@@ -255,7 +263,9 @@ static void honest_acknowledgements(void **state)
             ACK(T0, status, PV_ACT_PROVISION_STATUS, cases[i].refusal, cases[i].why),
             COMMAND(ZERO, REFUSED(142, KEY_ZERO)), COMMAND(T0, REFUSED(144, OFFER_KEY)));
         assert_int_equal(pv_server_state(&w.p, &w.policy, w.now), PV_STATE_REFUSED);
-        assert_int_equal(w.p.outcome, cases[i].outcome);
+        assert_int_equal(w.p.outcome, PV_OUTCOME_REFUSED);
+        assert_int_equal(w.p.said, status);
+        assert_int_equal(w.p.outcome_revision, 1);
         assert_int_equal(w.p.key, 0);
         RUN("...", &w, ACK(T0, status, PV_ACT_PROVISION_STATUS, cases[i].refusal, cases[i].why),
             ACK(T0, 1, CONFIRMED), COMMAND(F0, LET_IN));
@@ -266,11 +276,11 @@ static void honest_acknowledgements(void **state)
             ACK(T0, status, PV_ACT_PROVISION_STATUS, cases[i].refusal, cases[i].why),
             COMMAND(F0, LET_IN));
         assert_int_equal(pv_server_state(&w.p, &w.policy, w.now), PV_STATE_PROVISIONED);
-        assert_true(w.p.refused);
+        assert_int_equal(w.p.outcome, PV_OUTCOME_REFUSED);
 
         RUN("allowed", &w, ACK(T0, status, CONFIRMED, cases[i].allowed), COMMAND(F0, LET_IN));
         assert_int_equal(w.p.outcome, cases[i].outcome);
-        assert_false(w.p.refused);
+        assert_int_equal(w.p.said, status);
 
         w = new_world();
         cases[(i + 1) % COUNT(cases)].allowed(&w);
@@ -445,13 +455,13 @@ static void wipe_of_the_device(void **state)
         COMMAND(NONE, REFUSED(140, WIPE)), COMMAND(STRANGER, REFUSED(140, WIPE), block),
         PING(SEVEN(WIPE), allow), ASK(DIRECTIVE(1)), ACK(T0, 1, DIRECTIVE(1)), BAD(DIRECTIVE(1)),
         POLL(DIRECTIVE(1), at_12_1), COMMAND(F0, REFUSED(140, WIPE)));
-    assert_true(w.p.wipe_sent);
+    assert_int_equal(w.p.wipe_state, PV_WIPE_STATE_SENT);
     assert_int_equal(w.p.key, w.final[0]);
     out = request(&w, &(struct line)WIPED(DEVICE, 2, DIRECTIVE(2)));
     assert_int_equal(out.action, PV_ACT_DIRECTIVE);
     assert_int_equal(out.status, 2);
     assert_int_equal(out.store, PV_STORE_FIRST);
-    assert_true(w.p.wipe_failed);
+    assert_int_equal(w.p.wipe_state, PV_WIPE_STATE_FAILED);
     RUN("failed, and again", &w, POLL(DIRECTIVE(1)), WIPED(DEVICE, 3, DIRECTIVE(1)),
         WIPED(ACCOUNT, 1, DIRECTIVE(1)), WIPED(ACCOUNT, 2, DIRECTIVE(1)));
     assert_int_equal(pv_server_state(&w.p, &w.policy, w.now), PV_STATE_WIPE_PENDING);
@@ -482,7 +492,7 @@ static void wipe_of_the_account(void **state)
         PING(SEVEN(WIPE)), POLL(WAITS), ASK(PROVISION(129, WIPE)), ACK(T0, 1, PROVISION(129, WIPE)),
         BAD(PROVISION(129, WIPE)), WIPED(ACCOUNT, 1, WAITS), WIPED(DEVICE, 1, WAITS),
         COMMAND(F0, REFUSED(129, WIPE)));
-    assert_false(w.p.wipe_sent);
+    assert_int_equal(w.p.wipe_state, PV_WIPE_STATE_REQUESTED);
     RUN("is told at 16.1", &w, COMMAND(F0, REFUSED(140, WIPE), at_16_1), POLL(DIRECTIVE(1)),
         ASK(DIRECTIVE(1)), WIPED(DEVICE, 1, DIRECTIVE(1)), WIPED(ACCOUNT, 1, NOTHING),
         COMMAND(F0, REFUSED(129, WIPED)));

@@ -71,7 +71,12 @@ static void turn(struct world *w)
     case 8: w->p.access = (uint8_t)pick(3); break;
     case 9: w->p.access = PV_ACCESS_OK; break;
     case 10: w->version = (enum pv_version)pick(PV_VERSION_COUNT); break;
-    case 11: if (pick(4) == 0) w->p.wipe = (uint8_t)(1 + pick(2)); break;
+    case 11:
+        if (pick(4)) break;
+        w->p.wipe = (uint8_t)(1 + pick(2));
+        w->p.wipe_state = PV_WIPE_STATE_REQUESTED;
+        w->p.wipe_expires_at = pick(2) ? 0 : w->now + pick(2 * PV_OFFER_LIFE);
+        break;
     default: w->now += pick(60); break;
     }
 }
@@ -113,7 +118,7 @@ static void law_of_the_door(const struct world *w, const struct pv_server_in *in
 
     if (!open) return;
     assert_false(is_provision(in->event));
-    assert_true(w->p.wipe == PV_WIPE_NONE && !w->p.wiped);
+    assert_true(!pv__wipe_pending(&w->p) && !w->p.shut);
     assert_true(w->p.access != PV_ACCESS_BLOCKED);
     assert_int_equal(out->action == PV_ACT_INBOX_ONLY, w->p.access == PV_ACCESS_QUARANTINED);
     if (out->reason == PV_WHY_NON_PROVISIONABLE) {
@@ -151,31 +156,36 @@ static void law_of_keys(const struct world *w, const struct pv_partnership *befo
         if (repeated) assert_true(out->key == w->active && !w->used);
         else assert_true(has_offer(before, in->key.value) && out->store == PV_STORE_FIRST);
     }
-    if (out->action != PV_ACT_CONFIRM && out->after != PV_STATE_WIPED)
+    if (out->action != PV_ACT_CONFIRM && !w->p.shut)
         assert_int_equal(w->p.key, before->key);
     /* Unlike a used key, an offer ends by age, by being the oldest of four, or by confirmation. */
     for (size_t i = 0; i < PV_OFFER_MAX; i++) {
         bool kept = !before->offers[i].key || has_offer(&w->p, before->offers[i].key);
         assert_true(kept || out->action == PV_ACT_OFFER || out->action == PV_ACT_CONFIRM
-                    || out->after == PV_STATE_WIPED);
+                    || w->p.shut);
     }
 }
 
 static void law_of_wipes(const struct world *w, const struct pv_partnership *before,
                          const struct pv_server_in *in, const struct pv_server_out *out)
 {
-    if (before->wipe == PV_WIPE_NONE) assert_true(out->action != PV_ACT_DIRECTIVE);
+    bool pending = pv__wipe_pending(before), expired = w->p.wipe_state == PV_WIPE_STATE_EXPIRED;
+
+    if (!pending) assert_true(out->action != PV_ACT_DIRECTIVE);
     if (out->action == PV_ACT_DIRECTIVE) {
         assert_int_equal(out->wipe, before->wipe);
         assert_true(out->wipe != PV_WIPE_ACCOUNT || in->version == PV_V16_1);
+        assert_true(w->p.wipe_state != PV_WIPE_STATE_REQUESTED);
     }
-    if (before->wipe != PV_WIPE_NONE && w->p.wipe == PV_WIPE_NONE) {
-        assert_true(in->event == PV_EV_WIPE_ACK && in->status == 1);
-        assert_true((uint8_t)in->wipe == before->wipe && out->store == PV_STORE_FIRST);
-        assert_true(w->p.wiped && w->p.key == 0);
+    if (pending && !pv__wipe_pending(&w->p)) {
+        assert_true(out->store == PV_STORE_FIRST && w->p.shut && w->p.key == 0);
+        if (expired) assert_true(before->wipe_expires_at <= in->now);
+        else assert_true(in->event == PV_EV_WIPE_ACK && in->status == 1
+                         && (uint8_t)in->wipe == before->wipe
+                         && before->wipe_state != PV_WIPE_STATE_REQUESTED);
     }
-    if (before->wipe != PV_WIPE_NONE && is_provision(in->event)) assert_int_equal(out->key, 0);
-    if (before->wiped) assert_true(w->p.wiped);
+    if (pending && is_provision(in->event)) assert_int_equal(out->key, 0);
+    if (before->shut) assert_true(w->p.shut);
 }
 
 /* What the rule of the table says, or less. */
@@ -206,7 +216,7 @@ static void learn(struct world *w, const struct pv_server_in *in, const struct p
         w->used = false;
         w->held = true;
     }
-    if (out->after == PV_STATE_WIPED) w->active = 0;
+    if (w->p.shut) w->active = 0;
     /* Seen by the gate only where a key is looked at. */
     if (in->event == PV_EV_COMMAND && pv_key_is(in->key, w->active)
         && (out->action == PV_ACT_ALLOW || out->action == PV_ACT_INBOX_ONLY || out->status == 143))
@@ -252,9 +262,9 @@ static void random_histories(void **state)
         live(&w);
     }
     /* The histories went everywhere. */
-    for (size_t i = 0; i < PV_ACTION_COUNT; i++) assert_true(actions[i] > 100);
+    for (size_t i = 0; i <= PV_ACT_DIRECTIVE; i++) assert_true(actions[i] > 100);
     for (size_t i = 0; i < PV_REASON_COUNT; i++)
-        if (i != PV_WHY_QUARANTINED) assert_true(reasons[i] > 20);
+        if (i != PV_WHY_QUARANTINED && i != PV_WHY_NO_WIPE) assert_true(reasons[i] > 20);
     for (size_t i = 0; i < PV_STATE_COUNT; i++) assert_true(states[i] > 100);
 }
 

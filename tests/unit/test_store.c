@@ -165,9 +165,9 @@ static struct store_change device_change(const char *user, const char *id)
             .info_json = "{\"Model\": \"x\"}",
             .partnership = {
                 .key = UINT32_MAX, .key_at = 1650000000, .key_revision = 7, .acked_offer = 11,
-                .acked_status = 2, .outcome = PV_OUTCOME_PARTIAL, .refused = true,
+                .acked_status = 2, .outcome = PV_OUTCOME_PARTIAL,
                 .provisioned_once = true, .asked = true, .access = PV_ACCESS_QUARANTINED,
-                .wipe = PV_WIPE_ACCOUNT, .wipe_sent = true, .wipe_failed = true, .wiped = true}}};
+                .wipe = PV_WIPE_ACCOUNT, .wipe_state = PV_WIPE_STATE_FAILED}}};
     struct pv_partnership *p = &c.u.device.partnership;
     for (size_t i = 0; i < PV_HASH_LEN; i++)
         p->key_hash[i] = (uint8_t)(i * 17);
@@ -262,14 +262,12 @@ static void assert_same_device(const struct device_record *a, const struct devic
     assert_int_equal(p->acked_offer, q->acked_offer);
     assert_int_equal(p->acked_status, q->acked_status);
     assert_int_equal(p->outcome, q->outcome);
-    assert_int_equal(p->refused, q->refused);
     assert_int_equal(p->provisioned_once, q->provisioned_once);
     assert_int_equal(p->asked, q->asked);
     assert_int_equal(p->access, q->access);
     assert_int_equal(p->wipe, q->wipe);
-    assert_int_equal(p->wipe_sent, q->wipe_sent);
-    assert_int_equal(p->wipe_failed, q->wipe_failed);
-    assert_int_equal(p->wiped, q->wiped);
+    assert_int_equal(p->wipe_state, q->wipe_state);
+    assert_int_equal(p->shut, q->shut);
 }
 
 /* ---- the suite ---- */
@@ -333,7 +331,10 @@ static void every_small_value_is_read_back(void **unused)
         c.u.device.version = (enum pv_version)v;
         c.u.device.partnership.outcome = (uint8_t)(v % PV_OUTCOME_COUNT);
         c.u.device.partnership.access = (uint8_t)(v % 3);
-        c.u.device.partnership.wipe = (uint8_t)((v + 1) % 3);
+        c.u.device.partnership.wipe = (uint8_t)(1 + v % 2);
+        c.u.device.partnership.wipe_state = (uint8_t)(PV_WIPE_STATE_REQUESTED + v % 4);
+        c.u.device.partnership.shut =
+            v % 4 == 2 ? PV_SHUT_WIPED : PV_SHUT_NOT; /* ACKNOWLEDGED */
         memset(c.u.device.partnership.offers, 0, sizeof c.u.device.partnership.offers);
         assert_true(put(s, &c, 1));
         struct seen *seen = read_all(s);

@@ -41,28 +41,38 @@ static enum pv_reason refresh_reason(const struct pv_partnership *p,
     return PV_WHY_OK;
 }
 
+/* AllowNonProvisionable, until its date. */
+static bool allows_any(const struct pv_policy_facts *policy, int64_t now)
+{
+    return policy->allow_non_provisionable &&
+           (!policy->non_provisionable_until || now < policy->non_provisionable_until);
+}
+
 /* The version cannot carry what the policy demands, the policy does not bear that, and it would be
  * news to the device. */
-static bool barred(const struct pv_partnership *p, const struct pv_policy_facts *policy)
+static bool barred(const struct pv_partnership *p, const struct pv_policy_facts *policy,
+                   int64_t now)
 {
-    return policy->uncarried && !policy->allow_partial && !policy->allow_non_provisionable &&
+    return policy->uncarried && !policy->allow_partial && !allows_any(policy, now) &&
            !same_document(p, policy);
 }
 
-static bool non_provisionable(const struct pv_partnership *p, const struct pv_policy_facts *policy)
+static bool non_provisionable(const struct pv_partnership *p, const struct pv_policy_facts *policy,
+                              int64_t now)
 {
-    return policy->allow_non_provisionable && !p->provisioned_once && !p->asked;
+    return allows_any(policy, now) && !p->provisioned_once && !p->asked;
 }
 
 enum pv_state pv_server_state(const struct pv_partnership *p, const struct pv_policy_facts *policy,
                               int64_t now)
 {
-    if (p->wipe != PV_WIPE_NONE) return PV_STATE_WIPE_PENDING;
-    if (p->wiped) return PV_STATE_WIPED;
+    if (pv__wipe_pending(p) && !pv__wipe_over(p, now)) return PV_STATE_WIPE_PENDING;
+    if (p->shut == PV_SHUT_WIPED) return PV_STATE_WIPED;
+    if (pv__wipe_pending(p) || p->shut) return PV_STATE_BLOCKED;
     if (p->access == PV_ACCESS_BLOCKED) return PV_STATE_BLOCKED;
     if (p->access == PV_ACCESS_QUARANTINED) return PV_STATE_QUARANTINED;
     if (p->key && refresh_reason(p, policy, now) == PV_WHY_OK) return PV_STATE_PROVISIONED;
-    if (p->refused || barred(p, policy)) return PV_STATE_REFUSED;
+    if (p->outcome == PV_OUTCOME_REFUSED || barred(p, policy, now)) return PV_STATE_REFUSED;
     if (p->key) return PV_STATE_REFRESH_DUE;
     for (size_t i = 0; i < PV_OFFER_MAX; i++)
         if (alive(&p->offers[i], now)) return PV_STATE_OFFERED;
@@ -83,10 +93,14 @@ static void set_flag(struct step *s, bool *flag, bool value, enum pv_store how)
     store(s, how);
 }
 
-static void set_outcome(struct step *s, enum pv_outcome outcome)
+static void set_outcome(struct step *s, enum pv_outcome outcome, unsigned said, uint64_t revision)
 {
-    if (s->p->outcome == outcome) return;
-    s->p->outcome = (uint8_t)outcome;
+    struct pv_partnership *p = s->p;
+
+    if (p->outcome == outcome && p->said == said && p->outcome_revision == revision) return;
+    p->outcome = (uint8_t)outcome;
+    p->said = (uint8_t)said;
+    p->outcome_revision = revision;
     store(s, PV_STORE_BEHIND);
 }
 
@@ -114,13 +128,18 @@ static bool refuse_by_state(struct step *s)
 
     if (s->out->before == PV_STATE_REFRESH_DUE)
         why = refresh_reason(s->p, &s->in->policy, s->in->now);
+    if (s->out->before == PV_STATE_BLOCKED && s->p->shut) why = PV_WHY_WIPE_EXPIRED;
     return refuse(s, stand->status, why);
 }
 
 static bool give_directive(struct step *s, unsigned status)
 {
     s->out->wipe = (enum pv_wipe_kind)s->p->wipe;
-    set_flag(s, &s->p->wipe_sent, true, PV_STORE_BEHIND);
+    if (s->p->wipe_state == PV_WIPE_STATE_REQUESTED) {
+        s->p->wipe_state = PV_WIPE_STATE_SENT;
+        s->p->wipe_sent_at = s->in->now;
+        store(s, PV_STORE_FIRST);
+    }
     return answer(s, PV_ACT_DIRECTIVE, status, PV_WHY_WIPE);
 }
 
@@ -138,7 +157,7 @@ static bool need_directive(struct step *s)
 
 static bool need_carried(struct step *s)
 {
-    return !barred(s->p, &s->in->policy) || refuse(s, 139, PV_WHY_UNCARRIED);
+    return !barred(s->p, &s->in->policy, s->in->now) || refuse(s, 139, PV_WHY_UNCARRIED);
 }
 
 /* Every offer is looked at, so that the time tells nothing of them. */
@@ -168,7 +187,7 @@ static bool need_key(struct step *s)
     }
     switch (s->in->key.kind) {
     case PV_KEY_ABSENT:
-        s->without_key = non_provisionable(p, &s->in->policy);
+        s->without_key = non_provisionable(p, &s->in->policy, s->in->now);
         return s->without_key || refuse(s, 141, PV_WHY_NO_KEY);
     case PV_KEY_ZERO: return refuse(s, 142, PV_WHY_KEY_ZERO);
     default: break;
@@ -187,7 +206,7 @@ static bool need_partner(struct step *s)
     case PV_STATE_BLOCKED: return refuse_by_state(s);
     default: break;
     }
-    s->without_key = non_provisionable(s->p, &s->in->policy);
+    s->without_key = non_provisionable(s->p, &s->in->policy, s->in->now);
     return s->without_key || (need_carried(s) && refuse_by_state(s));
 }
 
@@ -248,23 +267,26 @@ static bool need_accepted(struct step *s)
     unsigned status = s->in->status;
     const bool accepted[] = {[1] = true,
                              [2] = policy->allow_partial,
-                             [3] = policy->allow_non_provisionable,
+                             [3] = allows_any(policy, s->in->now),
                              [4] = policy->allow_external};
 
     if (status < 1 || status > 4) return refuse(s, 2, PV_WHY_BAD_REQUEST);
-    set_outcome(s, acks[status].outcome);
-    set_flag(s, &s->p->refused, !accepted[status], PV_STORE_BEHIND);
+    set_outcome(s, accepted[status] ? acks[status].outcome : PV_OUTCOME_REFUSED, status,
+                s->p->offers[s->offer].revision);
     return accepted[status] || refuse(s, acks[status].refusal, acks[status].why);
 }
 
-/* Only Status 1 for the very wipe that was ordered counts. */
+/* Only Status 1 for the very wipe that was ordered counts, and only once the device was told. */
 static bool need_wiped(struct step *s)
 {
-    bool this_wipe = s->in->wipe == (enum pv_wipe_kind)s->p->wipe;
+    struct pv_partnership *p = s->p;
+    bool this_wipe =
+        p->wipe_state != PV_WIPE_STATE_REQUESTED && s->in->wipe == (enum pv_wipe_kind)p->wipe;
 
     if (this_wipe && s->in->status == 1) return true;
     if (!this_wipe || s->in->status != 2) return give_directive(s, 1);
-    set_flag(s, &s->p->wipe_failed, true, PV_STORE_FIRST);
+    if (p->wipe_state != PV_WIPE_STATE_FAILED) store(s, PV_STORE_FIRST);
+    p->wipe_state = PV_WIPE_STATE_FAILED;
     return give_directive(s, 2);
 }
 
@@ -357,7 +379,7 @@ static void act_let_in(struct step *s, enum pv_action action)
     enum pv_reason why = action == PV_ACT_INBOX_ONLY ? PV_WHY_QUARANTINED : PV_WHY_OK;
 
     if (s->without_key) {
-        set_outcome(s, PV_OUTCOME_NON_PROVISIONABLE);
+        set_outcome(s, PV_OUTCOME_NON_PROVISIONABLE, 0, 0);
         why = PV_WHY_NON_PROVISIONABLE;
     }
     answer(s, action, 0, why);
@@ -370,12 +392,7 @@ static void act_plain(struct step *s)
 
     answer(s, PV_ACT_PLAIN, 1, PV_WHY_OK);
     if (s->out->before != PV_STATE_WIPE_PENDING) return;
-    p->wipe = PV_WIPE_NONE;
-    p->wipe_sent = p->wipe_failed = false;
-    p->wiped = true;
-    p->key = p->acked_offer = 0;
-    p->acked_status = 0;
-    memset(p->offers, 0, sizeof p->offers);
+    pv__wipe_end(p, PV_WIPE_STATE_ACKNOWLEDGED, s->in->now);
     store(s, PV_STORE_FIRST);
 }
 
@@ -398,6 +415,9 @@ static void act(struct step *s, enum pv_action action)
     case PV_ACT_PROVISION_STATUS: refuse(s, 2, PV_WHY_BAD_REQUEST); break;
     case PV_ACT_POLICY_STATUS:
     case PV_ACT_REFUSE:
+    case PV_ACT_DONE:
+    case PV_ACT_UNCHANGED:
+    case PV_ACT_IMPOSSIBLE:
     case PV_ACTION_COUNT: refuse_by_state(s); break;
     }
 }
@@ -421,9 +441,11 @@ enum pv_err pv_server_step(struct pv_partnership *p, const struct pv_server_in *
     out->before = pv_server_state(p, &in->policy, in->now);
     if (in->event != PV_EV_COMMAND && in->event != PV_EV_PING)
         set_flag(&s, &work.asked, true, PV_STORE_BEHIND);
+    if (pv__wipe_expire(&work, in->now)) store(&s, PV_STORE_FIRST);
     follow(&s, &pv__rules[out->before][in->event]);
     if (s.collided) return PV_E_USAGE;
     out->after = pv_server_state(&work, &in->policy, in->now);
+    out->wipe_changed = work.wipe_state != p->wipe_state;
     *p = work;
     return PV_OK;
 }

@@ -21,7 +21,7 @@
     X(OFFER, "offer", "the key of an open offer; or of the last acknowledged one, with the same " \
       "Status and its final key unused: that key again", "Policy Status 5") \
     X(ACCEPTED, "accepted", "a Status that the policy accepts", "139, 145") \
-    X(WIPED, "wipe done", "Status 1 for the wipe that is pending", \
+    X(WIPED, "wipe done", "Status 1 for the wipe that is pending, whose directive was given", \
       "the directive again, with Status 2 after Status 2")
 #define PV__NEED_ENUM(id, name, text, unmet) PV__NEED_##id,
 enum pv__need { PV__NEEDS(PV__NEED_ENUM) PV__NEED_COUNT };
@@ -41,5 +41,23 @@ struct pv__stand {
     uint8_t why; /* enum pv_reason */
 };
 extern const struct pv__stand pv__stands[PV_STATE_COUNT];
+
+/* ---- the life of a wipe (server_order.c) ---- */
+static inline bool pv__wipe_pending(const struct pv_partnership *p)
+{
+    return p->wipe_state == PV_WIPE_STATE_REQUESTED || p->wipe_state == PV_WIPE_STATE_SENT ||
+           p->wipe_state == PV_WIPE_STATE_FAILED;
+}
+
+/* It was given a time, and that is over. */
+static inline bool pv__wipe_over(const struct pv_partnership *p, int64_t now)
+{
+    return p->wipe_expires_at && now >= p->wipe_expires_at;
+}
+
+/* ACKNOWLEDGED or EXPIRED: keys and offers end, the device is shut out. */
+void pv__wipe_end(struct pv_partnership *p, enum pv_wipe_state how, int64_t now);
+/* End a pending wipe that is over. @return whether there was one. */
+bool pv__wipe_expire(struct pv_partnership *p, int64_t now);
 
 #endif

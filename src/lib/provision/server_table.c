@@ -123,6 +123,21 @@ static const char *const outcome_texts[PV_OUTCOME_COUNT] = {
     PV_OUTCOMES(OUTCOME_TEXT)
 #undef OUTCOME_TEXT
 };
+static const char *const order_texts[PV_ORDER_COUNT] = {
+#define ORDER_TEXT(id, text) text,
+    PV_ORDERS(ORDER_TEXT)
+#undef ORDER_TEXT
+};
+static const char *const personal_texts[PV_PERSONAL_COUNT] = {
+#define PERSONAL_TEXT(id, text) text,
+    PV_PERSONALS(PERSONAL_TEXT)
+#undef PERSONAL_TEXT
+};
+static const char *const wipe_state_texts[PV_WIPE_STATE_COUNT] = {
+#define WIPE_STATE_TEXT(id, text) text,
+    PV_WIPE_STATES(WIPE_STATE_TEXT)
+#undef WIPE_STATE_TEXT
+};
 static const struct {
     const char *name, *text;
 } reasons[PV_REASON_COUNT] = {
@@ -146,6 +161,21 @@ const char *pv_state_text(enum pv_state state)
 const char *pv_outcome_text(enum pv_outcome outcome)
 {
     return (unsigned)outcome < PV_OUTCOME_COUNT ? outcome_texts[outcome] : "?";
+}
+
+const char *pv_order_text(enum pv_order_kind order)
+{
+    return (unsigned)order < PV_ORDER_COUNT ? order_texts[order] : "?";
+}
+
+const char *pv_personal_text(enum pv_personal personal)
+{
+    return (unsigned)personal < PV_PERSONAL_COUNT ? personal_texts[personal] : "?";
+}
+
+const char *pv_wipe_state_text(enum pv_wipe_state state)
+{
+    return (unsigned)state < PV_WIPE_STATE_COUNT ? wipe_state_texts[state] : "?";
 }
 
 const char *pv_reason_name(enum pv_reason reason)

@@ -177,6 +177,7 @@ bool revision_differs(const struct revision *a, const struct revision *b, enum p
     const struct pv_policy_facts *x = &a->facts[version], *y = &b->facts[version];
     return memcmp(x->hash, y->hash, PV_HASH_LEN) != 0 ||
            x->allow_non_provisionable != y->allow_non_provisionable ||
+           x->non_provisionable_until != y->non_provisionable_until ||
            x->allow_partial != y->allow_partial || x->allow_external != y->allow_external ||
            x->refresh_interval != y->refresh_interval || x->uncarried != y->uncarried;
 }

@@ -109,14 +109,14 @@ static int put_device(struct sqlite_store *s, const struct device_record *r)
     bind_int(&b, p->acked_offer);
     bind_int(&b, p->acked_status);
     bind_text(&b, pv_outcome_text((enum pv_outcome)p->outcome));
-    bind_int(&b, p->refused);
+    bind_int(&b, p->outcome == PV_OUTCOME_REFUSED);
     bind_int(&b, p->provisioned_once);
     bind_int(&b, p->asked);
     bind_name(&b, access_names, COUNT(access_names), p->access);
     bind_name(&b, wipe_names, COUNT(wipe_names), p->wipe);
-    bind_int(&b, p->wipe_sent);
-    bind_int(&b, p->wipe_failed);
-    bind_int(&b, p->wiped);
+    bind_int(&b, p->wipe_state == PV_WIPE_STATE_SENT || p->wipe_state == PV_WIPE_STATE_FAILED);
+    bind_int(&b, p->wipe_state == PV_WIPE_STATE_FAILED);
+    bind_int(&b, p->shut == PV_SHUT_WIPED);
     int rc = bind_run(&b);
     return rc ? rc : put_offers(s, r);
 }
@@ -306,14 +306,18 @@ static void load_device(struct load *l, sqlite3_stmt *q)
     p->acked_offer = (uint32_t)col_range(l, q, 12, UINT32_MAX);
     p->acked_status = (uint8_t)col_range(l, q, 13, UINT8_MAX);
     p->outcome = col_outcome(l, q, 14);
-    p->refused = col_range(l, q, 15, 1);
+    if (col_range(l, q, 15, 1)) p->outcome = PV_OUTCOME_REFUSED;
     p->provisioned_once = col_range(l, q, 16, 1);
     p->asked = col_range(l, q, 17, 1);
     p->access = col_name(l, q, 18, access_names, COUNT(access_names));
     p->wipe = col_name(l, q, 19, wipe_names, COUNT(wipe_names));
-    p->wipe_sent = col_range(l, q, 20, 1);
-    p->wipe_failed = col_range(l, q, 21, 1);
-    p->wiped = col_range(l, q, 22, 1);
+    bool sent = col_range(l, q, 20, 1), failed = col_range(l, q, 21, 1);
+    p->shut = col_range(l, q, 22, 1) ? PV_SHUT_WIPED : PV_SHUT_NOT;
+    p->wipe_state = p->shut                   ? PV_WIPE_STATE_ACKNOWLEDGED
+                    : failed                  ? PV_WIPE_STATE_FAILED
+                    : sent                    ? PV_WIPE_STATE_SENT
+                    : p->wipe != PV_WIPE_NONE ? PV_WIPE_STATE_REQUESTED
+                                              : PV_WIPE_STATE_NONE;
     load_offers(l, &r);
     if (!l->failed && l->v->device) l->v->device(l->ctx, &r);
 }

@@ -25,13 +25,31 @@ enum cli_exit { CLI_EXITS(CLI_EXIT_ENUM) };
 /* Symbolic name in small letters, such as "cannot-keep"; for the JSON of connect. */
 const char *cli_exit_name(enum cli_exit code);
 
+/* Options that commands have. Which of them a command takes, and how many values each has, says its
+ * synopsis; --json and --help go with every command. */
+#define CLI_OPTIONS(X)                \
+    X(YES, "yes")                     \
+    X(PASSWORD_FILE, "password-file") \
+    X(DRY_RUN, "dry-run")             \
+    X(DEFAULT, "default")             \
+    X(GROUP, "group")                 \
+    X(USER, "user")                   \
+    X(DEVICE, "device")
+#define CLI_OPTION_ENUM(id, name) CLI_OPT_##id,
+enum cli_option { CLI_OPTIONS(CLI_OPTION_ENUM) CLI_OPTION_COUNT };
+#undef CLI_OPTION_ENUM
+
 struct cli {
     const char *socket; /* of the server's administration */
     bool json;
-    bool yes;                  /* do not ask */
-    const char *password_file; /* NULL: terminal or standard input */
-    int count;                 /* words after the command's name, options taken out */
+    int count; /* words after the command's name, options taken out */
     char **words;
+    /* Options in the order given; ask with the functions below. */
+    struct cli_given {
+        enum cli_option option;
+        char *const *values; /* as many as the synopsis names */
+    } * given;
+    int given_count;
 };
 
 struct cli_command {
@@ -49,6 +67,19 @@ enum cli_exit cli_fail(enum cli_exit code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* On a terminal: ask, true for yes. Without one, or with --yes: true. */
 bool cli_sure(const struct cli *cli, const char *question);
+
+/* ---- options of the command under way ---- */
+
+/* First value of an option; NULL: not given. For an option without value: not NULL if given. */
+const char *cli_value(const struct cli *cli, enum cli_option option);
+/* Value at index (from 0) of its nth time (from 0); NULL: it was not given that often. */
+const char *cli_value_at(const struct cli *cli, enum cli_option option, int nth, int index);
+bool cli_has(const struct cli *cli, enum cli_option option);
+/* Sort the words behind a command's name into options and words. Both arrays belong to cli, see
+ * cli_free_words. help_out: --help is among them. @return false: not what the synopsis says (cli is
+ * as it was but for json), or no memory */
+bool cli_take_words(struct cli *cli, const char *synopsis, int argc, char **argv, bool *help_out);
+void cli_free_words(struct cli *cli);
 
 /* Commands, one file for each. */
 enum cli_exit user_add(struct cli *cli);

@@ -58,7 +58,7 @@ enum cli_exit cli_fail(enum cli_exit code, const char *format, ...)
 
 bool cli_sure(const struct cli *cli, const char *question)
 {
-    if (cli->yes || !isatty(STDIN_FILENO)) return true;
+    if (cli_has(cli, CLI_OPT_YES) || !isatty(STDIN_FILENO)) return true;
     fprintf(stderr, "%s [y/N] ", question);
     int answer = getchar();
     for (int c = answer; c != '\n' && c != EOF;) c = getchar();
@@ -111,34 +111,20 @@ static enum cli_exit usage(const struct cli_command *c)
                     c->verb ? c->verb : "", c->synopsis);
 }
 
-/* Options and words of a command that has none of its own. */
 static enum cli_exit run_plain(const struct cli_command *c, struct cli *cli, int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                            {"yes", no_argument, NULL, 'y'},
-                                            {"password-file", required_argument, NULL, 'p'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
-    int o;
-    optind = 0; /* start anew: main has used it */
-    opterr = 0;
-    while ((o = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (o == 'j')
-            cli->json = true;
-        else if (o == 'y' && strstr(c->synopsis, "--yes"))
-            cli->yes = true;
-        else if (o == 'p' && strstr(c->synopsis, "--password-file"))
-            cli->password_file = optarg;
-        else if (o == 'h') {
-            print_help(c->name);
-            return CLI_DONE;
-        } else
-            return usage(c);
-    }
-    cli->count = argc - optind;
-    cli->words = argv + optind;
-    if (cli->count < c->least || (c->most >= 0 && cli->count > c->most)) return usage(c);
-    return c->run(cli);
+    bool help = false;
+    enum cli_exit code = CLI_DONE;
+    if (!cli_take_words(cli, c->synopsis, argc, argv, &help))
+        code = usage(c);
+    else if (help)
+        print_help(c->name);
+    else if (cli->count < c->least || (c->most >= 0 && cli->count > c->most))
+        code = usage(c);
+    else
+        code = c->run(cli);
+    cli_free_words(cli);
+    return code;
 }
 
 static bool asks_for_help(const char *word)
@@ -156,7 +142,8 @@ static enum cli_exit dispatch(struct cli *cli, int argc, char **argv)
         return CLI_DONE;
     }
     if (c && c->run_raw) return c->run_raw(cli, argc, argv);
-    if (c) return run_plain(c, cli, argc - (c->verb != NULL), argv + (c->verb != NULL));
+    int name = c && c->verb ? 2 : 1;
+    if (c) return run_plain(c, cli, argc - name, argv + name);
     return cli_fail(CLI_USAGE, "unknown command: %s%s%s (provost --help lists them)", argv[0],
                     known && verb ? " " : "", known && verb ? verb : "");
 }

@@ -26,7 +26,7 @@ static enum cli_exit change(struct cli *cli, const char *method, const char *pat
 enum cli_exit user_add(struct cli *cli)
 {
     char password[PASSWORD_MAX];
-    enum cli_exit code = password_read(cli->password_file, true, password);
+    enum cli_exit code = password_read(cli_value(cli, CLI_OPT_PASSWORD_FILE), true, password);
     if (code == CLI_DONE)
         code = change(cli, "POST", "/v1/users",
                       json_pack("{s:s,s:s}", "name", cli->words[0], "password", password), "added");
@@ -37,7 +37,7 @@ enum cli_exit user_add(struct cli *cli)
 enum cli_exit user_passwd(struct cli *cli)
 {
     char password[PASSWORD_MAX];
-    enum cli_exit code = password_read(cli->password_file, true, password);
+    enum cli_exit code = password_read(cli_value(cli, CLI_OPT_PASSWORD_FILE), true, password);
     if (code == CLI_DONE)
         code = change(cli, "PUT", "/v1/users/%/password", json_pack("{s:s}", "password", password),
                       "has a new password");

@@ -21,6 +21,7 @@ static struct pv_policy_facts facts_of(enum pv_version version)
     struct pv_policy_facts f = {
         .revision = 1,
         .allow_non_provisionable = pv_policy_value(&policy, PV_SET_AllowNonProvisionable) != 0,
+        .non_provisionable_until = pv_policy_value(&policy, PV_SET_AllowNonProvisionableUntil),
         .allow_partial = pv_policy_value(&policy, PV_SET_AllowPartial) != 0,
         .allow_external = pv_policy_value(&policy, PV_SET_AllowExternalManagement) != 0,
         .refresh_interval = pv_policy_value(&policy, PV_SET_RefreshInterval),

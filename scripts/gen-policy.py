@@ -6,7 +6,9 @@ import json
 import sys
 
 ALLOWED = {"duration": "seconds up to 315360000, or 90s, 15m, 12h, 30d, never",
+           "date": "a day such as 2027-01-31, or 2027-01-31T12:00:00Z, from 1970-01-02 on",
            "list": "entries separated by commas"}
+UNSET = {"duration": "0, never", "date": "no end", "list": "no list"}
 
 
 class Setting:
@@ -72,9 +74,7 @@ def source(settings):
 
 
 def unset_text(s):
-    if s.kind == "list":
-        return "no list"
-    return "no limit" if s.unset is None else "0, never" if s.kind == "duration" else str(s.unset)
+    return UNSET.get(s.kind) or ("no limit" if s.unset is None else str(s.unset))
 
 
 def man(settings):

@@ -21,7 +21,8 @@ extern "C" {
 
 enum pv_setting_kind {
     PV_SETTING_BOOL, PV_SETTING_UINT, PV_SETTING_INT, PV_SETTING_ENUM, PV_SETTING_LIST,
-    PV_SETTING_DURATION /**< seconds; text also 12h, 30d */
+    PV_SETTING_DURATION, /**< seconds; text also 12h, 30d */
+    PV_SETTING_DATE      /**< seconds since 1970; text 2027-01-31 or 2027-01-31T12:00:00Z */
 };
 /** Which direction is stricter. NONE: a difference is neither. */
 enum pv_stricter {
@@ -49,8 +50,8 @@ struct pv_setting_info {
     enum pv_version first;     /**< first version that carries it */
     bool wap;                  /**< 2.5 can carry it in the WAP document */
     uint16_t tag, item_tag;    /**< 0 for a treatment; item_tag for lists */
-    bool treatment;            /**< AllowNonProvisionable, AllowPartial, AllowExternalManagement,
-                                    RefreshInterval: never on the wire */
+    bool treatment;            /**< AllowNonProvisionable and its date, AllowPartial,
+                                    AllowExternalManagement, RefreshInterval: never on the wire */
 };
 #define PV_NO_LIMIT INT64_MAX
 
@@ -80,11 +81,11 @@ struct pv_policy {
 PV_API int64_t pv_policy_value(const struct pv_policy *policy, enum pv_setting setting);
 
 /** Set one setting from text. "" unsets. Lists are comma separated. DURATION takes seconds, or 90s,
- *  15m, 12h, 30d, or "never".
+ *  15m, 12h, 30d, or "never"; DATE a day of UTC, or RFC 3339 with Z.
  *  @param arena   holds the entries of lists; may be NULL for other settings.
  *  @param message on error one sentence that names setting, value (escaped) and allowed range;
  *                 always terminated; may be NULL with message_cap 0.
- *  @return PV_OK, E_UNKNOWN, E_RANGE, E_MALFORMED (no number), E_TOOBIG, E_NOMEM, E_USAGE (a list
+ *  @return PV_OK, E_UNKNOWN, E_RANGE, E_MALFORMED (no number, no date), E_TOOBIG, E_NOMEM, E_USAGE (a list
  *          without an arena); the policy is unchanged on error. */
 PV_API PV_MUST_CHECK enum pv_err
 pv_policy_set(struct pv_policy *policy, struct pv_arena *arena, const char *name,

@@ -307,6 +307,11 @@ struct pv_order {
 PV_API enum pv_state pv_server_state(const struct pv_partnership *p,
                                      const struct pv_policy_facts *policy, int64_t now);
 
+/** When a device that holds a key must confirm its policy anew, by time alone: its refresh interval
+ *  ends up to a tenth early, by an amount that follows from its key, so that a fleet does not come
+ *  back at once. @return seconds since 1970; 0: never. */
+PV_API int64_t pv_refresh_at(const struct pv_partnership *p, const struct pv_policy_facts *policy);
+
 /** One step: facts in, decision out, *p changed as out->store says (work on a copy and keep it
  *  once stored).
  *  @return PV_OK, or PV_E_USAGE (a number that is no event or version, random words that all
@@ -314,7 +319,17 @@ PV_API enum pv_state pv_server_state(const struct pv_partnership *p,
 PV_API PV_MUST_CHECK enum pv_err
 pv_server_step(struct pv_partnership *p, const struct pv_server_in *in, struct pv_server_out *out);
 
-/** Print the table as Markdown, for the documentation. @return PV_OK, E_NOMEM. */
+/** What an administrator orders: *p changed as out->store says, which is durable before the
+ *  administrator is told. out->action is DONE, UNCHANGED or IMPOSSIBLE (out->reason says why); a
+ *  wipe that time has ended in the meantime is ended first, whatever the order.
+ *  @return PV_OK, or PV_E_USAGE (a number that is no order, a wipe without an id or that is over
+ *    before it begins). */
+PV_API PV_MUST_CHECK enum pv_err
+pv_server_order(struct pv_partnership *p, const struct pv_order *order, struct pv_server_out *out);
+
+/** Print what orders do as Markdown, for the documentation. @return PV_OK, E_NOMEM. */
+PV_API PV_MUST_CHECK enum pv_err pv_order_table(char *buf, size_t cap, size_t *len_out);
+/** Print what requests lead to, the same way. @return PV_OK, E_NOMEM. */
 PV_API PV_MUST_CHECK enum pv_err pv_server_table(char *buf, size_t cap, size_t *len_out);
 
 /* ---- the client's machine ---------------------------------------------------------------- */

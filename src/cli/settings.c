@@ -12,6 +12,8 @@ void setting_unset_text(enum pv_setting setting, char out[SETTING_TEXT_MAX])
         snprintf(out, SETTING_TEXT_MAX, "no list");
     else if (info->kind == PV_SETTING_DURATION && info->unset == 0)
         snprintf(out, SETTING_TEXT_MAX, "never");
+    else if (info->kind == PV_SETTING_DATE)
+        snprintf(out, SETTING_TEXT_MAX, "no end");
     else if (info->unset == PV_NO_LIMIT)
         snprintf(out, SETTING_TEXT_MAX, "no limit");
     else

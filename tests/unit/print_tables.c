@@ -1,4 +1,4 @@
-/* Prints a table of the library as the documentation shows it: server or client. */
+/* Prints a table of the library as the documentation shows it: server, orders or client. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,10 +12,12 @@ int main(int argc, char **argv)
 
     if (argc == 2 && strcmp(argv[1], "server") == 0)
         err = pv_server_table(table, sizeof table, &len);
+    if (argc == 2 && strcmp(argv[1], "orders") == 0)
+        err = pv_order_table(table, sizeof table, &len);
     if (argc == 2 && strcmp(argv[1], "client") == 0)
         err = pv_client_table(table, sizeof table, &len);
     if (err) {
-        fprintf(stderr, "usage: print_tables server | client (%s)\n", pv_err_text(err));
+        fprintf(stderr, "usage: print_tables server | orders | client (%s)\n", pv_err_text(err));
         return 2;
     }
     return fputs(table, stdout) < 0;

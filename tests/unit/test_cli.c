@@ -408,6 +408,7 @@ static void what_unset_means(void **state)
         {PV_SET_MaxInactivityTimeDeviceLock, "no limit"},
         {PV_SET_ApprovedApplicationList, "no list"},
         {PV_SET_RefreshInterval, "never"},
+        {PV_SET_AllowNonProvisionableUntil, "no end"},
         {PV_SET_AllowCamera, "1"},
         {PV_SET_MinDevicePasswordLength, "1 character"},
     };

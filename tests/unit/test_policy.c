@@ -7,7 +7,7 @@ static void the_table_is_complete(void **state)
 {
     (void)state;
     assert_int_equal(PV_WIRE_SETTING_COUNT, 42);
-    assert_int_equal(PV_SETTING_COUNT, 46);
+    assert_int_equal(PV_SETTING_COUNT, 47);
     for (unsigned i = 0; i < PV_SETTING_COUNT; i++) {
         const struct pv_setting_info *info = pv_setting_info((enum pv_setting)i);
         enum pv_setting found;
@@ -72,7 +72,7 @@ static void every_setting_keeps_its_range(void **state)
     for (unsigned i = 0; i < PV_SETTING_COUNT; i++) {
         const struct pv_setting_info *info = pv_setting_info((enum pv_setting)i);
 
-        if (info->kind == PV_SETTING_LIST) continue;
+        if (info->kind == PV_SETTING_LIST || info->kind == PV_SETTING_DATE) continue;
         print_message("# %s\n", info->name);
         accepted(info, (enum pv_setting)i, info->min);
         accepted(info, (enum pv_setting)i, info->max);
@@ -132,6 +132,67 @@ static void durations(void **state)
         refused(pv_setting_info(PV_SET_RefreshInterval), bad[i], PV_E_MALFORMED);
     refused(pv_setting_info(PV_SET_RefreshInterval), "3651d", PV_E_RANGE);
     refused(pv_setting_info(PV_SET_RefreshInterval), "99999999999999999999d", PV_E_RANGE);
+}
+
+static void dates(void **state)
+{
+    static const struct { const char *text; int64_t seconds; const char *back; } cases[] = {
+        {"1970-01-02", 86400, "1970-01-02"}, {"2000-02-29", 951782400, "2000-02-29"},
+        {"2024-12-31", 1735603200, "2024-12-31"}, {"2025-01-01", 1735689600, "2025-01-01"},
+        {"2027-01-31", 1801353600, "2027-01-31"},
+        {"2027-01-31T00:00:00Z", 1801353600, "2027-01-31"},
+        {"2027-01-31T12:34:56Z", 1801398896, "2027-01-31T12:34:56Z"},
+        {"2100-03-01", 4107542400, "2100-03-01"},
+        {"2399-12-31T23:59:59Z", 13569465599, "2399-12-31T23:59:59Z"},
+        {"2400-02-29", 13574563200, "2400-02-29"},
+        {"9999-12-31T23:59:59Z", 253402300799, "9999-12-31T23:59:59Z"}};
+    static const char *const bad[] = {
+        "0", "1801353600", "x", "2027-1-31", "2027-01-31 ", " 2027-01-31", "2027/01/31",
+        "2027-00-01", "2027-13-01", "2027-01-00", "2027-01-32", "2027-04-31", "2027-02-29",
+        "2100-02-29", "2027-01-31T24:00:00Z", "2027-01-31T00:60:00Z", "2027-01-31T00:00:60Z",
+        "2027-01-31T00:00:00", "2027-01-31T00:00:00z", "2027-01-31 00:00:00Z",
+        "2027-01-31T00:00:00+00:00", "12027-01-31", "-027-01-31", "2O27-01-31"};
+    const struct pv_setting_info *info = pv_setting_info(PV_SET_AllowNonProvisionableUntil);
+    struct pv_policy p = {0};
+    char text[32], message[200];
+
+    (void)state;
+    assert_int_equal(pv_policy_value(&p, PV_SET_AllowNonProvisionableUntil), 0);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        print_message("# %s\n", cases[i].text);
+        assert_int_equal(set(&p, info->name, cases[i].text, message), PV_OK);
+        assert_int_equal(pv_policy_value(&p, PV_SET_AllowNonProvisionableUntil),
+                         cases[i].seconds);
+        assert_int_equal(pv_policy_text(&p, PV_SET_AllowNonProvisionableUntil, text, sizeof text),
+                         PV_OK);
+        assert_string_equal(text, cases[i].back);
+        for (size_t cap = 0; cap <= strlen(text); cap++)
+            assert_int_equal(pv_policy_text(&p, PV_SET_AllowNonProvisionableUntil, message, cap),
+                             PV_E_NOMEM);
+    }
+    for (size_t i = 0; i < COUNT(bad); i++) refused(info, bad[i], PV_E_MALFORMED);
+    refused(info, "1970-01-01", PV_E_RANGE);
+    refused(info, "1969-12-31T23:59:59Z", PV_E_RANGE);
+    assert_int_equal(set(&p, info->name, "soon", message), PV_E_MALFORMED);
+    assert_non_null(strstr(message, "\"soon\" is no date; allowed: a day such as 2027-01-31"));
+}
+
+/* Every day from 1970 to 9999 is the one after the day before. */
+static void every_day_has_its_name(void **state)
+{
+    struct pv_policy p = {.set = UINT64_C(1) << PV_SET_AllowNonProvisionableUntil}, back = {0};
+    char text[32], before[32] = "", message[200];
+
+    (void)state;
+    for (int64_t day = 1; day <= 253402300799 / 86400; day++) {
+        p.value[PV_SET_AllowNonProvisionableUntil] = day * 86400;
+        assert_int_equal(pv_policy_text(&p, PV_SET_AllowNonProvisionableUntil, text, sizeof text),
+                         PV_OK);
+        assert_true(strcmp(before, text) < 0);
+        assert_int_equal(set(&back, "AllowNonProvisionableUntil", text, message), PV_OK);
+        assert_int_equal(pv_policy_value(&back, PV_SET_AllowNonProvisionableUntil), day * 86400);
+        strcpy(before, text);
+    }
 }
 
 static void lists(void **state)
@@ -326,6 +387,8 @@ int main(void)
         cmocka_unit_test_setup(every_setting_keeps_its_range, fresh),
         cmocka_unit_test_setup(messages_are_sentences, fresh),
         cmocka_unit_test_setup(durations, fresh),
+        cmocka_unit_test_setup(dates, fresh),
+        cmocka_unit_test_setup(every_day_has_its_name, fresh),
         cmocka_unit_test_setup(lists, fresh),
         cmocka_unit_test_setup(rules_between_settings, fresh),
         cmocka_unit_test_setup(hints, fresh),

@@ -1,158 +1,5 @@
-/* The server's machine: scripts of requests with the decision that each must get. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include <provost/provision.h>
-
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-#define NOON 1700000000
-
-/* A device, its policy, and every key that it was ever told. */
-struct world {
-    struct pv_partnership p;
-    struct pv_policy_facts policy;
-    enum pv_version version;
-    int64_t now;
-    bool require_info, has_info, type_fits;
-    uint32_t next_random;
-    uint32_t temp[32], final[32];
-    size_t temps, finals;
-};
-
-/* Which key a request carries. T0 is the newest temporary key, T1 the one before; F0, F1 final. */
-enum pick { NONE, ZERO, BAD_KEY, STRANGER, T0, T1, T2, T3, T4, F0, F1 };
-
-struct line {
-    enum pv_event event;
-    enum pick key;
-    unsigned status; /* of an acknowledgement */
-    enum pv_action action;
-    unsigned want; /* status of the answer */
-    enum pv_reason why;
-    void (*before)(struct world *w);
-    enum pv_wipe_kind wipe; /* acknowledged */
-};
-
-static struct pv_sent_key key_of(const struct world *w, enum pick pick)
-{
-    size_t back = pick >= F0 ? pick - F0 : pick - T0;
-
-    switch (pick) {
-    case NONE: return (struct pv_sent_key){PV_KEY_ABSENT, 0};
-    case ZERO: return (struct pv_sent_key){PV_KEY_ZERO, 0};
-    case BAD_KEY: return (struct pv_sent_key){PV_KEY_BAD, 0};
-    case STRANGER: return (struct pv_sent_key){PV_KEY_NUMBER, 1234567890};
-    default:
-        assert_true(back < (pick >= F0 ? w->finals : w->temps));
-        return (struct pv_sent_key){PV_KEY_NUMBER, pick >= F0 ? w->final[w->finals - 1 - back]
-                                                              : w->temp[w->temps - 1 - back]};
-    }
-}
-
-static struct pv_server_out request(struct world *w, const struct line *l)
-{
-    struct pv_server_in in = {
-        .event = l->event, .version = w->version, .now = w->now, .key = key_of(w, l->key),
-        .status = l->status, .wipe = l->wipe, .type_fits = w->type_fits,
-        .has_device_info = w->has_info, .require_device_info = w->require_info,
-        .policy = w->policy};
-    struct pv_server_out out;
-
-    for (size_t i = 0; i < PV_RANDOM_WORDS; i++) in.random[i] = ++w->next_random;
-    assert_int_equal(pv_server_step(&w->p, &in, &out), PV_OK);
-    if (out.action == PV_ACT_OFFER) w->temp[w->temps++] = out.key;
-    if (out.action == PV_ACT_CONFIRM && out.reason != PV_WHY_REPEATED_ACK)
-        w->final[w->finals++] = out.key;
-    return out;
-}
-
-static struct world new_world(void)
-{
-    return (struct world){.version = PV_V14_1, .now = NOON, .has_info = true, .type_fits = true,
-                          .next_random = 1000, .policy = {.revision = 1, .hash = {1}}};
-}
-
-static void run(const char *name, struct world *w, const struct line *lines, size_t count)
-{
-    print_message("# %s\n", name);
-    for (size_t i = 0; i < count; i++) {
-        if (lines[i].before) lines[i].before(w);
-        struct pv_server_out out = request(w, &lines[i]);
-        if (out.action != lines[i].action || out.status != lines[i].want
-            || out.reason != lines[i].why)
-            fail_msg("%s, line %zu: action %d status %u %s", name, i, (int)out.action, out.status,
-                     pv_reason_name(out.reason));
-    }
-}
-#define RUN(name, world, ...)                                        \
-    do {                                                             \
-        const struct line lines_[] = {__VA_ARGS__};                  \
-        run(name, world, lines_, COUNT(lines_));                     \
-    } while (0)
-
-#define COMMAND(key, ...) {PV_EV_COMMAND, key, 0, __VA_ARGS__}
-#define PING(...) {PV_EV_PING, NONE, 0, __VA_ARGS__}
-#define POLL(...) {PV_EV_POLL, NONE, 0, __VA_ARGS__}
-#define ASK(...) {PV_EV_ASK, NONE, 0, __VA_ARGS__}
-#define ACK(key, status, ...) {PV_EV_ACK, key, status, __VA_ARGS__}
-#define BAD(...) {PV_EV_BAD, NONE, 0, __VA_ARGS__}
-#define WIPED(kind, status, ...) \
-    {PV_EV_WIPE_ACK, NONE, status, __VA_ARGS__, NULL, PV_WIPE_##kind}
-
-#define LET_IN PV_ACT_ALLOW, 0, PV_WHY_OK
-#define INBOX PV_ACT_INBOX_ONLY, 0, PV_WHY_QUARANTINED
-#define OFFERED PV_ACT_OFFER, 1, PV_WHY_OK
-#define CONFIRMED PV_ACT_CONFIRM, 1, PV_WHY_OK
-#define REPEATED PV_ACT_CONFIRM, 1, PV_WHY_REPEATED_ACK
-#define WRONG_OFFER PV_ACT_POLICY_STATUS, 5, PV_WHY_UNKNOWN_OFFER
-#define REFUSED(status, why) PV_ACT_REFUSE, status, PV_WHY_##why
-#define PROVISION(status, why) PV_ACT_PROVISION_STATUS, status, PV_WHY_##why
-#define SEVEN(why) PV_ACT_PING_7, 7, PV_WHY_##why
-#define NOTHING PV_ACT_PLAIN, 1, PV_WHY_OK
-#define HANDSHAKE ASK(OFFERED), ACK(T0, 1, CONFIRMED)
-
-static void a_day_later(struct world *w) { w->now += PV_OFFER_LIFE; }
-static void almost_a_day_later(struct world *w) { w->now += PV_OFFER_LIFE - 1; }
-static void an_hour_later(struct world *w) { w->now += 3600; }
-static void clock_goes_back(struct world *w) { w->now -= 100 * 365 * 86400LL; }
-static void policy_changes(struct world *w) { w->policy.revision++, w->policy.hash[0]++; }
-static void saved_without_change(struct world *w) { w->policy.revision++; }
-static void hourly(struct world *w) { w->policy.refresh_interval = 3600; }
-static void allow_partial(struct world *w) { w->policy.allow_partial = true; }
-static void allow_any(struct world *w) { w->policy.allow_non_provisionable = true; }
-static void allow_external(struct world *w) { w->policy.allow_external = true; }
-static void allow_none(struct world *w)
-{
-    w->policy.allow_partial = w->policy.allow_non_provisionable = w->policy.allow_external = false;
-}
-static void uncarried(struct world *w) { w->policy.uncarried = true; }
-static void quarantine(struct world *w) { w->p.access = PV_ACCESS_QUARANTINED; }
-static void block(struct world *w) { w->p.access = PV_ACCESS_BLOCKED; }
-static void allow(struct world *w) { w->p.access = PV_ACCESS_OK; }
-static void order_wipe(struct world *w)
-{
-    w->p.wipe = PV_WIPE_DEVICE;
-    w->p.wipe_state = PV_WIPE_STATE_REQUESTED;
-}
-static void order_account_wipe(struct world *w)
-{
-    w->p.wipe = PV_WIPE_ACCOUNT;
-    w->p.wipe_state = PV_WIPE_STATE_REQUESTED;
-}
-static void at_16_1(struct world *w) { w->version = PV_V16_1; }
-static void at_14_0(struct world *w) { w->version = PV_V14_0; }
-static void at_12_1(struct world *w) { w->version = PV_V12_1; }
-static void wrong_type(struct world *w) { w->type_fits = false; }
-static void right_type(struct world *w) { w->type_fits = true; }
-static void demand_info(struct world *w) { w->require_info = true, w->has_info = false; }
-static void send_info(struct world *w) { w->has_info = true; }
+/* The server's machine: what each request gets. */
+#include "server_script.h"
 
 /* ---- the four phases --------------------------------------------------------------------- */
 
@@ -354,11 +201,49 @@ static void refresh(void **state)
     RUN("accepted then", &w, ACK(T0, 1, CONFIRMED), COMMAND(F0, LET_IN));
 }
 
+static void a_fleet_does_not_come_back_at_once(void **state)
+{
+    static const struct { uint32_t key; int64_t interval, at; } cases[] = {
+        {0, 3600, 0}, {7, 0, 0}, {7, -1, 0}, {1, 3600, 3600}, {UINT32_MAX, 3600, 3600 - 359},
+        {UINT32_MAX / 2 + 1, 36000, 36000 - 1800}, {UINT32_MAX, 9, 9}, {UINT32_MAX, 20, 20 - 1},
+        {UINT32_MAX, 315360000, 315360000 - 31535999}, {1, INT64_MAX, INT64_MAX - NOON},
+    };
+    unsigned tenth[10] = {0};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const struct pv_partnership p = {.key = cases[i].key, .key_at = NOON};
+        const struct pv_policy_facts policy = {.refresh_interval = cases[i].interval};
+        int64_t at = pv_refresh_at(&p, &policy);
+        assert_int_equal(at, cases[i].at ? NOON + cases[i].at : 0);
+    }
+    /* Random keys spread evenly over the last tenth. */
+    for (uint32_t i = 1; i <= 10000; i++) {
+        const struct pv_partnership p = {.key = i * 2654435761u, .key_at = NOON};
+        const struct pv_policy_facts policy = {.refresh_interval = 30 * 86400};
+        int64_t early = NOON + 30 * 86400 - pv_refresh_at(&p, &policy);
+        assert_in_range(early, 0, 3 * 86400 - 1);
+        tenth[early * 10 / (3 * 86400)]++;
+    }
+    for (size_t i = 0; i < COUNT(tenth); i++) assert_in_range(tenth[i], 900, 1100);
+
+    struct world w = new_world();
+    w.next_random = UINT32_MAX - PV_RANDOM_WORDS - 1;
+    RUN("early", &w, ASK(OFFERED, hourly));
+    w.next_random = UINT32_MAX - PV_RANDOM_WORDS - 1; /* the other end of the words is taken */
+    RUN("by a tenth", &w, ACK(T0, 1, CONFIRMED));
+    int64_t at = pv_refresh_at(&w.p, &w.policy);
+    assert_int_equal(at, NOON + 3600 - 359);
+    w.now = at - 1;
+    RUN("not yet", &w, COMMAND(F0, LET_IN), PING(LET_IN));
+    w.now = at;
+    RUN("now", &w, COMMAND(F0, REFUSED(143, REFRESH_INTERVAL)), PING(SEVEN(REFRESH_INTERVAL)));
+}
+
 /* ---- devices that cannot ----------------------------------------------------------------- */
 
 static void non_provisionable(void **state)
 {
-#define WITHOUT PV_ACT_ALLOW, 0, PV_WHY_NON_PROVISIONABLE
     struct world w = new_world();
 
     (void)state;
@@ -383,6 +268,32 @@ static void non_provisionable(void **state)
     w = new_world();
     RUN("in quarantine", &w, COMMAND(NONE, WITHOUT, allow_any),
         COMMAND(NONE, PV_ACT_INBOX_ONLY, 0, PV_WHY_NON_PROVISIONABLE, quarantine));
+}
+
+static void uncarried_but_allowed(struct world *w)
+{
+    w->policy.uncarried = w->policy.allow_non_provisionable = true;
+}
+static void end_in_an_hour(struct world *w) { w->policy.non_provisionable_until = NOON + 3600; }
+
+static void non_provisionable_until_a_date(void **state)
+{
+    struct world w = new_world();
+
+    (void)state;
+    RUN("let in without a key", &w, COMMAND(NONE, WITHOUT, allow_any), PING(WITHOUT),
+        COMMAND(NONE, WITHOUT, end_in_an_hour), COMMAND(NONE, WITHOUT, almost_an_hour_later),
+        PING(WITHOUT));
+    w.now = NOON + 3600;
+    RUN("no longer", &w, COMMAND(NONE, REFUSED(141, NO_KEY)), PING(REFUSED(142, NOT_PROVISIONED)),
+        HANDSHAKE, COMMAND(F0, LET_IN));
+    w = new_world();
+    RUN("Status 3", &w, ASK(OFFERED, allow_any), ACK(T0, 3, CONFIRMED, end_in_an_hour),
+        ASK(OFFERED, an_hour_later), ACK(T0, 3, PROVISION(139, NOT_APPLIED_REFUSED)),
+        COMMAND(F0, LET_IN));
+    w = new_world();
+    RUN("what its version cannot carry", &w, ASK(OFFERED, uncarried_but_allowed),
+        ASK(OFFERED, end_in_an_hour), ASK(PROVISION(139, UNCARRIED), an_hour_later));
 }
 
 static void version_that_cannot_carry(void **state)
@@ -441,63 +352,6 @@ static void blocked(void **state)
     w = new_world();
     RUN("without", &w, PING(REFUSED(129, BLOCKED), block), COMMAND(ZERO, REFUSED(129, BLOCKED)),
         COMMAND(NONE, REFUSED(129, BLOCKED), allow_any), PING(REFUSED(129, BLOCKED)));
-}
-
-static void wipe_of_the_device(void **state)
-{
-#define DIRECTIVE(status) PV_ACT_DIRECTIVE, status, PV_WHY_WIPE
-    struct world w = new_world();
-    struct pv_server_out out;
-
-    (void)state;
-    RUN("commands are refused, Provision gets the directive and never a policy", &w, HANDSHAKE,
-        ASK(OFFERED), COMMAND(F0, LET_IN), COMMAND(F0, REFUSED(140, WIPE), order_wipe),
-        COMMAND(NONE, REFUSED(140, WIPE)), COMMAND(STRANGER, REFUSED(140, WIPE), block),
-        PING(SEVEN(WIPE), allow), ASK(DIRECTIVE(1)), ACK(T0, 1, DIRECTIVE(1)), BAD(DIRECTIVE(1)),
-        POLL(DIRECTIVE(1), at_12_1), COMMAND(F0, REFUSED(140, WIPE)));
-    assert_int_equal(w.p.wipe_state, PV_WIPE_STATE_SENT);
-    assert_int_equal(w.p.key, w.final[0]);
-    out = request(&w, &(struct line)WIPED(DEVICE, 2, DIRECTIVE(2)));
-    assert_int_equal(out.action, PV_ACT_DIRECTIVE);
-    assert_int_equal(out.status, 2);
-    assert_int_equal(out.store, PV_STORE_FIRST);
-    assert_int_equal(w.p.wipe_state, PV_WIPE_STATE_FAILED);
-    RUN("failed, and again", &w, POLL(DIRECTIVE(1)), WIPED(DEVICE, 3, DIRECTIVE(1)),
-        WIPED(ACCOUNT, 1, DIRECTIVE(1)), WIPED(ACCOUNT, 2, DIRECTIVE(1)));
-    assert_int_equal(pv_server_state(&w.p, &w.policy, w.now), PV_STATE_WIPE_PENDING);
-    out = request(&w, &(struct line)WIPED(DEVICE, 1, NOTHING));
-    assert_int_equal(out.store, PV_STORE_FIRST);
-    assert_int_equal(out.after, PV_STATE_WIPED);
-    RUN("done: blocked from then on", &w, WIPED(DEVICE, 1, NOTHING),
-        COMMAND(F0, REFUSED(129, WIPED)), COMMAND(NONE, REFUSED(129, WIPED), allow_any),
-        PING(REFUSED(129, WIPED)), POLL(PROVISION(129, WIPED)), ASK(PROVISION(129, WIPED)),
-        ACK(T0, 1, PROVISION(129, WIPED)), BAD(PROVISION(129, WIPED)));
-    assert_int_equal(w.p.key, 0);
-
-    w = new_world();
-    RUN("of a device without a key", &w, PING(REFUSED(140, WIPE), order_wipe),
-        COMMAND(ZERO, REFUSED(140, WIPE)), POLL(DIRECTIVE(1)));
-    w = new_world();
-    RUN("not ordered", &w, WIPED(DEVICE, 1, NOTHING), HANDSHAKE, WIPED(ACCOUNT, 1, NOTHING),
-        COMMAND(F0, LET_IN));
-}
-
-static void wipe_of_the_account(void **state)
-{
-#define WAITS PV_ACT_PLAIN, 1, PV_WHY_WIPE
-    struct world w = new_world();
-
-    (void)state;
-    RUN("waits below 16.1", &w, HANDSHAKE, COMMAND(F0, REFUSED(129, WIPE), order_account_wipe),
-        PING(SEVEN(WIPE)), POLL(WAITS), ASK(PROVISION(129, WIPE)), ACK(T0, 1, PROVISION(129, WIPE)),
-        BAD(PROVISION(129, WIPE)), WIPED(ACCOUNT, 1, WAITS), WIPED(DEVICE, 1, WAITS),
-        COMMAND(F0, REFUSED(129, WIPE)));
-    assert_int_equal(w.p.wipe_state, PV_WIPE_STATE_REQUESTED);
-    RUN("is told at 16.1", &w, COMMAND(F0, REFUSED(140, WIPE), at_16_1), POLL(DIRECTIVE(1)),
-        ASK(DIRECTIVE(1)), WIPED(DEVICE, 1, DIRECTIVE(1)), WIPED(ACCOUNT, 1, NOTHING),
-        COMMAND(F0, REFUSED(129, WIPED)));
-    w = new_world();
-    RUN("without a key", &w, PING(REFUSED(129, WIPE), order_account_wipe));
 }
 
 /* ---- what is stored, and what a caller can do wrong -------------------------------------- */
@@ -567,12 +421,21 @@ static void words(void **state)
     assert_string_equal(pv_state_text(PV_STATE_COUNT), "?");
     assert_string_equal(pv_outcome_text(PV_OUTCOME_NON_PROVISIONABLE), "non-provisionable");
     assert_string_equal(pv_outcome_text((enum pv_outcome)-1), "?");
+    assert_string_equal(pv_order_text(PV_ORDER_CANCEL_WIPE), "cancel-wipe");
+    assert_string_equal(pv_order_text(PV_ORDER_COUNT), "?");
+    assert_string_equal(pv_personal_text(PV_PERSONAL_QUARANTINE), "quarantine");
+    assert_string_equal(pv_personal_text(PV_PERSONAL_COUNT), "?");
+    assert_string_equal(pv_wipe_state_text(PV_WIPE_STATE_ACKNOWLEDGED), "acknowledged");
+    assert_string_equal(pv_wipe_state_text(PV_WIPE_STATE_COUNT), "?");
     assert_string_equal(pv_reason_name(PV_WHY_POLICY_CHANGED), "POLICY_CHANGED");
     assert_string_equal(pv_reason_text(PV_REASON_COUNT), "?");
     assert_int_equal(pv_server_table(big, sizeof big, &len), PV_OK);
     assert_int_equal(strlen(big), len);
     for (size_t cap = 0; cap <= len; cap++)
         assert_int_equal(pv_server_table(small, cap, &len), PV_E_NOMEM);
+    assert_int_equal(pv_order_table(big, sizeof big, &len), PV_OK);
+    for (size_t cap = 0; cap <= len; cap++)
+        assert_int_equal(pv_order_table(small, cap, &len), PV_E_NOMEM);
 }
 
 int main(void)
@@ -589,8 +452,8 @@ int main(void)
         cmocka_unit_test(version_that_cannot_carry),
         cmocka_unit_test(quarantined),
         cmocka_unit_test(blocked),
-        cmocka_unit_test(wipe_of_the_device),
-        cmocka_unit_test(wipe_of_the_account),
+        cmocka_unit_test(a_fleet_does_not_come_back_at_once),
+        cmocka_unit_test(non_provisionable_until_a_date),
         cmocka_unit_test(durability),
         cmocka_unit_test(new_keys),
         cmocka_unit_test(words),

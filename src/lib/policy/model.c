@@ -78,6 +78,17 @@ static enum pv_err parse_duration(const struct pv_setting_info *info, const char
     return PV_OK;
 }
 
+static enum pv_err parse_date(const struct pv_setting_info *info, const char *text, size_t len,
+                              int64_t *out)
+{
+    int64_t value;
+
+    PV_TRY(pv__date_parse(text, len, &value));
+    if (value < info->min || value > info->max) return PV_E_RANGE;
+    *out = value;
+    return PV_OK;
+}
+
 enum pv_err pv__setting_parse(const struct pv_setting_info *info, const char *text, size_t len,
                               int64_t *out)
 {
@@ -86,6 +97,7 @@ enum pv_err pv__setting_parse(const struct pv_setting_info *info, const char *te
 
     if (len == 0) return PV_E_MALFORMED;
     if (info->kind == PV_SETTING_DURATION) return parse_duration(info, text, len, out);
+    if (info->kind == PV_SETTING_DATE) return parse_date(info, text, len, out);
     for (size_t i = sign; i < len; i++)
         if (!pv__is_digit((unsigned char)text[i])) return PV_E_MALFORMED;
     if (!pv__parse_i64(text, len, info->min, info->max, &value)) return PV_E_RANGE;
@@ -166,8 +178,11 @@ static const char *why_not(enum pv_err err, const struct pv_setting_info *info)
     case PV_E_NOMEM: return "does not fit into memory";
     default: break;
     }
-    return info->kind == PV_SETTING_LIST ? "holds an entry that is empty or no plain text"
-                                         : "is no number";
+    switch (info->kind) {
+    case PV_SETTING_LIST: return "holds an entry that is empty or no plain text";
+    case PV_SETTING_DATE: return "is no date";
+    default: return "is no number";
+    }
 }
 
 /* One sentence: what was wrong with that value of that setting. A cut one is still a message. */
@@ -267,6 +282,8 @@ enum pv_err pv_policy_text(const struct pv_policy *policy, enum pv_setting setti
         }
     } else if (info->kind == PV_SETTING_DURATION) {
         duration_text(&o, policy->value[setting]);
+    } else if (info->kind == PV_SETTING_DATE) {
+        pv__date_text(&o, policy->value[setting]);
     } else {
         pv__out_i64(&o, policy->value[setting]);
     }
@@ -335,5 +352,8 @@ const char *pv_policy_hint(const struct pv_policy *policy)
                 return "the password settings have no effect while DevicePasswordEnabled is not 1";
     if (pv_policy_value(policy, PV_SET_MaxInactivityTimeDeviceLock) == 0)
         return "many devices read MaxInactivityTimeDeviceLock=0 as no lock at all";
+    if (pv_policy_value(policy, PV_SET_AllowNonProvisionableUntil) &&
+        !pv_policy_value(policy, PV_SET_AllowNonProvisionable))
+        return "AllowNonProvisionableUntil has no effect while AllowNonProvisionable is not 1";
     return NULL;
 }

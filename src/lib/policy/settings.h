@@ -4,6 +4,8 @@
 
 #include <provost/policy.h>
 
+struct pv__out;
+
 /* Made from data/policy.tsv. */
 extern const struct pv_setting_info pv__settings[PV_SETTING_COUNT];
 
@@ -28,6 +30,10 @@ pv__setting_parse(const struct pv_setting_info *info, const char *text, size_t l
 /* A set number as what it means: itself, or PV_NO_LIMIT. */
 int64_t pv__setting_meaning(const struct pv_setting_info *info, int64_t value);
 void pv__trim(const char **text, size_t *len);
+/* A date as seconds since 1970: PV_OK, E_MALFORMED (no such date), E_RANGE (before 1970). */
+PV_MUST_CHECK enum pv_err pv__date_parse(const char *text, size_t len, int64_t *out);
+/* The shortest text of it; seconds is from 0 to the end of the year 9999. */
+void pv__date_text(struct pv__out *o, int64_t seconds);
 
 /* Collects the entries of one list; the limits of the model hold. */
 struct pv__list_maker { struct pv_arena *arena; const char **items; size_t count, cap; };

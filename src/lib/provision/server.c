@@ -15,15 +15,10 @@ struct step {
 
 /* ---- facts ------------------------------------------------------------------------------- */
 
-/* At least `seconds` after `since`; a clock that went back has let no time pass. */
-static bool elapsed(int64_t since, int64_t now, int64_t seconds)
-{
-    return now > since && (uint64_t)now - (uint64_t)since >= (uint64_t)seconds;
-}
-
+/* A clock that went back has let no time pass. */
 static bool alive(const struct pv_offer *offer, int64_t now)
 {
-    return offer->key && !elapsed(offer->at, now, PV_OFFER_LIFE);
+    return offer->key && (now < offer->at || (uint64_t)now - (uint64_t)offer->at < PV_OFFER_LIFE);
 }
 
 static bool same_document(const struct pv_partnership *p, const struct pv_policy_facts *policy)
@@ -31,14 +26,25 @@ static bool same_document(const struct pv_partnership *p, const struct pv_policy
     return p->key && memcmp(p->key_hash, policy->hash, PV_HASH_LEN) == 0;
 }
 
+int64_t pv_refresh_at(const struct pv_partnership *p, const struct pv_policy_facts *policy)
+{
+    uint64_t tenth = policy->refresh_interval > 0 ? (uint64_t)policy->refresh_interval / 10 : 0;
+    /* tenth * key / 2^32, which may not fit before the division */
+    uint64_t early = (tenth >> 32) * p->key + ((tenth & UINT32_MAX) * p->key >> 32);
+    int64_t wait = policy->refresh_interval - (int64_t)early;
+
+    if (!p->key || policy->refresh_interval <= 0) return 0;
+    return p->key_at > INT64_MAX - wait ? INT64_MAX : p->key_at + wait;
+}
+
 /* Why the device, which holds a key, must provision again; PV_WHY_OK if it need not. */
 static enum pv_reason refresh_reason(const struct pv_partnership *p,
                                      const struct pv_policy_facts *policy, int64_t now)
 {
+    int64_t at = pv_refresh_at(p, policy);
+
     if (!same_document(p, policy)) return PV_WHY_POLICY_CHANGED;
-    if (policy->refresh_interval > 0 && elapsed(p->key_at, now, policy->refresh_interval))
-        return PV_WHY_REFRESH_INTERVAL;
-    return PV_WHY_OK;
+    return at && now >= at ? PV_WHY_REFRESH_INTERVAL : PV_WHY_OK;
 }
 
 /* AllowNonProvisionable, until its date. */

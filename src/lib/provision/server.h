@@ -42,6 +42,14 @@ struct pv__stand {
 };
 extern const struct pv__stand pv__stands[PV_STATE_COUNT];
 
+/* What an order leads to. An empty cell is impossible, for the reason that the state gives. */
+struct pv__order_rule {
+    bool given;
+    uint8_t next;     /* enum pv_state; PV_STATE_COUNT: as the facts say then */
+    bool needs_open;  /* impossible while a wipe that has ended keeps the device out */
+};
+extern const struct pv__order_rule pv__order_rules[PV_STATE_COUNT][PV_ORDER_COUNT];
+
 /* ---- the life of a wipe (server_order.c) ---- */
 static inline bool pv__wipe_pending(const struct pv_partnership *p)
 {

@@ -99,6 +99,48 @@ const struct pv__stand pv__stands[PV_STATE_COUNT] = {
     [PV_STATE_WIPE_PENDING] = {140, PV_WHY_WIPE},
     [PV_STATE_WIPED] = {129, PV_WHY_WIPED},
 };
+
+#define ORDER(state) {true, PV_STATE_##state, false}
+#define AS_FACTS_SAY {true, PV_STATE_COUNT, false}
+#define IF_OPEN(state) {true, PV_STATE_##state, true}
+/* What an administrator may order of a device that no wipe concerns: cancelling is impossible. */
+#define AT_WILL \
+    [PV_ORDER_WIPE_ACCOUNT] = ORDER(WIPE_PENDING), [PV_ORDER_WIPE_DEVICE] = ORDER(WIPE_PENDING), \
+    [PV_ORDER_ALLOW] = AS_FACTS_SAY, [PV_ORDER_BLOCK] = ORDER(BLOCKED), \
+    [PV_ORDER_QUARANTINE] = ORDER(QUARANTINED), [PV_ORDER_CLEAR] = AS_FACTS_SAY
+
+const struct pv__order_rule pv__order_rules[PV_STATE_COUNT][PV_ORDER_COUNT] = {
+    [PV_STATE_NEW] = {AT_WILL},
+    [PV_STATE_OFFERED] = {AT_WILL},
+    [PV_STATE_PROVISIONED] = {AT_WILL},
+    [PV_STATE_REFRESH_DUE] = {AT_WILL},
+    [PV_STATE_REFUSED] = {AT_WILL},
+    [PV_STATE_QUARANTINED] = {AT_WILL},
+    [PV_STATE_BLOCKED] = {
+        [PV_ORDER_WIPE_ACCOUNT] = ORDER(WIPE_PENDING),
+        [PV_ORDER_WIPE_DEVICE] = ORDER(WIPE_PENDING),
+        [PV_ORDER_ALLOW] = AS_FACTS_SAY,
+        [PV_ORDER_BLOCK] = ORDER(BLOCKED),
+        [PV_ORDER_QUARANTINE] = IF_OPEN(QUARANTINED),
+        [PV_ORDER_CLEAR] = AS_FACTS_SAY,
+    },
+    [PV_STATE_WIPE_PENDING] = {
+        [PV_ORDER_WIPE_ACCOUNT] = ORDER(WIPE_PENDING),
+        [PV_ORDER_WIPE_DEVICE] = ORDER(WIPE_PENDING),
+        [PV_ORDER_CANCEL_WIPE] = AS_FACTS_SAY,
+        /* Not ALLOW: that would look as if it let in a device whose wipe goes on. */
+        [PV_ORDER_BLOCK] = ORDER(WIPE_PENDING),
+        [PV_ORDER_QUARANTINE] = ORDER(WIPE_PENDING),
+        [PV_ORDER_CLEAR] = ORDER(WIPE_PENDING),
+    },
+    [PV_STATE_WIPED] = {
+        [PV_ORDER_WIPE_ACCOUNT] = ORDER(WIPE_PENDING),
+        [PV_ORDER_WIPE_DEVICE] = ORDER(WIPE_PENDING),
+        [PV_ORDER_ALLOW] = AS_FACTS_SAY, /* NEW, unless its version is barred */
+        [PV_ORDER_BLOCK] = ORDER(WIPED),
+        [PV_ORDER_CLEAR] = ORDER(WIPED),
+    },
+};
 /* clang-format on */
 
 /* ---- words ------------------------------------------------------------------------------- */
@@ -190,6 +232,18 @@ const char *pv_reason_text(enum pv_reason reason)
 
 /* ---- printing ---------------------------------------------------------------------------- */
 
+static void put_head(struct pv__out *o, const char *const *texts, unsigned count)
+{
+    pv__out_text(o, "| state |");
+    for (unsigned i = 0; i < count; i++) {
+        pv__out_text(o, " ");
+        pv__out_text(o, texts[i]);
+        pv__out_text(o, " |");
+    }
+    pv__out_text(o, "\n|---|");
+    for (unsigned i = 0; i < count; i++) pv__out_text(o, "---|");
+}
+
 static void put_cell(struct pv__out *o, enum pv_state state, const struct pv__rule *rule)
 {
     const char *separator = " if ";
@@ -218,14 +272,7 @@ enum pv_err pv_server_table(char *buf, size_t cap, size_t *len_out)
     struct pv__out o;
 
     pv__out_init(&o, buf, cap);
-    pv__out_text(&o, "| state |");
-    for (unsigned e = 0; e < PV_EVENT_COUNT; e++) {
-        pv__out_text(&o, " ");
-        pv__out_text(&o, event_texts[e]);
-        pv__out_text(&o, " |");
-    }
-    pv__out_text(&o, "\n|---|");
-    for (unsigned e = 0; e < PV_EVENT_COUNT; e++) pv__out_text(&o, "---|");
+    put_head(&o, event_texts, PV_EVENT_COUNT);
     for (unsigned s = 0; s < PV_STATE_COUNT; s++) {
         pv__out_text(&o, "\n| ");
         pv__out_text(&o, state_texts[s]);
@@ -246,5 +293,40 @@ enum pv_err pv_server_table(char *buf, size_t cap, size_t *len_out)
         pv__out_text(&o, needs[n].unmet);
         pv__out_text(&o, " |\n");
     }
+    return pv__out_end(&o, len_out);
+}
+
+static void put_order(struct pv__out *o, enum pv_state state, const struct pv__order_rule *rule)
+{
+    if (!rule->given) {
+        pv__out_text(o, action_texts[PV_ACT_IMPOSSIBLE]);
+        return;
+    }
+    pv__out_text(o, action_texts[PV_ACT_DONE]);
+    if (rule->next != state) {
+        pv__out_text(o, " → ");
+        pv__out_text(o,
+                     rule->next == PV_STATE_COUNT ? "what the facts say" : state_texts[rule->next]);
+    }
+    if (rule->needs_open) pv__out_text(o, " if no wipe shuts it out");
+}
+
+enum pv_err pv_order_table(char *buf, size_t cap, size_t *len_out)
+{
+    struct pv__out o;
+
+    pv__out_init(&o, buf, cap);
+    put_head(&o, order_texts, PV_ORDER_COUNT);
+    for (unsigned s = 0; s < PV_STATE_COUNT; s++) {
+        pv__out_text(&o, "\n| ");
+        pv__out_text(&o, state_texts[s]);
+        pv__out_text(&o, " |");
+        for (unsigned k = 0; k < PV_ORDER_COUNT; k++) {
+            pv__out_text(&o, " ");
+            put_order(&o, (enum pv_state)s, &pv__order_rules[s][k]);
+            pv__out_text(&o, " |");
+        }
+    }
+    pv__out_text(&o, "\n");
     return pv__out_end(&o, len_out);
 }

@@ -49,6 +49,7 @@ static enum pv_err work_out(struct revision *r, struct pv_arena *scratch, uint8_
         *f = (struct pv_policy_facts){
             .revision = r->id,
             .allow_non_provisionable = pv_policy_value(p, PV_SET_AllowNonProvisionable) != 0,
+            .non_provisionable_until = pv_policy_value(p, PV_SET_AllowNonProvisionableUntil),
             .allow_partial = pv_policy_value(p, PV_SET_AllowPartial) != 0,
             .allow_external = pv_policy_value(p, PV_SET_AllowExternalManagement) != 0,
             .refresh_interval =

@@ -115,8 +115,10 @@ uint32_t gate_ping_due_in(struct call *c)
     struct shard *s = table_lock(c->gate->table, c->user);
     const struct pv_partnership *p = &c->device->partnership;
     struct revision *policy = policy_for(s->book, c->user, c->req.device_id);
-    int64_t interval = policy->facts[c->req.version].refresh_interval;
-    int64_t left = p->key && interval > 0 ? p->key_at + interval - time(NULL) : UINT32_MAX;
+    const struct pv_policy_facts *facts = &policy->facts[c->req.version];
+    /* Without a key it was let in because the policy does so, up to a date perhaps. */
+    int64_t at = p->key ? pv_refresh_at(p, facts) : facts->non_provisionable_until;
+    int64_t left = at ? at - time(NULL) : UINT32_MAX;
     table_unlock(s);
     return left < 0 ? 0 : left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
 }

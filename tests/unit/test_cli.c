@@ -1,4 +1,4 @@
-/* What is pure in the command line: addresses, the key file, the folder tree, text, routes. */
+/* What is pure in the command line: addresses, the key file, the folder tree, text. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +18,6 @@
 #include "src/cli/connect_url.h"
 #include "src/cli/settings.h"
 #include "src/cli/text.h"
-#include "src/server/admin/internal.h"
 
 enum cli_exit cli_fail(enum cli_exit code, const char *format, ...)
 {
@@ -420,81 +419,6 @@ static void what_unset_means(void **state)
     }
 }
 
-/* ---- routes of the administration ---- */
-
-#define HANDLER(name)               \
-    void name(struct admin_call *c) \
-    {                               \
-        (void)c;                    \
-    }
-HANDLER(admin_status)
-HANDLER(admin_devices)
-HANDLER(admin_users)
-HANDLER(admin_user_add)
-HANDLER(admin_user_password)
-HANDLER(admin_user_enable)
-HANDLER(admin_user_disable)
-HANDLER(admin_user_remove)
-HANDLER(admin_policies)
-HANDLER(admin_policy)
-HANDLER(admin_policy_set)
-
-static void routes(void **state)
-{
-    static const struct {
-        const char *method, *target, *arg, *allow;
-        void (*serve)(struct admin_call *);
-    } cases[] = {
-        {"GET", "/v1/status", NULL, NULL, admin_status},
-        {"GET", "/v1/status?x=1", NULL, NULL, admin_status},
-        {"GET", "/v1/users", NULL, NULL, admin_users},
-        {"POST", "/v1/users", NULL, NULL, admin_user_add},
-        {"DELETE", "/v1/users/ann", "ann", NULL, admin_user_remove},
-        {"DELETE", "/v1/users/ann%40example.org", "ann@example.org", NULL, admin_user_remove},
-        {"DELETE", "/v1/users/%61%2f%2E.", "a/..", NULL, admin_user_remove},
-        {"PUT", "/v1/users/a/password", "a", NULL, admin_user_password},
-        {"POST", "/v1/users/a/enable", "a", NULL, admin_user_enable},
-        {"PATCH", "/v1/policies/default", "default", NULL, admin_policy_set},
-        {"PATCH", "/v1/users", NULL, "GET, POST", NULL},
-        {"get", "/v1/users", NULL, "GET, POST", NULL},
-        {"POST", "/v1/policies/default", NULL, "GET, PATCH", NULL},
-        {"GET", "/v1", NULL, "", NULL},
-        {"GET", "/v1/users/", NULL, "", NULL},
-        {"GET", "/v1/status/", NULL, "", NULL},
-        {"DELETE", "/v1/users/a/b", NULL, "", NULL},
-        {"DELETE", "/v1/users/a%00b", NULL, "", NULL},
-        {"DELETE", "/v1/users/a%4", NULL, "", NULL},
-        {"DELETE", "/v1/users/a%zz", NULL, "", NULL},
-        {"PUT", "/v1/users//password", NULL, "", NULL},
-        {"GET", "", NULL, "", NULL},
-    };
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char arg[ADMIN_NAME_MAX] = "", allow[64];
-        print_message("# %s %s\n", cases[i].method, cases[i].target);
-        const struct admin_route *r = admin_route_find(cases[i].method, cases[i].target, arg,
-                                                       sizeof arg, allow, sizeof allow);
-        assert_int_equal(r != NULL, cases[i].serve != NULL);
-        if (r) assert_ptr_equal(r->serve, cases[i].serve);
-        if (r && cases[i].arg) assert_string_equal(arg, cases[i].arg);
-        if (!r) assert_string_equal(allow, cases[i].allow);
-    }
-}
-
-static void names_that_are_too_long_have_no_route(void **state)
-{
-    char target[ADMIN_NAME_MAX + 32], arg[ADMIN_NAME_MAX], allow[64];
-    (void)state;
-    for (size_t len = 1; len < ADMIN_NAME_MAX + 8; len++) {
-        memset(target, 'a', sizeof target);
-        memcpy(target, "/v1/users/", 10);
-        target[10 + len] = '\0';
-        assert_int_equal(admin_route_find("DELETE", target, arg, sizeof arg, allow, sizeof allow) !=
-                             NULL,
-                         len < ADMIN_NAME_MAX);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -510,8 +434,6 @@ int main(void)
         cmocka_unit_test(text_that_moves_no_cursor),
         cmocka_unit_test(tables_line_up),
         cmocka_unit_test(what_unset_means),
-        cmocka_unit_test(routes),
-        cmocka_unit_test(names_that_are_too_long_have_no_route),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,7 @@ static void call_free(void *data)
     if (c->settings)
         for (size_t i = 0; i < c->policy.count; i++) free((char *)c->settings[i].value);
     free(c->settings);
+    admin_target_finish(&c->target);
     json_decref(c->body);
     json_decref(c->list);
     explicit_bzero(c->password, sizeof c->password);
@@ -63,6 +64,11 @@ void admin_reply(struct admin_call *c, unsigned http, json_t *json)
     free(text);
 }
 
+void admin_reply_text(struct admin_call *c, unsigned http, const char *text)
+{
+    reply_text(c->http, http, text, NULL);
+}
+
 void admin_error(struct admin_call *c, unsigned http, const char *code, const char *sentence)
 {
     admin_reply(c, http, json_pack("{s:s,s:s}", "error", sentence, "code", code));
@@ -89,26 +95,37 @@ json_t *admin_time(int64_t at)
     return json_string(text);
 }
 
-/* The body of a route that takes one; false: answered. */
+/* The body, if any, is an object with what the route's rows name; false: answered. */
 static bool read_body(struct admin_call *c)
 {
+    char sentence[ADMIN_SENTENCE_MAX];
     size_t len;
     const uint8_t *body = http_body(c->http, &len);
-    bool memory = json_of_text((const char *)body, len, JSON_REJECT_DUPLICATES, &c->body);
-    explicit_bzero((void *)(uintptr_t)body, len); /* ours alone, and a password may be in it */
-    http_drop_body(c->http);
-    if (json_is_object(c->body)) return true;
-    if (!memory) {
-        admin_no_memory(c);
-        return false;
+    bool memory = true;
+    if (len == 0) {
+        c->body = json_object();
+        memory = c->body != NULL;
+    } else {
+        memory = json_of_text((const char *)body, len, JSON_REJECT_DUPLICATES, &c->body);
+        explicit_bzero((void *)(uintptr_t)body, len); /* ours alone, and a password may be in it */
     }
-    admin_error(c, 400, "bad_json", "The body must be one JSON object without duplicate names.");
+    http_drop_body(c->http);
+    if (!memory)
+        admin_no_memory(c);
+    else if (!json_is_object(c->body))
+        admin_error(c, 400, "bad_json",
+                    "The body must be one JSON object without duplicate names.");
+    else if (!admin_body_check(c->route, c->body, sentence))
+        admin_error(c, 400, "bad_value", sentence);
+    else
+        return true;
     return false;
 }
 
-static void serve(struct http_exchange *x, void *ctx)
+/* Everything that can be said before the body is there. */
+static void head(struct http_exchange *x, void *ctx)
 {
-    char allow[64];
+    char allow[ADMIN_ALLOW_MAX], sentence[ADMIN_SENTENCE_MAX];
     struct admin_call *c = calloc(1, sizeof *c);
     if (c == NULL) {
         reply_fixed(x, 503, "no_memory", "The server is out of memory.", NULL);
@@ -117,17 +134,28 @@ static void serve(struct http_exchange *x, void *ctx)
     c->admin = ctx;
     c->http = x;
     http_set_data(x, c, call_free);
-    c->route = admin_route_find(http_method(x), http_target(x), c->arg, sizeof c->arg, allow,
-                                sizeof allow);
-    if (c->route == NULL && allow[0] != '\0')
+    switch (admin_target_find(http_method(x), http_target(x), &c->target, allow)) {
+    case ADMIN_FOUND: break;
+    case ADMIN_NO_METHOD:
         reply_fixed(x, 405, "bad_method", "This path does not know that method.", allow);
-    else if (c->route == NULL)
+        return;
+    case ADMIN_NO_PATH:
         reply_fixed(x, 404, "unknown_path", "There is nothing at this path.", NULL);
-    else if (!c->route->body || read_body(c)) {
-        LOG(LOG_DEBUG, http_session(x), "admin", KV_TEXT("method", c->route->method),
-            KV_TEXT("path", c->route->path), KV_TEXT("of", c->arg));
-        c->route->serve(c);
+        return;
+    case ADMIN_FIND_NO_MEMORY: admin_no_memory(c); return;
     }
+    c->route = c->target.route;
+    if (!admin_target_query(&c->target, sentence)) admin_error(c, 400, "bad_query", sentence);
+}
+
+static void serve(struct http_exchange *x, void *ctx)
+{
+    struct admin_call *c = http_data(x);
+    (void)ctx;
+    if (!read_body(c)) return;
+    LOG(LOG_DEBUG, http_session(x), "admin", KV_TEXT("method", c->route->method),
+        KV_TEXT("path", c->route->path), KV_TEXT("of", c->target.arg[0] ? c->target.arg[0] : ""));
+    c->route->serve(c);
 }
 
 struct admin *admin_create(struct gate *g, char *error, size_t error_cap)
@@ -154,5 +182,6 @@ void admin_destroy(struct admin *a)
 
 struct http_handler admin_handler(struct admin *a)
 {
-    return (struct http_handler){.serve = serve, .ctx = a, .body_max = ADMIN_BODY_MAX};
+    return (struct http_handler){
+        .head = head, .serve = serve, .ctx = a, .body_max = ADMIN_BODY_MAX};
 }

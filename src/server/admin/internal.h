@@ -1,4 +1,4 @@
-/* Inside of src/server/admin: one call, the table of routes, the answers. */
+/* Inside of src/server/admin: one call, what came with it, the answers. */
 #ifndef PROVOSTD_ADMIN_INTERNAL_H
 #define PROVOSTD_ADMIN_INTERNAL_H
 
@@ -8,11 +8,12 @@
 #include <stdint.h>
 
 #include "src/server/admin/admin.h"
+#include "src/server/admin/route.h"
 #include "src/server/http/pool.h"
 
 #define ADMIN_BODY_MAX (64 * 1024)
-#define ADMIN_NAME_MAX AUTH_USER_MAX /* user or policy in a path, terminator included */
-#define ADMIN_PASSWORD_MAX 256       /* bytes, terminator included; crypt(3) takes 511 */
+#define ADMIN_PASSWORD_MAX 256 /* bytes, terminator included; crypt(3) takes 511 */
+#define ADMIN_ACTOR_MAX 160
 
 struct admin {
     struct gate *gate;
@@ -20,18 +21,18 @@ struct admin {
     int64_t started;
 };
 
-struct admin_route;
-
 /* One request on its way; hangs on the exchange and is freed with it. */
 struct admin_call {
     struct admin *admin;
     struct http_exchange *http;
     const struct admin_route *route;
-    char arg[ADMIN_NAME_MAX]; /* what stands for {user} or {name} in the path */
-    json_t *body;             /* object; NULL for a route without one */
+    struct admin_target target;
+    json_t *body; /* object, as the route's rows have it */
+    char actor[ADMIN_ACTOR_MAX];
 
     struct job job;
     enum auth_edit edit;
+    char name[ADMIN_NAME_MAX];
     char password[ADMIN_PASSWORD_MAX];
     json_t *list; /* being made */
     bool out_of_memory;
@@ -40,24 +41,32 @@ struct admin_call {
     struct gate_setting *settings; /* names borrowed from body, values owned */
 };
 
-/* Documentation of the interface is made from these rows. */
-struct admin_route {
-    const char *method;
-    const char *path; /* at most one {placeholder}, a whole segment */
-    const char *says; /* one sentence */
-    bool body;        /* takes a JSON object */
-    void (*serve)(struct admin_call *c);
-};
-extern const struct admin_route admin_routes[];
-extern const size_t admin_route_count;
+/* ---- what came with the call; it lives as long as the call. A name that the route's rows do not
+ * have is a fault of ours and ends the process. ---- */
 
-/* Take the request apart: *c gets arg. NULL when nothing fits; *allow_out then lists the methods of
- * that path, "" when there is no such path. */
-const struct admin_route *admin_route_find(const char *method, const char *target, char *arg,
-                                           size_t arg_cap, char *allow_out, size_t allow_cap);
+/* What stands for {name} in the path. */
+const char *admin_arg(const struct admin_call *c, const char *name);
+/* A query parameter; NULL: not given. */
+const char *admin_query(const struct admin_call *c, const char *name);
+/* false: not given, and *out stays. */
+bool admin_query_number(const struct admin_call *c, const char *name, uint64_t *out);
+bool admin_query_flag(const struct admin_call *c, const char *name, bool *out);
+/* A member of the body, borrowed; NULL: not given. May be JSON null where the row has "?". */
+json_t *admin_body(const struct admin_call *c, const char *name);
+/* NULL: not given, or null. */
+const char *admin_body_text(const struct admin_call *c, const char *name);
+/* false: not given, or null, and *out stays. */
+bool admin_body_number(const struct admin_call *c, const char *name, uint64_t *out);
+/* Not given counts as false. */
+bool admin_body_flag(const struct admin_call *c, const char *name);
+
+/* Who calls, for the audit: "uid 0 (root)". */
+const char *admin_actor(struct admin_call *c);
 
 /* Answers. json is taken over; NULL (no memory to make it) is answered with 503. */
 void admin_reply(struct admin_call *c, unsigned http, json_t *json);
+/* text: JSON, borrowed. */
+void admin_reply_text(struct admin_call *c, unsigned http, const char *text);
 /* {"error": sentence, "code": code} */
 void admin_error(struct admin_call *c, unsigned http, const char *code, const char *sentence);
 void admin_no_memory(struct admin_call *c);
@@ -68,17 +77,9 @@ json_t *admin_text(const char *text);
 /* Time as RFC 3339 in UTC; JSON null for 0. */
 json_t *admin_time(int64_t at);
 
-/* Handlers, by file. */
-void admin_status(struct admin_call *c);
-void admin_devices(struct admin_call *c);
-void admin_users(struct admin_call *c);
-void admin_user_add(struct admin_call *c);
-void admin_user_password(struct admin_call *c);
-void admin_user_enable(struct admin_call *c);
-void admin_user_disable(struct admin_call *c);
-void admin_user_remove(struct admin_call *c);
-void admin_policies(struct admin_call *c);
-void admin_policy(struct admin_call *c);
-void admin_policy_set(struct admin_call *c);
+/* Handlers: one for each route. */
+#define ADMIN_HANDLER(name) void name(struct admin_call *c);
+ADMIN_HANDLERS(ADMIN_HANDLER)
+#undef ADMIN_HANDLER
 
 #endif

@@ -71,7 +71,7 @@ static void unknown_policy(struct admin_call *c)
 
 void admin_policy(struct admin_call *c)
 {
-    if (!gate_show_policy(c->admin->gate, c->arg, show_one, c))
+    if (!gate_show_policy(c->admin->gate, admin_arg(c, "name"), show_one, c))
         unknown_policy(c);
     else if (c->out_of_memory)
         admin_no_memory(c);
@@ -148,10 +148,10 @@ static void set_done(struct policy_set *s)
 
 void admin_policy_set(struct admin_call *c)
 {
-    json_t *settings = json_object_get(c->body, "settings"), *value;
+    json_t *settings = admin_body(c, "settings"), *value;
     const char *name;
-    if (!json_is_object(settings) || json_object_size(settings) == 0) {
-        admin_error(c, 400, "bad_value", "settings must be an object with at least one setting.");
+    if (json_object_size(settings) == 0) {
+        admin_error(c, 400, "bad_value", "settings must have at least one setting in it.");
         return;
     }
     c->settings = calloc(json_object_size(settings), sizeof *c->settings);
@@ -171,7 +171,7 @@ void admin_policy_set(struct admin_call *c)
         }
         c->policy.count++;
     }
-    c->policy.name = c->arg;
+    c->policy.name = admin_arg(c, "name");
     c->policy.settings = c->settings;
     c->policy.done = set_done;
     http_wait(c->http, NULL);

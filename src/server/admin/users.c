@@ -71,10 +71,9 @@ void admin_users(struct admin_call *c)
  * again. */
 static bool take_text(struct admin_call *c, const char *member, char *buf, size_t cap)
 {
-    const json_t *v = json_object_get(c->body, member);
-    const char *text = json_string_value(v);
-    size_t len = json_string_length(v);
-    bool good = text && len > 0 && len < cap;
+    const char *text = admin_body_text(c, member);
+    size_t len = strlen(text);
+    bool good = len > 0 && len < cap;
     for (size_t i = 0; good && i < len; i++)
         good = (unsigned char)text[i] >= 0x20 && text[i] != 0x7f;
     if (good) {
@@ -92,7 +91,7 @@ static bool take_text(struct admin_call *c, const char *member, char *buf, size_
 
 static void log_edit(struct admin_call *c, const char *verb)
 {
-    LOG(LOG_INFO, http_session(c->http), verb, KV_TEXT("user", c->arg));
+    LOG(LOG_INFO, http_session(c->http), verb, KV_TEXT("user", c->name));
 }
 
 /* false: answered. */
@@ -122,7 +121,7 @@ static bool edit_worked(struct admin_call *c)
 static void add_run(struct job *j)
 {
     struct admin_call *c = call_of_job(j);
-    c->edit = auth_user_add(auth_of(c), c->arg, c->password);
+    c->edit = auth_user_add(auth_of(c), c->name, c->password);
 }
 
 static void add_done(struct job *j)
@@ -130,12 +129,12 @@ static void add_done(struct job *j)
     struct admin_call *c = call_of_job(j);
     if (!edit_worked(c)) return;
     log_edit(c, "user-add");
-    admin_reply(c, 201, user_json(c, c->arg));
+    admin_reply(c, 201, user_json(c, c->name));
 }
 
 void admin_user_add(struct admin_call *c)
 {
-    if (take_text(c, "name", c->arg, sizeof c->arg) &&
+    if (take_text(c, "name", c->name, sizeof c->name) &&
         take_text(c, "password", c->password, sizeof c->password))
         on_pool(c, add_run, add_done);
 }
@@ -143,7 +142,7 @@ void admin_user_add(struct admin_call *c)
 static void passwd_run(struct job *j)
 {
     struct admin_call *c = call_of_job(j);
-    c->edit = auth_user_passwd(auth_of(c), c->arg, c->password);
+    c->edit = auth_user_passwd(auth_of(c), c->name, c->password);
 }
 
 static void passwd_done(struct job *j)
@@ -151,11 +150,18 @@ static void passwd_done(struct job *j)
     struct admin_call *c = call_of_job(j);
     if (!edit_worked(c)) return;
     log_edit(c, "user-passwd");
-    admin_reply(c, 200, user_json(c, c->arg));
+    admin_reply(c, 200, user_json(c, c->name));
+}
+
+/* From the path to where a new user's name from the body stands. */
+static void take_name(struct admin_call *c)
+{
+    snprintf(c->name, sizeof c->name, "%s", admin_arg(c, "user"));
 }
 
 void admin_user_password(struct admin_call *c)
 {
+    take_name(c);
     if (take_text(c, "password", c->password, sizeof c->password))
         on_pool(c, passwd_run, passwd_done);
 }
@@ -177,7 +183,7 @@ static void set_done(struct user_set *s)
 
 static void set_flags(struct admin_call *c)
 {
-    memcpy(c->user.user, c->arg, sizeof c->user.user);
+    memcpy(c->user.user, c->name, sizeof c->user.user);
     c->user.done = set_done;
     gate_set_user(c->admin->gate, &c->user);
 }
@@ -185,7 +191,7 @@ static void set_flags(struct admin_call *c)
 static void exists_run(struct job *j)
 {
     struct admin_call *c = call_of_job(j);
-    c->edit = auth_user_exists(auth_of(c), c->arg) ? AUTH_EDIT_OK : AUTH_EDIT_UNKNOWN;
+    c->edit = auth_user_exists(auth_of(c), c->name) ? AUTH_EDIT_OK : AUTH_EDIT_UNKNOWN;
 }
 
 static void exists_done(struct job *j)
@@ -196,19 +202,21 @@ static void exists_done(struct job *j)
 
 void admin_user_enable(struct admin_call *c)
 {
+    take_name(c);
     c->user.enabled = true;
     on_pool(c, exists_run, exists_done);
 }
 
 void admin_user_disable(struct admin_call *c)
 {
+    take_name(c);
     on_pool(c, exists_run, exists_done);
 }
 
 static void remove_run(struct job *j)
 {
     struct admin_call *c = call_of_job(j);
-    c->edit = auth_user_remove(auth_of(c), c->arg);
+    c->edit = auth_user_remove(auth_of(c), c->name);
 }
 
 struct known {
@@ -226,7 +234,7 @@ static void look_for_device(void *ctx, const struct device_view *d)
 static void remove_done(struct job *j)
 {
     struct admin_call *c = call_of_job(j);
-    struct known known = {.user = c->arg};
+    struct known known = {.user = c->name};
     if (c->edit == AUTH_EDIT_UNKNOWN) {
         gate_each_device(c->admin->gate, look_for_device, &known);
         if (known.has_device) c->edit = AUTH_EDIT_OK;
@@ -236,6 +244,7 @@ static void remove_done(struct job *j)
 
 void admin_user_remove(struct admin_call *c)
 {
+    take_name(c);
     c->user.remove = true;
     on_pool(c, remove_run, remove_done);
 }

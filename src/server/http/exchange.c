@@ -51,6 +51,17 @@ const char *http_peer(const struct http_exchange *x)
     return x->conn->peer;
 }
 
+bool http_peer_uid(const struct http_exchange *x, uint32_t *uid_out)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    if (!x->conn->lane->endpoint->is_unix ||
+        getsockopt(conn_fd(x->conn), SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+        return false;
+    *uid_out = peer.uid;
+    return true;
+}
+
 bool http_tls(const struct http_exchange *x)
 {
     return x->conn->cert != NULL;

@@ -42,6 +42,8 @@ const char *http_target(const struct http_exchange *x); /* raw: path and query, 
 /* NULL if absent; no regard to case. Not to be kept while the exchange waits: ask again. */
 const char *http_field(const struct http_exchange *x, const char *name);
 const char *http_peer(const struct http_exchange *x); /* address as text; "unix" */
+/* The user at the other end of a Unix socket, as the system tells it; false: it is none. */
+bool http_peer_uid(const struct http_exchange *x, uint32_t *uid_out);
 bool http_tls(const struct http_exchange *x);
 const uint8_t *http_body(const struct http_exchange *x, size_t *len_out);
 /* Free the body early (a waiting Ping must not keep it). */

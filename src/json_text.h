@@ -7,6 +7,9 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "src/lib/base/text.h"
 
 /* The whole text, to be freed; NULL: no memory. json may be NULL. */
 static inline char *text_of_json(const json_t *json, size_t flags)
@@ -27,6 +30,19 @@ static inline bool json_of_text(const char *text, size_t len, size_t flags, json
     errno = 0; /* which malloc sets */
     *json_out = json_loadb(text, len, flags, NULL);
     return *json_out || errno != ENOMEM;
+}
+
+#define JSON_PEER_TEXT_MAX 1024 /* bytes of a text that is no UTF-8 */
+
+/* Text that came from a peer at some time: bytes that are no UTF-8 are escaped, so that one odd
+ * device does not spoil a whole document. NULL counts as "". */
+static inline json_t *json_of_peer(const char *text)
+{
+    char escaped[JSON_PEER_TEXT_MAX];
+    size_t len = text ? strlen(text) : 0;
+    if (pv__utf8_valid((const uint8_t *)text, len)) return json_stringn(text ? text : "", len);
+    pv__escape(text, len, escaped, sizeof escaped);
+    return json_string(escaped);
 }
 
 #endif

@@ -201,11 +201,11 @@ class Devices(OwnServerCase):
                                                                     IMEI="490154203237518"))
         device.handshake()
         device.settings_device_information(OS="OS 2", FriendlyName="Anns Händi")
-        info = self.admin.device("ann", device.device_id)["info"]
-        self.assertEqual(info["OS"], "OS 2")
-        self.assertEqual(info["FriendlyName"], "Anns Händi")
+        row = self.admin.device("ann", device.device_id)
+        self.assertEqual((row["model"], row["os"]), ("TestPhone", "OS 2"))
         self.server.restart()
-        self.assertEqual(self.admin.device("ann", device.device_id)["info"], info)
+        row = self.admin.device("ann", device.device_id)
+        self.assertEqual((row["model"], row["os"]), ("TestPhone", "OS 2"))
 
     def test_sorted_by_user_and_device(self):
         for user, device_id in (("bob", "B2"), ("ann", "A9"), ("bob", "B1"), ("ann", "A1")):

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
@@ -12,6 +13,7 @@
 #include <cmocka.h>
 
 #include "src/server/observe/log.h"
+#include "src/server/store/info.h"
 
 /* ---- clock, log ---- */
 struct world world;
@@ -78,20 +80,48 @@ static void deliver(struct task *t)
     w->done(w);
 }
 
+static bool take_info(const char *patch)
+{
+    char *info, *history;
+    if (!info_apply(world.last_info, "", patch, world.now, &info, &history))
+        return false;
+    if (info)
+        snprintf(world.last_info, sizeof world.last_info, "%s", info);
+    free(info);
+    free(history);
+    return true;
+}
+
+/* false: no memory. */
+static bool take_change(const struct store_change *c)
+{
+    switch (c->kind) {
+    case STORE_PUT_DEVICE:
+        world.put_devices++;
+        world.last_put = c->u.device.partnership;
+        return true;
+    case STORE_PUT_INFO: return take_info(c->u.info.info_json);
+    case STORE_ADD_AUDIT:
+        world.audited++;
+        snprintf(world.last_audit, sizeof world.last_audit, "%s", c->u.log.json);
+        return true;
+    case STORE_ADD_EVENT:
+        snprintf(world.last_event, sizeof world.last_event, "%s", c->u.log.json);
+        return true;
+    case STORE_PUT_POLICY: world.put_policies++; return true;
+    default: return true;
+    }
+}
+
 bool store_submit(struct store *s, const struct store_change *changes, size_t count,
                   struct store_write *w)
 {
     (void)s;
     if (world.store == STORE_REFUSES)
         return false;
-    for (size_t i = 0; i < count; i++) {
-        world.put_policies += changes[i].kind == STORE_PUT_POLICY;
-        if (changes[i].kind != STORE_PUT_DEVICE)
-            continue;
-        world.put_devices++;
-        world.last_put = changes[i].u.device.partnership;
-        snprintf(world.last_info, sizeof world.last_info, "%s", changes[i].u.device.info_json);
-    }
+    for (size_t i = 0; i < count; i++)
+        if (!take_change(&changes[i]))
+            return false;
     if (!w)
         return true;
     w->durable = world.store != STORE_FAILS;
@@ -123,6 +153,10 @@ bool store_load(struct store *s, const struct store_visitor *v, void *ctx, char 
         switch (world.loaded[i].kind) {
         case STORE_PUT_DEVICE: v->device(ctx, &world.loaded[i].u.device); break;
         case STORE_PUT_POLICY: v->policy(ctx, &world.loaded[i].u.policy); break;
+        case STORE_PUT_ITEM:
+            if (v->item)
+                v->item(ctx, &world.loaded[i].u.item);
+            break;
         default: v->user(ctx, &world.loaded[i].u.user); break;
         }
     }
@@ -287,7 +321,8 @@ void start_gate(void)
 void load_default(uint64_t revision, const char *json)
 {
     world.loaded[world.loaded_count++] = (struct store_change){
-        .kind = STORE_PUT_POLICY, .u.policy = {"default", revision, 1, json}};
+        .kind = STORE_PUT_POLICY, .u.policy = {.name = "default", .revision = revision, .at = 1, .settings_json = json,
+                     .parent = "", .by = ""}};
 }
 
 int set_up(void **unused)

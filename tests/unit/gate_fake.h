@@ -10,9 +10,10 @@ struct world {
     int64_t now;
     enum store_mode store;             /* WRITES: durable when the tasks run */
     size_t held;                       /* writes that STORE_HOLDS keeps back */
-    unsigned put_devices, put_policies;
+    unsigned put_devices, put_policies, audited;
     struct pv_partnership last_put;
-    char last_info[512];
+    char last_info[512];               /* DeviceInformation, merged */
+    char last_audit[1024], last_event[1024];
     struct store_change loaded[16];    /* what the store holds at the start */
     size_t loaded_count;
     struct auth_check *auth_waiting;   /* of the user "slow" */

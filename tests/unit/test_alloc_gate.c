@@ -22,11 +22,13 @@ static void world_begin(void)
 {
     world = (struct world){.now = 1700000000};
     memset(&config, 0, sizeof config);
+    snprintf(world.last_info, sizeof world.last_info, "%s", INFO);
     load_default(5, SETTINGS);
     world.loaded[world.loaded_count++] = (struct store_change){
         .kind = STORE_PUT_DEVICE,
         .u.device = {.user = "ann", .device_id = "DEV1", .device_type = "Phone",
-                     .user_agent = "Mail/1", .version = PV_V14_1, .info_json = INFO}};
+                     .user_agent = "Mail/1", .version = PV_V14_1, .model = "M 1", .os = "X",
+                     .wipe_by = "uid 0", .wipe_reason = "lost"}};
     world.loaded[world.loaded_count++] =
         (struct store_change){.kind = STORE_PUT_USER, .u.user = {"dan", false}};
 }
@@ -49,7 +51,8 @@ static void view_device(void *ctx, const struct device_view *v)
     assert_string_equal(v->user, "ann");
     assert_string_equal(v->device_type, "Phone");
     assert_string_equal(v->user_agent, "Mail/1");
-    assert_string_equal(v->info_json, INFO);
+    assert_string_equal(v->model, "M 1");
+    assert_string_equal(v->os, "X");
 }
 
 static void see_length(void *ctx, const struct policy_view *v)

@@ -401,14 +401,18 @@ static bool store_run_submit(void)
     const struct store_change changes[] = {
         {.kind = STORE_PUT_DEVICE,
          .u.device = {.user = "ann", .device_id = "DEV1", .device_type = "Phone",
-                      .user_agent = "x", .info_json = "", .partnership = {.key = 4711}}},
+                      .user_agent = "x", .partnership = {.key = 4711}}},
+        {.kind = STORE_PUT_INFO, .u.info = {"ann", "DEV1", 1, "{\"Model\":\"M\"}", NULL}},
+        {.kind = STORE_PUT_ITEM, .u.item = {"rule", "1", "{}"}},
+        {.kind = STORE_PUT_TRAIL, .u.trail = {"ann", "DEV1", "[4]"}},
+        {.kind = STORE_ADD_AUDIT, .u.log = {0, "{}"}},
         {.kind = STORE_PUT_FOLDER_STATE,
          .u.folder_state = {"ann", "DEV1", 7, 6, "[1]", "[2]", "{}"}},
         {.kind = STORE_PUT_FOLDER_IDS, .u.folder_ids = {"ann", "[3]"}},
     };
     struct wait w = {.write.done = wait_done};
     sem_init(&w.done, 0, 0);
-    bool queued = store_submit(store, changes, 3, &w.write);
+    bool queued = store_submit(store, changes, sizeof changes / sizeof *changes, &w.write);
     if (queued)
         sem_wait(&w.done);
     sem_destroy(&w.done);
@@ -451,7 +455,11 @@ static void store_forget(void)
 
 static struct folder_state_record state_read;
 static struct folder_ids_record ids_read;
-static void *state_block, *ids_block;
+static struct info_record info_read;
+static struct trail_record trail_read;
+static struct item_record item_read;
+static void *blocks[5];
+static unsigned lines_read;
 
 static void store_put_begin(void)
 {
@@ -459,17 +467,30 @@ static void store_put_begin(void)
     assert_true(store_run_submit());
 }
 
+static void see_line(void *ctx, const struct log_record *r)
+{
+    (void)ctx;
+    lines_read += r->id == 1 && strcmp(r->json, "{}") == 0;
+}
+
 static bool store_run_read(void)
 {
-    state_block = ids_block = NULL;
-    int a = store_read_folder_state(store, "ann", "DEV1", &state_read, &state_block);
-    int b = store_read_folder_ids(store, "ann", &ids_read, &ids_block);
-    assert_true((a == 1 || a == -1) && (b == 1 || b == -1)); /* never "not there" */
-    if (a == 1 && b == 1)
-        return true;
-    free(a == 1 ? state_block : NULL);
-    free(b == 1 ? ids_block : NULL);
-    return false;
+    lines_read = 0;
+    const int found[] = {
+        store_read_folder_state(store, "ann", "DEV1", &state_read, &blocks[0]),
+        store_read_folder_ids(store, "ann", &ids_read, &blocks[1]),
+        store_read_info(store, "ann", "DEV1", &info_read, &blocks[2]),
+        store_read_trail(store, "ann", "DEV1", &trail_read, &blocks[3]),
+        store_read_item(store, "rule", "1", &item_read, &blocks[4]),
+    };
+    bool all = store_read_log(store, STORE_LOG_AUDIT, 0, 9, see_line, NULL);
+    for (size_t i = 0; i < 5; i++) {
+        assert_true(found[i] == 1 || found[i] == -1); /* never "not there" */
+        all = all && found[i] == 1;
+    }
+    for (size_t i = 0; i < 5 && !all; i++)
+        free(found[i] == 1 ? blocks[i] : NULL);
+    return all;
 }
 
 static void store_was_read(void)
@@ -477,8 +498,12 @@ static void store_was_read(void)
     assert_int_equal(state_read.key, 7);
     assert_string_equal(state_read.tree_json, "[1]");
     assert_string_equal(ids_read.ids_json, "[3]");
-    free(state_block);
-    free(ids_block);
+    assert_string_equal(info_read.info_json, "{\"Model\":\"M\"}");
+    assert_string_equal(trail_read.trail_json, "[4]");
+    assert_string_equal(item_read.json, "{}");
+    assert_int_equal(lines_read, 1);
+    for (size_t i = 0; i < 5; i++)
+        free(blocks[i]);
 }
 
 static void the_store_writes_and_reads(void **unused)

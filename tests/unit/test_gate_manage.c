@@ -372,7 +372,9 @@ static void devices_come_back_from_the_store(void **unused)
     handshake("ann", "14.1", key);
     const struct store_change d = {
         .kind = STORE_PUT_DEVICE,
-        .u.device = {"ann", "DEV1", "T", "", PV_V14_1, 1, 2, world.last_put, ""}};
+        .u.device = {.user = "ann", .device_id = "DEV1", .device_type = "T", .user_agent = "",
+                     .model = "", .os = "", .version = PV_V14_1, .first_seen = 1, .last_seen = 2,
+                     .partnership = world.last_put, .wipe_by = "", .wipe_reason = ""}};
     gate_destroy(gate);
     world.loaded[world.loaded_count++] = d;
     world.loaded[world.loaded_count++] =

@@ -7,10 +7,10 @@
 #include <time.h>
 
 #include "src/json_text.h"
-#include "src/lib/base/text.h"
 #include "src/server/admin/internal.h"
 #include "src/server/admin/wipe.h"
 #include "src/server/observe/log.h"
+#include "src/server/observe/when.h"
 
 enum { POOL_THREADS = 1, POOL_QUEUE = 64 }; /* the users file is edited by one at a time anyway */
 
@@ -76,23 +76,13 @@ void admin_error(struct admin_call *c, unsigned http, const char *code, const ch
 
 json_t *admin_text(const char *text)
 {
-    char escaped[1024];
-    if (text == NULL) text = "";
-    size_t len = strlen(text);
-    if (pv__utf8_valid((const uint8_t *)text, len)) return json_stringn(text, len);
-    pv__escape(text, len, escaped, sizeof escaped);
-    return json_string(escaped);
+    return json_of_peer(text);
 }
 
 json_t *admin_time(int64_t at)
 {
-    char text[32];
-    struct tm utc;
-    time_t t = (time_t)at;
-    if (at == 0 || gmtime_r(&t, &utc) == NULL ||
-        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
-        return json_null();
-    return json_string(text);
+    char text[WHEN_TEXT];
+    return at && when_text(at, text) ? json_string(text) : json_null();
 }
 
 /* The body, if any, is an object with what the route's rows name; false: answered. */

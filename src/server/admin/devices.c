@@ -2,27 +2,17 @@
 #include "src/server/admin/internal.h"
 #include "src/server/admin/version.h"
 
-/* DeviceInformation is kept as a JSON object; something else there is a fault of the store, not of
- * the asker. */
-static json_t *info_object(const char *text)
-{
-    json_t *info = text && text[0] ? json_loads(text, 0, NULL) : NULL;
-    if (json_is_object(info)) return info;
-    json_decref(info);
-    return json_object();
-}
-
 static void list_one(void *ctx, const struct device_view *d)
 {
     struct admin_call *c = ctx;
     json_t *one = json_pack(
-        "{s:o,s:o,s:o,s:s,s:s,s:o,s:I,s:s,s:o,s:o,s:o,s:o,s:o}", "user", admin_text(d->user),
+        "{s:o,s:o,s:o,s:s,s:s,s:o,s:I,s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "user", admin_text(d->user),
         "device_id", admin_text(d->device_id), "device_type", admin_text(d->device_type),
         "protocol_version", pv_version_text(d->version), "state", pv_state_text(d->state), "policy",
         admin_text(d->policy), "revision", (json_int_t)d->revision, "outcome",
-        pv_outcome_text(d->outcome), "user_agent", admin_text(d->user_agent), "info",
-        info_object(d->info_json), "first_seen", admin_time(d->first_seen), "last_seen",
-        admin_time(d->last_seen), "key_at", admin_time(d->key_at));
+        pv_outcome_text(d->outcome), "user_agent", admin_text(d->user_agent), "model",
+        admin_text(d->model), "os", admin_text(d->os), "first_seen", admin_time(d->first_seen),
+        "last_seen", admin_time(d->last_seen), "key_at", admin_time(d->key_at));
     if (json_array_append_new(c->list, one) != 0) c->out_of_memory = true;
 }
 

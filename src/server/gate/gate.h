@@ -96,11 +96,15 @@ uint32_t gate_ping_due_in(struct call *c);
 
 /* ---- administration (admin/): any thread unless said ---- */
 struct device_view {                     /* a copy for listing; strings live for the callback */
-    const char *user, *device_id, *device_type, *user_agent, *info_json, *policy;
+    const char *user, *device_id, *device_type, *user_agent, *model, *os, *policy;
     enum pv_version version;
     enum pv_state state;
     enum pv_outcome outcome;
     uint64_t revision;                   /* that the device confirmed, 0 none */
+    unsigned said;                       /* Status of its last acknowledgement, 0 none */
+    uint64_t outcome_revision;           /* that it acknowledged so */
+    enum pv_wipe_state wipe_state;
+    uint64_t wipe_id;
     int64_t first_seen, last_seen, key_at;
 };
 /* Sorted by user and device id. false: some were left out, for want of memory. */

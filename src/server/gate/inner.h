@@ -32,6 +32,7 @@ struct gate {
     struct desk admin_desk;        /* changes of policies and users, one at a time */
     uint64_t last_revision;        /* of whoever is at the desk */
     struct bell bells[WORKERS_MAX];
+    bool notify;                   /* somebody is told of events */
     _Atomic uint64_t requests, refusals, handshakes;
 };
 
@@ -53,6 +54,13 @@ static inline struct gate_call *gate_call_of(struct call *c)
     return (struct gate_call *)c;
 }
 
+/* Why a device changes, for the audit log. */
+struct cause {
+    const char *actor;             /* who did it; NULL: the device itself */
+    const char *act;               /* "device.block"; NULL: its state follows from something else */
+    const char *reason;            /* name or sentence; may be NULL */
+};
+
 /* ---- decode.c ---- */
 /* The body into call->body. false: it was answered (400, 101, 102). */
 bool call_decode(struct call *c);
@@ -67,9 +75,34 @@ void judge_no_device(struct gate_call *gc, bool full);
 /* Facts for the machine, with the policy in force. Shard locked. */
 struct pv_server_in judge_facts(const struct gate_call *gc, const struct revision *policy,
                                 enum pv_event event, int64_t now);
-/* Queue a write of the device as it is, or leave that to the step that is under way. Shard
- * locked. */
-void device_save_behind(struct gate *g, struct device *d, int64_t now);
+/* Queue a write of the device as it is, or leave that to the step that is under way. before: what
+ * the partnership was, NULL if it is the same. Shard locked. */
+void device_save_behind(struct gate *g, struct shard *s, struct device *d,
+                        const struct pv_partnership *before, int64_t now,
+                        const struct cause *cause);
+
+/* ---- access.c ---- */
+/* Work out device->access anew. Shard locked. */
+void device_judge_access(struct device *d);
+
+/* ---- note.c ---- */
+#define NOTE_CHANGES 6
+#define NOTE_TEXTS 3
+struct note {
+    struct store_change changes[NOTE_CHANGES];
+    size_t count;
+    enum pv_state state;           /* what the device's record says; keep it once it is stored */
+    char *texts[NOTE_TEXTS];       /* private */
+    size_t text_count;
+};
+void note_add(struct note *n, const struct store_change *c);
+/* Into a zeroed note: the device as it will be, and a line for the audit log (and the notifier)
+ * where its state, its outcome or its wipe has changed, or cause names an act. before: NULL if only
+ * the state that was noted last is known. Shard locked. false: no memory. */
+bool note_device(struct note *n, const struct gate *g, const struct device *d,
+                 const struct pv_partnership *before, const struct pv_partnership *after,
+                 const struct pv_policy_facts *policy, int64_t now, const struct cause *cause);
+void note_end(struct note *n);
 
 /* ---- step.c: a change of a partnership, one at a time for each device, durable before it
  * counts ---- */
@@ -82,8 +115,10 @@ struct step {
     struct pv_server_in in;        /* event and what the request says; facts are filled in */
     struct pv_server_out out;
     const struct pv_device_info *info; /* to be merged; NULL: none. Lives in the call's arena */
-    char *info_json;               /* merged, until it is kept */
-    struct pv_partnership next;    /* until it is kept */
+    char *info_patch;              /* NULL: nothing new */
+    uint32_t info_mark;
+    struct pv_partnership before, next; /* next until it is kept */
+    enum pv_state noted;           /* until it is kept */
     uint32_t expected;             /* active key before the step, for the log */
     struct revision *policy;       /* in force when it was stepped; held */
     void (*done)(struct step *s, enum step_result result); /* on the call's worker */
@@ -94,8 +129,10 @@ struct step *step_create(struct gate_call *gc);
 /* Wait for the turn, step, store, done. The call waits meanwhile if it must. */
 void step_start(struct step *s);
 void step_free(struct step *s);
-/* Merge DeviceInformation into its JSON. *json_out NULL: nothing changed. false: out of memory. */
-bool info_merge(const char *json, const struct pv_device_info *info, char **json_out);
+/* ---- info.c ---- */
+/* What the store merges into the DeviceInformation that it has; freed by the caller, NULL: no
+ * memory. mark: tells it from another patch, never 0. */
+char *info_patch(const struct pv_device_info *info, uint32_t *mark_out);
 
 /* ---- provision.c ---- */
 void provision_serve(struct call *c);

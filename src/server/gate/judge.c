@@ -5,28 +5,37 @@
 #include "src/server/gate/inner.h"
 #include "src/server/observe/log.h"
 
-void device_save_behind(struct gate *g, struct device *d, int64_t now)
+void device_save_behind(struct gate *g, struct shard *s, struct device *d,
+                        const struct pv_partnership *before, int64_t now, const struct cause *cause)
 {
+    struct pv_partnership p;
+    struct note n = {0};
     d->unsaved = true;
     if (d->desk.taken)
         return; /* what is under way must not be overtaken; it writes again when it ends */
-    const struct store_change c = {.kind = STORE_PUT_DEVICE,
-                                   .u.device = device_record_of(d, NULL, NULL)};
-    d->unsaved = !store_submit(g->store, &c, 1, NULL);
-    d->saved_at = d->unsaved ? 0 : now;
+    const struct revision *policy = policy_for(s->book, d->owner->name, d->id);
+    device_partnership(d, &p);
+    d->unsaved = !note_device(&n, g, d, before, &p, &policy->facts[d->version], now, cause) ||
+                 !store_submit(g->store, n.changes, n.count, NULL);
+    if (!d->unsaved) d->state = (uint8_t)n.state;
+    d->saved_at = d->unsaved ? 0 : (uint32_t)now;
+    note_end(&n);
 }
 
 /* What the device says of itself is kept at once, but written only now and then. */
-static void device_seen(struct gate_call *gc, struct device *d, int64_t now)
+static void device_seen(struct gate_call *gc, struct shard *s, struct device *d, int64_t now)
 {
     const struct pv_request *req = &gc->call.req;
     const char *agent = http_field(gc->call.http, "User-Agent");
+    const char *const texts[KIND_TEXTS] = {
+        [KIND_TYPE] = req->device_type,
+        [KIND_AGENT] = agent ? agent : "",
+    };
     d->version = (uint8_t)req->version;
-    d->last_seen = now;
-    (void)device_set_type(d, req->device_type); /* without memory: the next time */
-    (void)device_set_agent(d, agent ? agent : "");
+    d->last_seen = (uint32_t)now;
+    (void)device_set_kind(s, d, texts); /* without memory: the next time */
+    device_judge_access(d);
     d->unsaved = true;
-    if (now - d->saved_at >= DEVICE_SAVE_S) device_save_behind(gc->call.gate, d, now);
 }
 
 bool judge_device(struct gate_call *gc, struct shard *s, int64_t now, bool *full_out)
@@ -36,9 +45,9 @@ bool judge_device(struct gate_call *gc, struct shard *s, int64_t now, bool *full
     if (!d) {
         d = device_add(s, c->user, c->req.device_id, full_out);
         if (!d) return false;
-        d->first_seen = now;
+        d->first_seen = (uint32_t)now;
     }
-    device_seen(gc, d, now);
+    device_seen(gc, s, d, now);
     c->device = device_hold(d);
     return true;
 }
@@ -113,6 +122,22 @@ static void judge_durably(struct gate_call *gc, enum pv_event event,
     step_start(s);
 }
 
+/* In memory at once, on the disk soon: what the step has changed, a state that is news, and when
+ * the device was seen, now and then. false: no memory. */
+static bool judge_keep(struct gate_call *gc, struct shard *s, const struct pv_partnership *before,
+                       const struct pv_partnership *after, const struct pv_server_out *out,
+                       int64_t now)
+{
+    const struct cause cause = {.reason = pv_reason_name(out->reason)};
+    struct device *d = gc->call.device;
+    bool changed = out->store == PV_STORE_BEHIND;
+    if (changed && !device_reserve(d, after)) return false;
+    if (changed) device_keep(d, after);
+    if (changed || out->after != (enum pv_state)d->state || now - d->saved_at >= DEVICE_SAVE_S)
+        device_save_behind(gc->call.gate, s, d, before, now, &cause);
+    return true;
+}
+
 void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
 {
     struct call *c = &gc->call;
@@ -131,17 +156,16 @@ void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
         return;
     }
     struct device *d = keep ? c->device : owner_device(shard_owner(s, c->user), c->req.device_id);
-    struct pv_partnership p = d ? d->partnership : (struct pv_partnership){0};
+    struct pv_partnership p = {0}, before;
+    if (d) device_partnership(d, &p);
+    before = p;
     uint32_t expected = p.key;
     struct revision *policy = policy_for(s->book, c->user, c->req.device_id);
     const struct pv_server_in in = judge_facts(gc, policy, event, now);
     struct pv_server_out out;
     enum pv_err err = pv_server_step(&p, &in, &out);
     bool durably = !err && keep && out.store == PV_STORE_FIRST;
-    if (!err && keep && out.store == PV_STORE_BEHIND) {
-        d->partnership = p;
-        device_save_behind(c->gate, d, now);
-    }
+    if (!err && keep && !durably && !judge_keep(gc, s, &before, &p, &out, now)) err = PV_E_NOMEM;
     table_unlock(s);
 
     if (err)

@@ -76,12 +76,20 @@ static int by_name(const void *a, const void *b)
 /* The texts that may change, copied; NULL: out of memory. */
 static char *copy_texts(const struct device *d, struct device_view *v)
 {
-    size_t type = strlen(d->type) + 1, agent = strlen(d->agent) + 1, info = strlen(d->info) + 1;
-    char *block = malloc(type + agent + info);
-    if (!block) return NULL;
-    v->device_type = memcpy(block, d->type, type);
-    v->user_agent = memcpy(block + type, d->agent, agent);
-    v->info_json = memcpy(block + type + agent, d->info, info);
+    const char **const to[KIND_TEXTS] = {
+        [KIND_TYPE] = &v->device_type,
+        [KIND_AGENT] = &v->user_agent,
+        [KIND_MODEL] = &v->model,
+        [KIND_OS] = &v->os,
+    };
+    size_t size = 0;
+    for (enum kind_text i = 0; i < KIND_TEXTS; i++) size += strlen(device_text(d, i)) + 1;
+    char *block = malloc(size), *at = block;
+    for (enum kind_text i = 0; block && i < KIND_TEXTS; i++) {
+        size_t len = strlen(device_text(d, i)) + 1;
+        *to[i] = memcpy(at, device_text(d, i), len);
+        at += len;
+    }
     return block;
 }
 
@@ -90,7 +98,10 @@ static bool show_device(struct gate *g, struct device *d,
                         void (*each)(void *ctx, const struct device_view *d), void *ctx)
 {
     struct shard *s = table_lock(g->table, d->owner->name);
-    const struct pv_partnership *p = &d->partnership;
+    struct pv_partnership partnership;
+    const struct pv_partnership *p = &partnership;
+    device_judge_access(d);
+    device_partnership(d, &partnership);
     struct revision *r = policy_for(s->book, d->owner->name, d->id);
     struct device_view v = {
         .user = d->owner->name,
@@ -103,6 +114,10 @@ static bool show_device(struct gate *g, struct device *d,
         .first_seen = d->first_seen,
         .last_seen = d->last_seen,
         .key_at = p->key ? p->key_at : 0,
+        .said = p->said,
+        .outcome_revision = p->outcome_revision,
+        .wipe_state = (enum pv_wipe_state)p->wipe_state,
+        .wipe_id = p->wipe_id,
     };
     char *texts = copy_texts(d, &v);
     bool gone = d->gone;

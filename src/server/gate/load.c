@@ -50,31 +50,49 @@ static void load_policy(void *ctx, const struct policy_record *r)
 static void load_user(void *ctx, const struct user_record *r)
 {
     struct loading *l = ctx;
-    if (r->enabled) return;
+    if (r->enabled && !r->no_device_wipe) return;
     struct shard *s = table_lock(l->g->table, r->user);
     struct owner *o = shard_owner_add(s, r->user);
-    if (o) o->disabled = true;
+    if (o) {
+        o->disabled = !r->enabled;
+        o->no_device_wipe = r->no_device_wipe;
+    }
     table_unlock(s);
     l->out_of_memory |= !o;
 }
 
+/* false: no memory. */
+static bool load_extra(struct device *d, const struct device_record *r)
+{
+    if (!device_reserve(d, &r->partnership)) return false;
+    if (!r->loop_until && !*r->wipe_by && !*r->wipe_reason) return true;
+    struct extra *e = device_extra(d);
+    if (!e) return false;
+    e->loop_until = r->loop_until;
+    e->wipe_by = *r->wipe_by ? strdup(r->wipe_by) : NULL;
+    e->wipe_reason = *r->wipe_reason ? strdup(r->wipe_reason) : NULL;
+    return (e->wipe_by || !*r->wipe_by) && (e->wipe_reason || !*r->wipe_reason);
+}
+
 static void load_device(void *ctx, const struct device_record *r)
 {
+    const char *const texts[KIND_TEXTS] = {
+        [KIND_TYPE] = r->device_type,
+        [KIND_AGENT] = r->user_agent,
+        [KIND_MODEL] = r->model,
+        [KIND_OS] = r->os,
+    };
     struct loading *l = ctx;
     bool full;
     struct shard *s = table_lock(l->g->table, r->user);
     struct device *d = device_add(s, r->user, r->device_id, &full);
-    char *info = *r->info_json ? strdup(r->info_json) : NULL;
-    if (d && (info || !*r->info_json)) {
+    if (d && load_extra(d, r) && device_set_kind(s, d, texts)) {
         d->version = (uint8_t)r->version;
-        d->partnership = r->partnership;
-        d->first_seen = r->first_seen;
-        d->last_seen = d->saved_at = r->last_seen;
-        device_set_info(d, info);
-        l->out_of_memory |=
-            !device_set_type(d, r->device_type) || !device_set_agent(d, r->user_agent);
+        d->state = (uint8_t)r->state;
+        d->first_seen = (uint32_t)r->first_seen;
+        d->last_seen = d->saved_at = (uint32_t)r->last_seen;
+        device_keep(d, &r->partnership);
     } else {
-        free(info);
         l->out_of_memory = true;
     }
     table_unlock(s);
@@ -106,7 +124,10 @@ static bool make_book(const struct kept *policies, struct book **book, char *err
                       size_t error_cap)
 {
     for (const struct kept *k = policies; k; k = k->next) {
-        const struct policy_record record = {k->name, k->revision, k->at, k->settings_json};
+        const struct policy_record record = {.name = k->name,
+                                             .revision = k->revision,
+                                             .at = k->at,
+                                             .settings_json = k->settings_json};
         char why[256] = "out of memory";
         struct revision *r;
         if (revision_load(&record, &r, why, sizeof why) != GATE_OK) {
@@ -141,8 +162,10 @@ static void first_written(struct store_write *w)
 
 static bool store_and_wait(struct gate *g, const struct revision *r)
 {
-    const struct store_change c = {.kind = STORE_PUT_POLICY,
-                                   .u.policy = {r->name, r->id, r->at, r->settings_json}};
+    const struct store_change c = {
+        .kind = STORE_PUT_POLICY,
+        .u.policy = {
+            .name = r->name, .revision = r->id, .at = r->at, .settings_json = r->settings_json}};
     struct first_write f = {.write.done = first_written,
                             .mutex = PTHREAD_MUTEX_INITIALIZER,
                             .wake = PTHREAD_COND_INITIALIZER};
@@ -179,7 +202,8 @@ static bool add_default(struct gate *g, struct book **book, char *error, size_t 
 
 bool gate_load(struct gate *g, char *error, size_t error_cap)
 {
-    static const struct store_visitor visitor = {load_device, load_policy, load_user};
+    static const struct store_visitor visitor = {
+        .policy = load_policy, .user = load_user, .device = load_device};
     struct loading l = {.g = g};
     struct book *book = NULL;
     bool ok = store_load(g->store, &visitor, &l, error, error_cap);
@@ -226,7 +250,7 @@ static void save_shard(struct saving *s, struct shard *shard)
             for (struct device *d = o->devices; d; d = d->next) {
                 if (!d->unsaved) continue;
                 s->changes[s->count++] = (struct store_change){
-                    .kind = STORE_PUT_DEVICE, .u.device = device_record_of(d, NULL, NULL)};
+                    .kind = STORE_PUT_DEVICE, .u.device = device_record_of(d, NULL)};
                 if (s->count == SAVE_AT_ONCE) save_now(s);
             }
 }

@@ -74,8 +74,7 @@ static unsigned put_in_force(struct gate *g, struct shard *s, struct book *book,
                 if (policy_for(book, o->name, d->id) != r ||
                     !revision_differs(policy_for(old, o->name, d->id), r, version))
                     continue;
-                affected += d->partnership.key && memcmp(d->partnership.key_hash,
-                                                         r->facts[version].hash, PV_HASH_LEN) != 0;
+                affected += d->key && memcmp(d->key_hash, r->facts[version].hash, PV_HASH_LEN) != 0;
                 device_wake(g, d);
             }
     pthread_mutex_unlock(&s->mutex);
@@ -116,9 +115,11 @@ static enum gate_result policy_change(struct change *ch, const struct book *curr
     if (result != GATE_OK) return result;
     if (strcmp(ch->revision->settings_json, base->settings_json) == 0) return GATE_UNCHANGED;
     ch->book = book_with(current, ch->revision);
-    const struct store_change c = {
-        .kind = STORE_PUT_POLICY,
-        .u.policy = {draft.name, draft.id, draft.at, ch->revision->settings_json}};
+    const struct store_change c = {.kind = STORE_PUT_POLICY,
+                                   .u.policy = {.name = draft.name,
+                                                .revision = draft.id,
+                                                .at = draft.at,
+                                                .settings_json = ch->revision->settings_json}};
     s->write.done = policy_stored;
     if (!ch->book || !store_submit(ch->g->store, &c, 1, &s->write)) return GATE_STORE;
     ch->g->last_revision = draft.id;

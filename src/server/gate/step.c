@@ -24,7 +24,7 @@ void step_free(struct step *s)
 {
     if (!s) return;
     revision_release(s->policy);
-    free(s->info_json);
+    free(s->info_patch);
     free(s);
 }
 
@@ -42,19 +42,18 @@ static struct shard *lock_of(struct step *s)
 static void keep(struct step *s)
 {
     struct device *d = device_of(s);
-    d->partnership = s->next;
-    if (s->info_json) {
-        device_set_info(d, s->info_json);
-        s->info_json = NULL;
-    }
+    device_keep(d, &s->next);
+    if (s->info_patch) d->info_mark = s->info_mark;
 }
 
 /* What changed while the step was under way is written now, unless the next one does it. */
-static void leave(struct step *s, int64_t now)
+static void leave(struct step *s, struct shard *shard, int64_t now)
 {
+    const struct cause cause = {.reason = s->machine ? pv_reason_name(s->out.reason) : NULL};
     struct device *d = device_of(s);
     desk_leave(&d->desk);
-    if (d->unsaved && !d->gone) device_save_behind(s->call->call.gate, d, now);
+    if (d->unsaved && !d->gone)
+        device_save_behind(s->call->call.gate, shard, d, &s->before, now, &cause);
 }
 
 static void stored(struct store_write *w)
@@ -66,26 +65,44 @@ static void stored(struct store_write *w)
     enum step_result result = !w->durable ? STEP_STORE : d->gone ? STEP_BUSY : STEP_DONE;
     if (result == STEP_DONE) {
         keep(s);
-        d->saved_at = now;
+        d->state = (uint8_t)s->noted;
+        d->saved_at = (uint32_t)now;
+        s->before = s->next; /* as it is written */
     } else {
         d->unsaved = true;
     }
-    leave(s, now);
+    leave(s, shard, now);
     table_unlock(shard);
     s->done(s, result);
 }
 
-static bool submit(struct step *s)
+static struct store_change info_change(const struct step *s, int64_t now)
 {
+    const struct device *d = s->call->call.device;
+    return (struct store_change){
+        .kind = STORE_PUT_INFO,
+        .u.info = {
+            .user = d->owner->name, .device_id = d->id, .at = now, .info_json = s->info_patch}};
+}
+
+static bool submit(struct step *s, struct shard *shard, int64_t now)
+{
+    struct call *c = &s->call->call;
     struct device *d = device_of(s);
-    const struct store_change c = {
-        .kind = STORE_PUT_DEVICE,
-        .u.device = device_record_of(d, &s->next, s->info_json),
-    };
+    const struct cause cause = {.reason = s->machine ? pv_reason_name(s->out.reason) : NULL};
+    const struct revision *policy = policy_for(shard->book, c->user, c->req.device_id);
+    struct note n = {0};
     s->write.done = stored;
-    if (!store_submit(s->call->call.gate->store, &c, 1, &s->write)) return false;
-    d->unsaved = false;
-    return true;
+    bool ok =
+        device_reserve(d, &s->next) && note_device(&n, c->gate, d, &s->before, &s->next,
+                                                   &policy->facts[c->req.version], now, &cause);
+    const struct store_change info = info_change(s, now);
+    if (s->info_patch) note_add(&n, &info);
+    s->noted = n.state;
+    ok = ok && store_submit(c->gate->store, n.changes, n.count, &s->write);
+    note_end(&n);
+    if (ok) d->unsaved = false;
+    return ok;
 }
 
 /* Facts, then the machine, on the copy. */
@@ -110,17 +127,36 @@ static bool run_machine(struct step *s, struct shard *shard, int64_t now)
 
 enum progress { STEPPED, UNDER_WAY, FAILED };
 
+/* What the device says of itself, unless it has said just that before. What rules look at of it
+ * counts at once. false: no memory. */
+static bool take_info(struct step *s, struct shard *shard)
+{
+    const char *const texts[KIND_TEXTS] = {[KIND_MODEL] = s->info->model, [KIND_OS] = s->info->os};
+    s->info_patch = info_patch(s->info, &s->info_mark);
+    if (!s->info_patch || !device_set_kind(shard, device_of(s), texts)) return false;
+    if (s->info_mark != device_of(s)->info_mark) return true;
+    free(s->info_patch);
+    s->info_patch = NULL;
+    return true;
+}
+
 /* Shard locked; it is this step's turn. */
 static enum progress step_locked(struct step *s, struct shard *shard, int64_t now)
 {
     struct device *d = device_of(s);
-    s->next = d->partnership;
+    if (s->info && !take_info(s, shard)) return FAILED;
+    device_judge_access(d);
+    device_partnership(d, &s->before);
+    s->next = s->before;
     s->expected = s->next.key;
-    if (s->info && !info_merge(d->info, s->info, &s->info_json)) return FAILED;
     if (s->machine && !run_machine(s, shard, now)) return FAILED;
-    if (s->machine ? s->out.store == PV_STORE_FIRST : s->info_json != NULL)
-        return submit(s) ? UNDER_WAY : FAILED;
-    if (s->info_json || s->out.store == PV_STORE_BEHIND) d->unsaved = true;
+    if (s->machine ? s->out.store == PV_STORE_FIRST : s->info_patch != NULL)
+        return submit(s, shard, now) ? UNDER_WAY : FAILED;
+    const struct store_change info = info_change(s, now);
+    if (!device_reserve(d, &s->next) ||
+        (s->info_patch && !store_submit(s->call->call.gate->store, &info, 1, NULL)))
+        return FAILED;
+    if (s->machine && s->out.store == PV_STORE_BEHIND) d->unsaved = true;
     keep(s);
     return STEPPED;
 }
@@ -131,7 +167,7 @@ static void run(struct step *s)
     int64_t now = time(NULL);
     struct shard *shard = lock_of(s);
     enum progress p = d->gone ? FAILED : step_locked(s, shard, now);
-    if (p != UNDER_WAY) leave(s, now);
+    if (p != UNDER_WAY) leave(s, shard, now);
     table_unlock(shard);
     if (p == UNDER_WAY)
         call_wait(&s->call->call, NULL);

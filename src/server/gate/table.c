@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/lib/base/text.h"
-
 #define BUCKETS_FIRST 16
 #define IDS_FROM 16 /* devices of a user before they get buckets */
 
@@ -64,6 +62,7 @@ void table_destroy(struct table *t)
                 owner_free(s, o);
             }
         free(s->buckets);
+        kinds_finish(&s->kinds);
         book_release(s->book);
         pthread_mutex_destroy(&s->mutex);
     }
@@ -123,48 +122,61 @@ struct owner *shard_owner_add(struct shard *s, const char *user)
     return o;
 }
 
-/* Who chooses ids that collide is slow for himself. */
-static struct device **slot_of(struct owner *o, const char *id)
+/* Where the id stands, or the empty place where it would. Who chooses ids that collide is slow for
+ * himself. */
+static uint32_t place_of(const struct owner *o, const char *id)
 {
-    return &o->ids[hash_of(id) & o->ids_mask];
+    uint32_t at = (uint32_t)hash_of(id) & o->ids_mask;
+    while (o->ids[at] && strcmp(o->ids[at]->id, id) != 0) at = (at + 1) & o->ids_mask;
+    return at;
 }
 
 struct device *owner_device(struct owner *o, const char *id)
 {
     if (!o) return NULL;
-    bool hashed = o->ids != NULL;
-    struct device *d = hashed ? *slot_of(o, id) : o->devices;
-    while (d && strcmp(d->id, id) != 0) d = hashed ? d->same : d->next;
+    if (o->ids) return o->ids[place_of(o, id)];
+    struct device *d = o->devices;
+    while (d && strcmp(d->id, id) != 0) d = d->next;
     return d;
 }
 
-static void ids_add(struct owner *o, struct device *d)
+/* What stands behind moves up, as far as the search for it passes here. */
+static void ids_remove(struct owner *o, const struct device *d)
 {
-    struct device **slot = slot_of(o, d->id);
-    d->same = *slot;
-    *slot = d;
+    uint32_t hole = place_of(o, d->id);
+    for (uint32_t at = (hole + 1) & o->ids_mask; o->ids[at]; at = (at + 1) & o->ids_mask) {
+        uint32_t wants = (uint32_t)hash_of(o->ids[at]->id) & o->ids_mask;
+        if (((at - wants) & o->ids_mask) < ((at - hole) & o->ids_mask)) continue;
+        o->ids[hole] = o->ids[at];
+        hole = at;
+    }
+    o->ids[hole] = NULL;
 }
 
-static void ids_remove(struct owner *o, struct device *d)
-{
-    struct device **at = slot_of(o, d->id);
-    while (*at != d) at = &(*at)->same;
-    *at = d->same;
-}
-
-/* As with users: without memory it only becomes slower. */
-static void ids_grow(struct owner *o)
+/* At most half full. false: no memory, and the index is as it was. */
+static bool ids_grow(struct owner *o)
 {
     size_t size = o->ids ? ((size_t)o->ids_mask + 1) * 4 : IDS_FROM * 4;
-    struct device **ids = calloc(size, sizeof *ids);
-    if (!ids) return;
+    struct device **ids = calloc(size, sizeof(struct device *));
+    if (!ids) return false;
     free(o->ids);
     o->ids = ids;
     o->ids_mask = (uint32_t)(size - 1);
-    for (struct device *d = o->devices; d; d = d->next) ids_add(o, d);
+    for (struct device *d = o->devices; d; d = d->next) o->ids[place_of(o, d->id)] = d;
+    return true;
 }
 
-static char nothing[] = "";
+/* Before the device is in the list. Without memory an index that is full goes: the list is slow,
+ * but right. */
+static void ids_make_room(struct owner *o)
+{
+    bool full = o->ids ? o->count >= (o->ids_mask + 1) / 2 : o->count >= IDS_FROM;
+    if (!full || ids_grow(o) || !o->ids || o->count < o->ids_mask) return;
+    free(o->ids);
+    o->ids = NULL;
+}
+
+static struct kind no_kind = {.text = ""};
 
 struct device *device_add(struct shard *s, const char *user, const char *id, bool *full_out)
 {
@@ -177,62 +189,50 @@ struct device *device_add(struct shard *s, const char *user, const char *id, boo
     memcpy(d->id, id, size);
     atomic_init(&d->holders, 1); /* the table */
     d->owner = o;
-    d->type = d->agent = d->info = nothing;
+    d->kind = &no_kind;
+    ids_make_room(o);
     d->next = o->devices;
-    d->at = &o->devices;
-    if (d->next) d->next->at = &d->next;
     o->devices = d;
     o->count++;
     s->devices++;
-    if (o->ids) ids_add(o, d);
-    if (o->count > (o->ids ? o->ids_mask : IDS_FROM)) ids_grow(o);
+    if (o->ids) o->ids[place_of(o, id)] = d;
     return d;
+}
+
+static void drop_kind(struct shard *s, struct device *d)
+{
+    if (d->kind != &no_kind) kinds_drop(&s->kinds, d->kind);
+    d->kind = &no_kind;
 }
 
 void device_remove(struct shard *s, struct device *d)
 {
+    struct device **at = &d->owner->devices;
     if (d->owner->ids) ids_remove(d->owner, d);
-    *d->at = d->next;
-    if (d->next) d->next->at = d->at;
+    while (*at != d) at = &(*at)->next;
+    *at = d->next;
     d->owner->count--;
     s->devices--;
+    drop_kind(s, d);
     d->gone = true;
     device_release(d);
 }
 
-static void text_free(char *text)
+/* Most requests say what was said before: then nothing is copied. */
+bool device_set_kind(struct shard *s, struct device *d, const char *const texts[KIND_TEXTS])
 {
-    if (text != nothing) free(text);
-}
-
-/* Most texts are plain and the same as before: then nothing is copied. */
-static bool set_text(char **slot, const char *text)
-{
-    char clean[DEVICE_TEXT_MAX];
-    if (strcmp(*slot, text) == 0) return true;
-    pv__escape(text, strnlen(text, DEVICE_TEXT_MAX), clean, sizeof clean);
-    if (strcmp(*slot, clean) == 0) return true;
-    char *copy = *clean ? strdup(clean) : nothing;
-    if (!copy) return false;
-    text_free(*slot);
-    *slot = copy;
+    const char *all[KIND_TEXTS];
+    bool same = d->kind != &no_kind;
+    for (enum kind_text i = 0; i < KIND_TEXTS; i++) {
+        all[i] = texts[i] ? texts[i] : device_text(d, i);
+        same = same && (!texts[i] || strcmp(texts[i], device_text(d, i)) == 0);
+    }
+    if (same) return true;
+    struct kind *k = kinds_take(&s->kinds, all);
+    if (!k) return false;
+    drop_kind(s, d);
+    d->kind = k;
     return true;
-}
-
-bool device_set_type(struct device *d, const char *text)
-{
-    return set_text(&d->type, text);
-}
-
-bool device_set_agent(struct device *d, const char *text)
-{
-    return set_text(&d->agent, text);
-}
-
-void device_set_info(struct device *d, char *json)
-{
-    text_free(d->info);
-    d->info = json ? json : nothing;
 }
 
 struct device *device_hold(struct device *d)
@@ -241,27 +241,118 @@ struct device *device_hold(struct device *d)
     return d;
 }
 
+static void extra_free(struct device *d)
+{
+    if (!d->extra) return;
+    free(d->extra->wipe_by);
+    free(d->extra->wipe_reason);
+    free(d->extra);
+    d->extra = NULL;
+}
+
 void device_release(struct device *d)
 {
     if (!d || atomic_fetch_sub_explicit(&d->holders, 1, memory_order_acq_rel) != 1) return;
-    text_free(d->type);
-    text_free(d->agent);
-    text_free(d->info);
+    extra_free(d);
     free(d);
 }
 
-struct device_record device_record_of(const struct device *d, const struct pv_partnership *p,
-                                      const char *info)
+/* ---- the partnership ---- */
+struct extra *device_extra(struct device *d)
 {
-    return (struct device_record){
+    if (!d->extra) d->extra = calloc(1, sizeof *d->extra);
+    return d->extra;
+}
+
+/* Offers stand in front without a gap. */
+static bool needs_extra(const struct pv_partnership *p)
+{
+    return p->offers[0].key || p->wipe_state != PV_WIPE_STATE_NONE;
+}
+
+void device_partnership(const struct device *d, struct pv_partnership *out)
+{
+    *out = (struct pv_partnership){
+        .key = d->key,
+        .key_at = d->key_at,
+        .key_revision = d->key_revision,
+        .acked_offer = d->acked_offer,
+        .acked_status = d->acked_status,
+        .outcome = d->outcome,
+        .outcome_revision = d->outcome_revision,
+        .said = d->said,
+        .provisioned_once = d->provisioned_once,
+        .asked = d->asked,
+        .personal = d->personal,
+        .access = d->access,
+        .wipe = d->wipe,
+        .wipe_state = d->wipe_state,
+        .shut = d->shut,
+    };
+    memcpy(out->key_hash, d->key_hash, PV_HASH_LEN);
+    if (!d->extra) return;
+    memcpy(out->offers, d->extra->offers, sizeof out->offers);
+    out->wipe_id = d->extra->wipe_id;
+    out->wipe_at = d->extra->wipe_at;
+    out->wipe_sent_at = d->extra->wipe_sent_at;
+    out->wipe_ended_at = d->extra->wipe_ended_at;
+    out->wipe_expires_at = d->extra->wipe_expires_at;
+}
+
+bool device_reserve(struct device *d, const struct pv_partnership *p)
+{
+    return !needs_extra(p) || device_extra(d);
+}
+
+void device_keep(struct device *d, const struct pv_partnership *p)
+{
+    d->key = p->key;
+    d->key_at = (uint32_t)p->key_at;
+    d->key_revision = (uint32_t)p->key_revision;
+    memcpy(d->key_hash, p->key_hash, PV_HASH_LEN);
+    d->acked_offer = p->acked_offer;
+    d->acked_status = p->acked_status;
+    d->outcome = p->outcome;
+    d->outcome_revision = (uint32_t)p->outcome_revision;
+    d->said = p->said;
+    d->provisioned_once = p->provisioned_once;
+    d->asked = p->asked;
+    d->personal = p->personal;
+    d->wipe = p->wipe;
+    d->wipe_state = p->wipe_state;
+    d->shut = p->shut;
+    if (!d->extra) return;
+    memcpy(d->extra->offers, p->offers, sizeof p->offers);
+    d->extra->wipe_id = p->wipe_id;
+    d->extra->wipe_at = p->wipe_at;
+    d->extra->wipe_sent_at = p->wipe_sent_at;
+    d->extra->wipe_ended_at = p->wipe_ended_at;
+    d->extra->wipe_expires_at = p->wipe_expires_at;
+    /* Somebody at the desk may have made room for what comes next. */
+    if (!needs_extra(p) && !d->desk.taken && !d->extra->loop_until) extra_free(d);
+}
+
+struct device_record device_record_of(const struct device *d, const struct pv_partnership *p)
+{
+    const struct extra *e = d->extra;
+    struct device_record r = {
         .user = d->owner->name,
         .device_id = d->id,
-        .device_type = d->type,
-        .user_agent = d->agent,
+        .device_type = device_text(d, KIND_TYPE),
+        .user_agent = device_text(d, KIND_AGENT),
+        .model = device_text(d, KIND_MODEL),
+        .os = device_text(d, KIND_OS),
         .version = (enum pv_version)d->version,
+        .state = (enum pv_state)d->state,
         .first_seen = d->first_seen,
         .last_seen = d->last_seen,
-        .partnership = p ? *p : d->partnership,
-        .info_json = info ? info : d->info,
+        .loop_until = e ? e->loop_until : 0,
+        .wipe_by = e && e->wipe_by ? e->wipe_by : "",
+        .wipe_reason = e && e->wipe_reason ? e->wipe_reason : "",
     };
+    if (p)
+        r.partnership = *p;
+    else
+        device_partnership(d, &r.partnership);
+    return r;
 }

@@ -8,26 +8,42 @@
 
 #include "src/server/gate/policies.h"
 #include "src/server/gate/desk.h"
+#include "src/server/gate/kinds.h"
 
 #define TABLE_SHARDS 64
 #define TABLE_DEVICES_PER_USER 100000 /* a peer makes a device by naming one: that has to end */
-#define DEVICE_TEXT_MAX 256         /* bytes of a User-Agent or DeviceType that are kept */
 #define DEVICE_SAVE_S 3600          /* last_seen and the like reach the disk this often */
 
-/* Everything but the names is guarded by the mutex of the shard. */
+/* What few devices have, so that the others need no room for it. */
+struct extra {
+    struct pv_offer offers[PV_OFFER_MAX];
+    uint64_t wipe_id;               /* the last wipe that was ordered */
+    int64_t wipe_at, wipe_sent_at, wipe_ended_at, wipe_expires_at;
+    char *wipe_by, *wipe_reason;    /* NULL: "" */
+    int64_t loop_until;             /* shut out for looping until then; 0: not */
+};
+
+/* A million of them must fit: 32 bits for times (until 2106) and revisions. The partnership is taken
+ * out and put back by device_partnership and device_keep. Everything but the names is guarded by the
+ * mutex of the shard. */
 struct device {
-    struct device *next, **at;      /* of the owner */
-    struct device *same;            /* in the owner's bucket */
+    struct device *next;            /* of the owner */
     struct owner *owner;
-    atomic_uint holders;
-    uint8_t version;                /* enum pv_version of its last request */
-    bool gone;                      /* removed from the table while somebody held it */
-    bool unsaved;                   /* something changed since the last write */
+    struct kind *kind;
+    struct extra *extra;            /* NULL: nothing of it */
     struct desk desk;               /* who changes the partnership */
     struct gate_waiter *waiters;
-    struct pv_partnership partnership;
-    int64_t first_seen, last_seen, saved_at;
-    char *type, *agent, *info;      /* never NULL; "" is not allocated */
+    atomic_uint holders;
+    uint32_t first_seen, last_seen, saved_at;
+    uint32_t key, key_at, key_revision, acked_offer, outcome_revision;
+    uint32_t info_mark;             /* of the DeviceInformation that was kept last; 0: unknown */
+    uint8_t key_hash[PV_HASH_LEN];
+    uint8_t version;                /* enum pv_version of its last request */
+    uint8_t state;                  /* enum pv_state: the last that was noted */
+    uint8_t acked_status, outcome, said, personal, access, wipe, wipe_state, shut;
+    bool provisioned_once : 1, asked : 1;
+    bool gone : 1;                  /* removed from the table while somebody held it */
+    bool unsaved : 1;               /* something changed since the last write */
     char id[];
 };
 
@@ -35,9 +51,9 @@ struct device {
 struct owner {
     struct owner *next;
     struct device *devices;
-    struct device **ids;            /* buckets by id; NULL while the list is short */
+    struct device **ids;            /* by id, open addressing; NULL while the list is short */
     uint32_t ids_mask, count;
-    bool disabled;
+    bool disabled, no_device_wipe;
     char name[];
 };
 
@@ -45,6 +61,7 @@ struct shard {
     pthread_mutex_t mutex;
     struct owner **buckets;
     size_t mask, owners, devices, waiters;
+    struct kinds kinds;
     struct book *book;              /* policies in force */
 };
 
@@ -67,18 +84,27 @@ struct device *owner_device(struct owner *o, const char *id);     /* o may be NU
 struct device *device_add(struct shard *s, const char *user, const char *id, bool *full_out);
 /* Out of the table; freed when the last holder lets go. */
 void device_remove(struct shard *s, struct device *d);
-/* A text of a peer: kept escaped and cut. false: no memory, the old one stays. */
-bool device_set_type(struct device *d, const char *text);
-bool device_set_agent(struct device *d, const char *text);
-/* Takes over json (allocated, or NULL for none). */
-void device_set_info(struct device *d, char *json);
+/* Texts of a peer; NULL leaves one as it is. false: no memory, the old ones stay. */
+bool device_set_kind(struct shard *s, struct device *d, const char *const texts[KIND_TEXTS]);
+static inline const char *device_text(const struct device *d, enum kind_text which)
+{
+    return kind_text(d->kind, which);
+}
+
+/* ---- the partnership of a device; shard locked ---- */
+void device_partnership(const struct device *d, struct pv_partnership *out);
+/* Room for what a device gets, so that device_keep cannot fail. false: no memory. */
+bool device_reserve(struct device *d, const struct pv_partnership *p);
+/* p: what device_partnership gave, stepped on; with room for it. */
+void device_keep(struct device *d, const struct pv_partnership *p);
+/* extra, made if need be. NULL: no memory. */
+struct extra *device_extra(struct device *d);
 
 /* Any time. */
 struct device *device_hold(struct device *d);
 void device_release(struct device *d); /* NULL is accepted */
-/* Record of a device with another partnership and info (NULL: its own); strings are borrowed.
- * Shard locked. */
-struct device_record device_record_of(const struct device *d, const struct pv_partnership *p,
-                                      const char *info);
+/* Record of a device with another partnership (NULL: its own); strings are borrowed. Shard
+ * locked. */
+struct device_record device_record_of(const struct device *d, const struct pv_partnership *p);
 
 #endif

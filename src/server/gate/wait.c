@@ -96,8 +96,10 @@ static bool is_due(const struct call *c, const struct shard *s)
     struct revision *policy = policy_for(s->book, c->user, c->req.device_id);
     const struct pv_server_in in =
         judge_facts(gate_call_of((struct call *)c), policy, PV_EV_PING, time(NULL));
-    struct pv_partnership p = c->device->partnership;
+    struct pv_partnership p;
     struct pv_server_out out;
+    device_judge_access(c->device);
+    device_partnership(c->device, &p);
     return pv_server_step(&p, &in, &out) != PV_OK ||
            (out.action != PV_ACT_ALLOW && out.action != PV_ACT_INBOX_ONLY);
 }
@@ -113,11 +115,12 @@ bool gate_ping_due(struct call *c)
 uint32_t gate_ping_due_in(struct call *c)
 {
     struct shard *s = table_lock(c->gate->table, c->user);
-    const struct pv_partnership *p = &c->device->partnership;
     struct revision *policy = policy_for(s->book, c->user, c->req.device_id);
     const struct pv_policy_facts *facts = &policy->facts[c->req.version];
+    struct pv_partnership p;
+    device_partnership(c->device, &p);
     /* Without a key it was let in because the policy does so, up to a date perhaps. */
-    int64_t at = p->key ? pv_refresh_at(p, facts) : facts->non_provisionable_until;
+    int64_t at = p.key ? pv_refresh_at(&p, facts) : facts->non_provisionable_until;
     int64_t left = at ? at - time(NULL) : UINT32_MAX;
     table_unlock(s);
     return left < 0 ? 0 : left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;

@@ -3,7 +3,7 @@
 
 #include "src/server/store/change.h"
 
-#define STRINGS_MAX 5
+#define STRINGS_MAX 8
 
 /* Places of the strings that a change holds. */
 static size_t strings_of(struct store_change *c, const char **at[STRINGS_MAX])
@@ -15,7 +15,15 @@ static size_t strings_of(struct store_change *c, const char **at[STRINGS_MAX])
         at[n++] = &c->u.device.device_id;
         at[n++] = &c->u.device.device_type;
         at[n++] = &c->u.device.user_agent;
-        at[n++] = &c->u.device.info_json;
+        at[n++] = &c->u.device.model;
+        at[n++] = &c->u.device.os;
+        at[n++] = &c->u.device.wipe_by;
+        at[n++] = &c->u.device.wipe_reason;
+        break;
+    case STORE_PUT_INFO:
+        at[n++] = &c->u.info.user;
+        at[n++] = &c->u.info.device_id;
+        at[n++] = &c->u.info.info_json;
         break;
     case STORE_REMOVE_DEVICE:
         at[n++] = &c->u.device.user;
@@ -24,6 +32,8 @@ static size_t strings_of(struct store_change *c, const char **at[STRINGS_MAX])
     case STORE_PUT_POLICY:
         at[n++] = &c->u.policy.name;
         at[n++] = &c->u.policy.settings_json;
+        at[n++] = &c->u.policy.parent;
+        at[n++] = &c->u.policy.by;
         break;
     case STORE_PUT_USER:
     case STORE_REMOVE_USER: at[n++] = &c->u.user.user; break;
@@ -38,6 +48,21 @@ static size_t strings_of(struct store_change *c, const char **at[STRINGS_MAX])
         at[n++] = &c->u.folder_ids.user;
         at[n++] = &c->u.folder_ids.ids_json;
         break;
+    case STORE_PUT_ITEM:
+    case STORE_REMOVE_ITEM:
+        at[n++] = &c->u.item.kind;
+        at[n++] = &c->u.item.name;
+        at[n++] = &c->u.item.json;
+        break;
+    case STORE_PUT_TRAIL:
+        at[n++] = &c->u.trail.user;
+        at[n++] = &c->u.trail.device_id;
+        at[n++] = &c->u.trail.trail_json;
+        break;
+    case STORE_ADD_AUDIT:
+    case STORE_ADD_EVENT:
+    case STORE_REMOVE_AUDIT:
+    case STORE_REMOVE_EVENT: at[n++] = &c->u.log.json; break;
     }
     return n;
 }

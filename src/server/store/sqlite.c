@@ -1,4 +1,4 @@
-/* Opening, closing and the blocking reads. */
+/* Opening and closing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -92,16 +92,8 @@ static bool open_writer(struct sqlite_store *s, const char *path, char *error, s
 
 static bool open_reader(struct sqlite_store *s, const char *path, char *error, size_t error_cap)
 {
-    if (!open_connection(path, SQLITE_OPEN_READONLY, &s->reader, error, error_cap)) return false;
-    if (sqlite3_prepare_v2(s->reader,
-                           "SELECT key, previous_key, tree, previous_tree, ping FROM folder_state"
-                           " WHERE user = ? AND device_id = ?",
-                           -1, &s->read_state, NULL) == SQLITE_OK &&
-        sqlite3_prepare_v2(s->reader, "SELECT ids FROM folder_ids WHERE user = ?", -1, &s->read_ids,
-                           NULL) == SQLITE_OK)
-        return true;
-    snprintf(error, error_cap, "%s: %s", path, sqlite3_errmsg(s->reader));
-    return false;
+    return open_connection(path, SQLITE_OPEN_READONLY, &s->reader, error, error_cap) &&
+           sqlite_reads_prepare(s, error, error_cap);
 }
 
 /* Also takes back a store that was opened in part. */
@@ -109,8 +101,7 @@ static void store_close_sqlite(struct store *base)
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
     sqlite_writer_stop(s);
-    sqlite3_finalize(s->read_state);
-    sqlite3_finalize(s->read_ids);
+    sqlite_reads_finish(s);
     sqlite3_close(s->reader);
     sqlite3_close(s->writer); /* the last one: brings the log into the file */
     if (s->lock_fd >= 0) close(s->lock_fd);
@@ -118,87 +109,17 @@ static void store_close_sqlite(struct store *base)
     free(s);
 }
 
-/* One block: the texts of the columns from..to of the row, one after the other. */
-static char *copy_columns(sqlite3_stmt *q, int from, int to, const char *out[])
-{
-    size_t size = 0;
-    for (int i = from; i <= to; i++) {
-        if (!sqlite3_column_text(q, i)) return NULL;
-        size += (size_t)sqlite3_column_bytes(q, i) + 1;
-    }
-    char *block = malloc(size), *at = block;
-    if (!block) return NULL;
-    for (int i = from; i <= to; i++) {
-        size_t len = (size_t)sqlite3_column_bytes(q, i) + 1;
-        memcpy(at, sqlite3_column_text(q, i), len);
-        out[i - from] = at;
-        at += len;
-    }
-    return block;
-}
-
-/* Bind user and perhaps device, step once. */
-static int read_row(sqlite3_stmt *q, const char *user, const char *device_id)
-{
-    int rc = sqlite3_bind_text(q, 1, user, -1, SQLITE_STATIC);
-    if (rc == SQLITE_OK && device_id) rc = sqlite3_bind_text(q, 2, device_id, -1, SQLITE_STATIC);
-    return rc == SQLITE_OK ? sqlite3_step(q) : rc;
-}
-
-static int read_folder_state(struct store *base, const char *user, const char *device_id,
-                             struct folder_state_record *out, void **block_out)
-{
-    struct sqlite_store *s = (struct sqlite_store *)base;
-    const char *text[3];
-    pthread_mutex_lock(&s->read_mutex);
-    int rc = read_row(s->read_state, user, device_id);
-    int found = rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : -1;
-    if (found == 1) {
-        *block_out = copy_columns(s->read_state, 2, 4, text);
-        if (!*block_out)
-            found = -1;
-        else
-            *out = (struct folder_state_record){
-                .user = user,
-                .device_id = device_id,
-                .key = (uint32_t)sqlite3_column_int64(s->read_state, 0),
-                .previous_key = (uint32_t)sqlite3_column_int64(s->read_state, 1),
-                .tree_json = text[0],
-                .previous_tree_json = text[1],
-                .ping_json = text[2],
-            };
-    }
-    sqlite3_reset(s->read_state);
-    pthread_mutex_unlock(&s->read_mutex);
-    return found;
-}
-
-static int read_folder_ids(struct store *base, const char *user, struct folder_ids_record *out,
-                           void **block_out)
-{
-    struct sqlite_store *s = (struct sqlite_store *)base;
-    const char *text[1];
-    pthread_mutex_lock(&s->read_mutex);
-    int rc = read_row(s->read_ids, user, NULL);
-    int found = rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : -1;
-    if (found == 1) {
-        *block_out = copy_columns(s->read_ids, 0, 0, text);
-        if (!*block_out)
-            found = -1;
-        else
-            *out = (struct folder_ids_record){.user = user, .ids_json = text[0]};
-    }
-    sqlite3_reset(s->read_ids);
-    pthread_mutex_unlock(&s->read_mutex);
-    return found;
-}
-
 static const struct store_ops sqlite_ops = {
     .name = "sqlite",
     .load = sqlite_load,
     .submit = sqlite_writer_submit,
-    .read_folder_state = read_folder_state,
-    .read_folder_ids = read_folder_ids,
+    .read_folder_state = sqlite_read_folder_state,
+    .read_folder_ids = sqlite_read_folder_ids,
+    .read_info = sqlite_read_info,
+    .read_trail = sqlite_read_trail,
+    .read_item = sqlite_read_item,
+    .read_revisions = sqlite_read_revisions,
+    .read_log = sqlite_read_log,
     .close = store_close_sqlite,
 };
 

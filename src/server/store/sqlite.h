@@ -16,23 +16,52 @@
 /* Statements of the writer; their parameters stand in the order of the columns. */
 #define SQLITE_WRITES(X)                                                                       \
     X(PUT_DEVICE, "INSERT OR REPLACE INTO device VALUES "                                      \
-                  "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")                           \
+                  "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")       \
     X(PUT_OFFER, "INSERT INTO offer VALUES (?,?,?,?,?,?,?)")                                   \
-    X(PUT_POLICY, "INSERT INTO policy VALUES (?,?,?,?)")                                       \
-    X(PUT_USER, "INSERT OR REPLACE INTO user VALUES (?,?)")                                    \
+    X(GET_INFO, "SELECT info, history FROM device_info WHERE user = ? AND device_id = ?")      \
+    X(PUT_INFO, "INSERT OR REPLACE INTO device_info VALUES (?,?,?,?)")                         \
+    X(PUT_POLICY, "INSERT INTO policy VALUES (?,?,?,?,?,?)")                                   \
+    X(PUT_USER, "INSERT OR REPLACE INTO user VALUES (?,?,?)")                                  \
     X(PUT_FOLDER_STATE, "INSERT OR REPLACE INTO folder_state VALUES (?,?,?,?,?,?,?)")          \
     X(PUT_FOLDER_IDS, "INSERT OR REPLACE INTO folder_ids VALUES (?,?)")                        \
+    X(PUT_ITEM, "INSERT OR REPLACE INTO item VALUES (?,?,?)")                                  \
+    X(PUT_TRAIL, "INSERT OR REPLACE INTO trail VALUES (?,?,?)")                                \
+    X(ADD_AUDIT, "INSERT INTO audit(json) VALUES (?)")                                         \
+    X(ADD_EVENT, "INSERT INTO event(json) VALUES (?)")                                         \
     X(DROP_OFFERS, "DELETE FROM offer WHERE user = ? AND device_id = ?")                       \
     X(DROP_DEVICE, "DELETE FROM device WHERE user = ? AND device_id = ?")                      \
+    X(DROP_INFO, "DELETE FROM device_info WHERE user = ? AND device_id = ?")                   \
+    X(DROP_TRAIL, "DELETE FROM trail WHERE user = ? AND device_id = ?")                        \
     X(DROP_FOLDER_STATE, "DELETE FROM folder_state WHERE user = ? AND device_id = ?")          \
     X(DROP_USER, "DELETE FROM user WHERE name = ?")                                            \
     X(DROP_USER_OFFERS, "DELETE FROM offer WHERE user = ?")                                    \
     X(DROP_USER_DEVICES, "DELETE FROM device WHERE user = ?")                                  \
+    X(DROP_USER_INFO, "DELETE FROM device_info WHERE user = ?")                                \
+    X(DROP_USER_TRAILS, "DELETE FROM trail WHERE user = ?")                                    \
     X(DROP_USER_FOLDER_STATES, "DELETE FROM folder_state WHERE user = ?")                      \
-    X(DROP_USER_FOLDER_IDS, "DELETE FROM folder_ids WHERE user = ?")
+    X(DROP_USER_FOLDER_IDS, "DELETE FROM folder_ids WHERE user = ?")                           \
+    X(DROP_ITEM, "DELETE FROM item WHERE kind = ? AND name = ?")                               \
+    X(DROP_AUDIT, "DELETE FROM audit WHERE id <= ?")                                           \
+    X(DROP_EVENT, "DELETE FROM event WHERE id = ?")
 #define SQLITE_WRITE_ENUM(id, sql) SQL_##id,
 enum sqlite_write { SQLITE_WRITES(SQLITE_WRITE_ENUM) SQL_COUNT };
 #undef SQLITE_WRITE_ENUM
+
+/* Statements of the reader, each a row of texts for one or two names. */
+#define SQLITE_READS(X)                                                                        \
+    X(FOLDER_STATE, "SELECT key, previous_key, tree, previous_tree, ping FROM folder_state"    \
+                    " WHERE user = ? AND device_id = ?")                                       \
+    X(FOLDER_IDS, "SELECT ids FROM folder_ids WHERE user = ?")                                 \
+    X(INFO, "SELECT info, history FROM device_info WHERE user = ? AND device_id = ?")          \
+    X(TRAIL, "SELECT trail FROM trail WHERE user = ? AND device_id = ?")                       \
+    X(ITEM, "SELECT json FROM item WHERE kind = ? AND name = ?")                               \
+    X(REVISIONS, "SELECT revision, at, settings, parent, by FROM policy WHERE name = ?"        \
+                 " ORDER BY revision")                                                         \
+    X(AUDIT, "SELECT id, json FROM audit WHERE id > ? ORDER BY id LIMIT ?")                    \
+    X(EVENT, "SELECT id, json FROM event WHERE id > ? ORDER BY id LIMIT ?")
+#define SQLITE_READ_ENUM(id, sql) SQL_READ_##id,
+enum sqlite_read { SQLITE_READS(SQLITE_READ_ENUM) SQL_READ_COUNT };
+#undef SQLITE_READ_ENUM
 
 struct sqlite_store {
     struct store base;
@@ -40,7 +69,7 @@ struct sqlite_store {
 
     pthread_mutex_t read_mutex;
     sqlite3 *reader;
-    sqlite3_stmt *read_state, *read_ids;
+    sqlite3_stmt *reads[SQL_READ_COUNT];
 
     sqlite3 *writer;                   /* of the writer thread once that runs */
     sqlite3_stmt *writes[SQL_COUNT];
@@ -69,9 +98,33 @@ bool sqlite_writer_submit(struct store *s, const struct store_change *changes, s
 /* Writes what is queued, ends the thread. Harmless when it does not run. */
 void sqlite_writer_stop(struct sqlite_store *s);
 
-/* sqlite_record.c: rows and records. */
-int sqlite_apply(struct sqlite_store *s, const struct store_change *c); /* SQLITE_OK or why not */
+/* sqlite_apply.c: records into rows. SQLITE_OK or why not. */
+int sqlite_apply(struct sqlite_store *s, const struct store_change *c);
+
+/* sqlite_load.c: all rows into records, at the start. */
 bool sqlite_load(struct store *s, const struct store_visitor *v, void *ctx, char *error,
                  size_t error_cap);
+
+/* sqlite_read.c: single rows, from threads that may block. */
+bool sqlite_reads_prepare(struct sqlite_store *s, char *error, size_t error_cap);
+void sqlite_reads_finish(struct sqlite_store *s);
+int sqlite_read_folder_state(struct store *s, const char *user, const char *device_id,
+                             struct folder_state_record *out, void **block_out);
+int sqlite_read_folder_ids(struct store *s, const char *user, struct folder_ids_record *out,
+                           void **block_out);
+int sqlite_read_info(struct store *s, const char *user, const char *device_id,
+                     struct info_record *out, void **block_out);
+int sqlite_read_trail(struct store *s, const char *user, const char *device_id,
+                      struct trail_record *out, void **block_out);
+int sqlite_read_item(struct store *s, const char *kind, const char *name, struct item_record *out,
+                     void **block_out);
+bool sqlite_read_revisions(struct store *s, const char *policy,
+                           void (*each)(void *ctx, const struct policy_record *r), void *ctx);
+bool sqlite_read_log(struct store *s, enum store_log which, uint64_t after, unsigned most,
+                     void (*each)(void *ctx, const struct log_record *r), void *ctx);
+
+/* The words that rows hold for small numbers. */
+extern const char *const sqlite_wipe_names[PV_WIPE_DEVICE + 1];
+extern const char *const sqlite_shut_names[PV_SHUT_EXPIRED + 1];
 
 #endif

@@ -34,6 +34,22 @@ static void finish(struct submission *sub, bool durable)
         w->done(w);
 }
 
+static bool adds_to_log(const struct submission *sub)
+{
+    for (size_t i = 0; i < sub->count; i++)
+        if (sub->changes[i].kind == STORE_ADD_AUDIT || sub->changes[i].kind == STORE_ADD_EVENT)
+            return true;
+    return false;
+}
+
+static void tell_listeners(struct sqlite_store *s)
+{
+    for (size_t i = 0; i < STORE_LISTENERS_MAX; i++) {
+        const struct store_listener *l = &s->base.listeners[i];
+        if (l->fn) l->fn(l->ctx);
+    }
+}
+
 /* ---- one transaction ---- */
 struct attempt {
     int rc;
@@ -67,15 +83,18 @@ static void write_batch(struct sqlite_store *s, struct submission *first)
 {
     struct attempt a = {0};
     unsigned failed = 0, count = 0;
+    bool logged = false;
     bool all = attempt(s, first, NULL, &a);
     bool alone = !first->next;
     for (struct submission *sub = first, *next; sub; sub = next) {
         next = sub->next;
         bool durable = all || (!alone && attempt(s, sub, next, &a));
         failed += !durable;
+        logged = logged || (durable && adds_to_log(sub));
         count++;
         finish(sub, durable);
     }
+    if (logged) tell_listeners(s);
     if (failed)
         LOG(LOG_ERROR, 0, "store-failed", KV_UINT("changes", failed), KV_UINT("of", count),
             KV_INT("code", a.rc), KV_TEXT("error", a.why));

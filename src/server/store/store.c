@@ -35,6 +35,46 @@ int store_read_folder_ids(struct store *s, const char *user, struct folder_ids_r
     return s->ops->read_folder_ids(s, user, out, block_out);
 }
 
+int store_read_info(struct store *s, const char *user, const char *device_id,
+                    struct info_record *out, void **block_out)
+{
+    return s->ops->read_info(s, user, device_id, out, block_out);
+}
+
+int store_read_trail(struct store *s, const char *user, const char *device_id,
+                     struct trail_record *out, void **block_out)
+{
+    return s->ops->read_trail(s, user, device_id, out, block_out);
+}
+
+int store_read_item(struct store *s, const char *kind, const char *name, struct item_record *out,
+                    void **block_out)
+{
+    return s->ops->read_item(s, kind, name, out, block_out);
+}
+
+bool store_read_revisions(struct store *s, const char *policy,
+                          void (*each)(void *ctx, const struct policy_record *r), void *ctx)
+{
+    return s->ops->read_revisions(s, policy, each, ctx);
+}
+
+bool store_read_log(struct store *s, enum store_log which, uint64_t after, unsigned most,
+                    void (*each)(void *ctx, const struct log_record *r), void *ctx)
+{
+    return s->ops->read_log(s, which, after, most, each, ctx);
+}
+
+bool store_listen(struct store *s, void (*fn)(void *ctx), void *ctx)
+{
+    for (size_t i = 0; i < STORE_LISTENERS_MAX; i++) {
+        if (s->listeners[i].fn) continue;
+        s->listeners[i] = (struct store_listener){fn, ctx};
+        return true;
+    }
+    return false;
+}
+
 void store_close(struct store *s)
 {
     if (s) s->ops->close(s);

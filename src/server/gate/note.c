@@ -1,0 +1,130 @@
+/* What is told of a device when it is written: the record, and in the same transaction what the
+ * audit log and the notifier must know. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/json_text.h"
+#include "src/server/gate/inner.h"
+#include "src/server/observe/when.h"
+
+/* What of a device the audit log follows. before and after are of the same device. */
+struct standing {
+    enum pv_state state;
+    const struct pv_partnership *p; /* NULL: only the state is known */
+};
+
+static json_t *standing_json(const struct standing *s)
+{
+    const struct pv_partnership *p = s->p;
+    json_t *all = json_pack("{s:s}", "state", pv_state_text(s->state));
+    if (!p) return all;
+    json_t *more =
+        json_pack("{s:s,s:s,s:I}", "outcome", pv_outcome_text((enum pv_outcome)p->outcome), "wipe",
+                  pv_wipe_state_text((enum pv_wipe_state)p->wipe_state), "revision",
+                  (json_int_t)p->key_revision);
+    if (!all || !more || json_object_update(all, more) != 0) {
+        json_decref(all);
+        all = NULL;
+    }
+    json_decref(more);
+    return all;
+}
+
+static json_t *when_json(int64_t at)
+{
+    char text[WHEN_TEXT];
+    when_text(at, text);
+    return json_string(text);
+}
+
+static json_t *wipe_id_json(const struct pv_partnership *p)
+{
+    return p->wipe_id ? json_integer((json_int_t)p->wipe_id) : json_null();
+}
+
+/* An object and the text of it, which the caller frees; NULL: no memory. */
+static char *text_and_free(json_t *json)
+{
+    char *text = text_of_json(json, JSON_COMPACT);
+    json_decref(json);
+    return text;
+}
+
+static char *audit_text(const struct device *d, const struct standing *before,
+                        const struct standing *after, int64_t now, const struct cause *cause)
+{
+    return text_and_free(json_pack(
+        "{s:o,s:o,s:s,s:o,s:o,s:s,s:s?,s:o,s:o,s:o}", "at", when_json(now), "actor",
+        json_of_peer(cause->actor ? cause->actor : "device"), "act",
+        cause->act ? cause->act : "device.state", "user", json_of_peer(d->owner->name), "device_id",
+        json_of_peer(d->id), "protocol_version", pv_version_text((enum pv_version)d->version),
+        "reason", cause->reason, "wipe_id", wipe_id_json(after->p), "before", standing_json(before),
+        "after", standing_json(after)));
+}
+
+/* Name of the event, or NULL. */
+static const char *event_of(const struct standing *before, const struct standing *after)
+{
+    if (before->p && before->p->wipe_state != after->p->wipe_state) {
+        if (after->p->wipe_state == PV_WIPE_STATE_ACKNOWLEDGED) return "wipe-acknowledged";
+        if (after->p->wipe_state == PV_WIPE_STATE_FAILED) return "wipe-failed";
+    }
+    bool quarantined = after->state == PV_STATE_QUARANTINED && before->state != after->state;
+    return quarantined ? "quarantined" : NULL;
+}
+
+static char *event_text(const struct device *d, const char *event, const struct standing *after,
+                        int64_t now)
+{
+    return text_and_free(json_pack(
+        "{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s}", "event", event, "at", when_json(now), "user",
+        json_of_peer(d->owner->name), "device_id", json_of_peer(d->id), "device_type",
+        json_of_peer(device_text(d, KIND_TYPE)), "model", json_of_peer(device_text(d, KIND_MODEL)),
+        "user_agent", json_of_peer(device_text(d, KIND_AGENT)), "wipe_id", wipe_id_json(after->p),
+        "state", pv_state_text(after->state)));
+}
+
+void note_add(struct note *n, const struct store_change *c)
+{
+    n->changes[n->count++] = *c;
+}
+
+static bool add_text(struct note *n, enum store_kind kind, char *text)
+{
+    if (!text) return false;
+    n->texts[n->text_count++] = text;
+    note_add(n, &(struct store_change){.kind = kind, .u.log.json = text});
+    return true;
+}
+
+static bool add_logs(struct note *n, const struct gate *g, const struct device *d,
+                     const struct standing *before, const struct standing *after, int64_t now,
+                     const struct cause *cause)
+{
+    const char *event = g->notify ? event_of(before, after) : NULL;
+    return add_text(n, STORE_ADD_AUDIT, audit_text(d, before, after, now, cause)) &&
+           (!event || add_text(n, STORE_ADD_EVENT, event_text(d, event, after, now)));
+}
+
+bool note_device(struct note *n, const struct gate *g, const struct device *d,
+                 const struct pv_partnership *before, const struct pv_partnership *after,
+                 const struct pv_policy_facts *policy, int64_t now, const struct cause *cause)
+{
+    const struct standing old = {(enum pv_state)d->state, before};
+    const struct standing new_ = {pv_server_state(after, policy, now), after};
+    struct store_change c = {.kind = STORE_PUT_DEVICE, .u.device = device_record_of(d, after)};
+    bool news =
+        cause->act || old.state != new_.state ||
+        (before && (before->outcome != after->outcome || before->wipe_state != after->wipe_state));
+    n->state = new_.state;
+    c.u.device.state = new_.state;
+    note_add(n, &c);
+    return !news || add_logs(n, g, d, &old, &new_, now, cause);
+}
+
+void note_end(struct note *n)
+{
+    for (size_t i = 0; i < n->text_count; i++) free(n->texts[i]);
+    *n = (struct note){0};
+}

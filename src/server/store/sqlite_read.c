@@ -1,0 +1,189 @@
+/* Blocking reads over one connection of their own. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/server/store/sqlite.h"
+
+static const char *const read_sql[] = {
+#define SQLITE_READ_SQL(id, sql) [SQL_READ_##id] = sql,
+    SQLITE_READS(SQLITE_READ_SQL)
+#undef SQLITE_READ_SQL
+};
+
+bool sqlite_reads_prepare(struct sqlite_store *s, char *error, size_t error_cap)
+{
+    for (size_t i = 0; i < SQL_READ_COUNT; i++) {
+        if (sqlite3_prepare_v3(s->reader, read_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->reads[i],
+                               NULL) == SQLITE_OK)
+            continue;
+        snprintf(error, error_cap, "%s: %s", sqlite3_db_filename(s->reader, "main"),
+                 sqlite3_errmsg(s->reader));
+        return false;
+    }
+    return true;
+}
+
+void sqlite_reads_finish(struct sqlite_store *s)
+{
+    for (size_t i = 0; i < SQL_READ_COUNT; i++) sqlite3_finalize(s->reads[i]);
+}
+
+/* One block: the texts of the columns from..to of the row, one after the other. */
+static char *copy_columns(sqlite3_stmt *q, int from, int to, const char *out[])
+{
+    size_t size = 0;
+    for (int i = from; i <= to; i++) {
+        if (!sqlite3_column_text(q, i)) return NULL;
+        size += (size_t)sqlite3_column_bytes(q, i) + 1;
+    }
+    char *block = malloc(size), *at = block;
+    if (!block) return NULL;
+    for (int i = from; i <= to; i++) {
+        size_t len = (size_t)sqlite3_column_bytes(q, i) + 1;
+        memcpy(at, sqlite3_column_text(q, i), len);
+        out[i - from] = at;
+        at += len;
+    }
+    return block;
+}
+
+/* What is found of one row: the texts behind the numbers. */
+struct row {
+    uint32_t numbers[2];
+    const char *texts[3];
+};
+
+/* The row for one or two names (b may be NULL): `numbers` numbers, then texts to the last column.
+ * 1 found, 0 not there, -1 out of reach. */
+static int read_row(struct store *base, enum sqlite_read which, const char *a, const char *b,
+                    int numbers, struct row *out, void **block_out)
+{
+    struct sqlite_store *s = (struct sqlite_store *)base;
+    sqlite3_stmt *q = s->reads[which];
+    pthread_mutex_lock(&s->read_mutex);
+    int rc = sqlite3_bind_text(q, 1, a, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK && b) rc = sqlite3_bind_text(q, 2, b, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK) rc = sqlite3_step(q);
+    int found = rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : -1;
+    if (found == 1) {
+        for (int i = 0; i < numbers; i++) out->numbers[i] = (uint32_t)sqlite3_column_int64(q, i);
+        *block_out = copy_columns(q, numbers, sqlite3_column_count(q) - 1, out->texts);
+        if (!*block_out) found = -1;
+    }
+    sqlite3_reset(q);
+    sqlite3_clear_bindings(q); /* they point to the caller's texts */
+    pthread_mutex_unlock(&s->read_mutex);
+    return found;
+}
+
+int sqlite_read_folder_state(struct store *s, const char *user, const char *device_id,
+                             struct folder_state_record *out, void **block_out)
+{
+    struct row r;
+    int found = read_row(s, SQL_READ_FOLDER_STATE, user, device_id, 2, &r, block_out);
+    if (found == 1)
+        *out = (struct folder_state_record){
+            .user = user,
+            .device_id = device_id,
+            .key = r.numbers[0],
+            .previous_key = r.numbers[1],
+            .tree_json = r.texts[0],
+            .previous_tree_json = r.texts[1],
+            .ping_json = r.texts[2],
+        };
+    return found;
+}
+
+int sqlite_read_folder_ids(struct store *s, const char *user, struct folder_ids_record *out,
+                           void **block_out)
+{
+    struct row r;
+    int found = read_row(s, SQL_READ_FOLDER_IDS, user, NULL, 0, &r, block_out);
+    if (found == 1) *out = (struct folder_ids_record){.user = user, .ids_json = r.texts[0]};
+    return found;
+}
+
+int sqlite_read_info(struct store *s, const char *user, const char *device_id,
+                     struct info_record *out, void **block_out)
+{
+    struct row r;
+    int found = read_row(s, SQL_READ_INFO, user, device_id, 0, &r, block_out);
+    if (found == 1)
+        *out = (struct info_record){.user = user,
+                                    .device_id = device_id,
+                                    .info_json = r.texts[0],
+                                    .history_json = r.texts[1]};
+    return found;
+}
+
+int sqlite_read_trail(struct store *s, const char *user, const char *device_id,
+                      struct trail_record *out, void **block_out)
+{
+    struct row r;
+    int found = read_row(s, SQL_READ_TRAIL, user, device_id, 0, &r, block_out);
+    if (found == 1) *out = (struct trail_record){user, device_id, r.texts[0]};
+    return found;
+}
+
+int sqlite_read_item(struct store *s, const char *kind, const char *name, struct item_record *out,
+                     void **block_out)
+{
+    struct row r;
+    int found = read_row(s, SQL_READ_ITEM, kind, name, 0, &r, block_out);
+    if (found == 1) *out = (struct item_record){kind, name, r.texts[0]};
+    return found;
+}
+
+/* ---- many rows ---- */
+static const char *text_of(sqlite3_stmt *q, int at, bool *ok)
+{
+    const char *text = (const char *)sqlite3_column_text(q, at);
+    if (!text) *ok = false;
+    return text ? text : "";
+}
+
+bool sqlite_read_revisions(struct store *base, const char *policy,
+                           void (*each)(void *ctx, const struct policy_record *r), void *ctx)
+{
+    struct sqlite_store *s = (struct sqlite_store *)base;
+    sqlite3_stmt *q = s->reads[SQL_READ_REVISIONS];
+    bool ok = true;
+    pthread_mutex_lock(&s->read_mutex);
+    int rc = sqlite3_bind_text(q, 1, policy, -1, SQLITE_STATIC);
+    while (ok && rc == SQLITE_OK && (rc = sqlite3_step(q)) == SQLITE_ROW) {
+        const struct policy_record r = {
+            .name = policy,
+            .revision = (uint64_t)sqlite3_column_int64(q, 0),
+            .at = sqlite3_column_int64(q, 1),
+            .settings_json = text_of(q, 2, &ok),
+            .parent = text_of(q, 3, &ok),
+            .by = text_of(q, 4, &ok),
+        };
+        if (ok) each(ctx, &r);
+        rc = SQLITE_OK;
+    }
+    sqlite3_reset(q);
+    sqlite3_clear_bindings(q);
+    pthread_mutex_unlock(&s->read_mutex);
+    return ok && rc == SQLITE_DONE;
+}
+
+bool sqlite_read_log(struct store *base, enum store_log which, uint64_t after, unsigned most,
+                     void (*each)(void *ctx, const struct log_record *r), void *ctx)
+{
+    struct sqlite_store *s = (struct sqlite_store *)base;
+    sqlite3_stmt *q = s->reads[which == STORE_LOG_AUDIT ? SQL_READ_AUDIT : SQL_READ_EVENT];
+    bool ok = true;
+    pthread_mutex_lock(&s->read_mutex);
+    int rc = sqlite3_bind_int64(q, 1, (int64_t)after);
+    if (rc == SQLITE_OK) rc = sqlite3_bind_int64(q, 2, most);
+    while (ok && rc == SQLITE_OK && (rc = sqlite3_step(q)) == SQLITE_ROW) {
+        const struct log_record r = {(uint64_t)sqlite3_column_int64(q, 0), text_of(q, 1, &ok)};
+        if (ok) each(ctx, &r);
+        rc = SQLITE_OK;
+    }
+    sqlite3_reset(q);
+    pthread_mutex_unlock(&s->read_mutex);
+    return ok && rc == SQLITE_DONE;
+}

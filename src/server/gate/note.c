@@ -85,6 +85,20 @@ static char *event_text(const struct device *d, const char *event, const struct 
         "state", pv_state_text(after->state)));
 }
 
+char *note_act(const char *actor, const char *act, int64_t now, json_t *object, json_t *before,
+               json_t *after)
+{
+    json_t *line =
+        json_pack("{s:o,s:o,s:s}", "at", when_json(now), "actor", json_of_peer(actor), "act", act);
+    bool ok = line && object && json_object_update(line, object) == 0;
+    ok = json_object_set_new(line, "before", before ? before : json_null()) == 0 && ok;
+    ok = json_object_set_new(line, "after", after ? after : json_null()) == 0 && ok;
+    char *text = ok ? text_of_json(line, JSON_COMPACT) : NULL;
+    json_decref(line);
+    json_decref(object);
+    return text;
+}
+
 void note_add(struct note *n, const struct store_change *c)
 {
     n->changes[n->count++] = *c;

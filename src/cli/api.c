@@ -7,10 +7,19 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "src/cli/password.h"
 #include "src/cli/text.h"
 #include "src/json_text.h"
 
 enum { ANSWER_MAX = 256 * 1024 * 1024, WAIT_SECONDS = 60 };
+
+/* One connection for all calls of a command. */
+struct api {
+    CURL *curl;
+    struct curl_slist *fields;
+    bool tls;
+    char error[CURL_ERROR_SIZE];
+};
 
 struct answer {
     char *text;
@@ -30,25 +39,112 @@ static size_t take(char *data, size_t size, size_t count, void *to)
     return n;
 }
 
-/* "http://provostd" + path with the escaped name in it; freed by the caller. */
-static char *make_url(CURL *curl, const char *path, const char *name)
+static void wipe_free(char *text)
 {
-    size_t before = strcspn(path, "%");
-    char *escaped = name ? curl_easy_escape(curl, name, 0) : NULL, *url = NULL;
-    if ((name == NULL || escaped) &&
-        asprintf(&url, "http://provostd%.*s%s%s", (int)before, path, escaped ? escaped : "",
-                 path[before] ? path + before + 1 : "") < 0)
-        url = NULL;
-    curl_free(escaped);
-    return url;
+    if (text) explicit_bzero(text, strlen(text)); /* a password or token may be in it */
+    free(text);
 }
 
-static enum cli_exit judge(struct cli *cli, CURL *curl, CURLcode result, json_t *json)
+/* ---- the connection ---- */
+
+static bool is_url(const char *where)
+{
+    return strncmp(where, "https://", 8) == 0;
+}
+
+static enum cli_exit no_memory(void)
+{
+    return cli_fail(CLI_FAILED, "no memory");
+}
+
+/* The token, as a header field. */
+static enum cli_exit add_token(struct cli *cli, struct api *api)
+{
+    char token[PASSWORD_MAX], *field = NULL;
+    const char *file = cli->token_file;
+    if (file == NULL || file[0] == '\0')
+        return cli_fail(CLI_USAGE, "an https:// server wants a token: --token-file FILE, or "
+                                   "PROVOST_TOKEN_FILE names the file");
+    enum cli_exit code = password_read(file, false, token);
+    for (const char *p = token; code == CLI_DONE && *p; p++)
+        if (*p <= 0x20 || *p >= 0x7f) code = cli_fail(CLI_USAGE, "%s: this is no token", file);
+    if (code == CLI_DONE && asprintf(&field, "Authorization: Bearer %s", token) < 0) field = NULL;
+    struct curl_slist *longer = field ? curl_slist_append(api->fields, field) : NULL;
+    if (longer) api->fields = longer;
+    if (code == CLI_DONE && longer == NULL) code = no_memory();
+    wipe_free(field);
+    explicit_bzero(token, sizeof token);
+    return code;
+}
+
+static void api_free(struct api *api)
+{
+    for (struct curl_slist *f = api->fields; f; f = f->next)
+        explicit_bzero(f->data, strlen(f->data));
+    curl_slist_free_all(api->fields);
+    curl_easy_cleanup(api->curl);
+    free(api);
+}
+
+void api_close(struct cli *cli)
+{
+    if (cli->api) api_free(cli->api);
+    cli->api = NULL;
+}
+
+static void set_up(struct cli *cli, struct api *api)
+{
+    CURL *curl = api->curl;
+    if (api->tls) {
+        curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
+        if (cli->ca_file) curl_easy_setopt(curl, CURLOPT_CAINFO, cli->ca_file);
+    } else {
+        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, cli->socket);
+        curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    }
+    curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)WAIT_SECONDS);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, api->error);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, api->fields);
+}
+
+static enum cli_exit open_api(struct cli *cli)
+{
+    if (cli->api) return CLI_DONE;
+    if (strncmp(cli->socket, "http://", 7) == 0)
+        return cli_fail(CLI_USAGE, "-s: a token is not sent without TLS; https:// is wanted");
+    struct api *api = calloc(1, sizeof *api);
+    if (api == NULL) return no_memory();
+    api->tls = is_url(cli->socket);
+    api->fields = curl_slist_append(NULL, "Content-Type: application/json");
+    api->curl = curl_easy_init();
+    enum cli_exit code = api->fields == NULL || api->curl == NULL ? no_memory()
+                         : api->tls                               ? add_token(cli, api)
+                                                                  : CLI_DONE;
+    if (code != CLI_DONE) {
+        api_free(api);
+        return code;
+    }
+    set_up(cli, api);
+    cli->api = api;
+    return CLI_DONE;
+}
+
+/* ---- one call ---- */
+
+static enum cli_exit exit_of(long http)
+{
+    return http == 401 ? CLI_CREDENTIALS : http == 429 ? CLI_UNREACHABLE : CLI_FAILED;
+}
+
+static enum cli_exit judge(struct cli *cli, CURLcode result, json_t *json)
 {
     long http = 0, why = 0;
+    CURL *curl = cli->api->curl;
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http);
     curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &why);
-    if (strlen(cli->socket) >= sizeof((struct sockaddr_un *)NULL)->sun_path)
+    if (!cli->api->tls && strlen(cli->socket) >= sizeof((struct sockaddr_un *)NULL)->sun_path)
         return cli_fail(CLI_USAGE, "-s: the path is too long for a socket");
     if (result == CURLE_COULDNT_CONNECT && (why == EACCES || why == EPERM))
         return cli_fail(CLI_FAILED, "%s: %s", cli->socket, strerror((int)why));
@@ -56,72 +152,62 @@ static enum cli_exit judge(struct cli *cli, CURL *curl, CURLcode result, json_t 
         return cli_fail(CLI_UNREACHABLE, "no server answers at %s (-s PATH names the socket)",
                         cli->socket);
     if (result != CURLE_OK)
-        return cli_fail(CLI_UNREACHABLE, "%s: %s", cli->socket, curl_easy_strerror(result));
+        return cli_fail(CLI_UNREACHABLE, "%s: %s", cli->socket,
+                        cli->api->error[0] ? cli->api->error : curl_easy_strerror(result));
     if (http >= 200 && http < 300 && json) return CLI_DONE;
     const char *said = json_string_value(json_object_get(json, "error"));
     char *clean = said ? text_clean(said, strlen(said)) : NULL;
     cli_fail(CLI_FAILED, "%s", clean ? clean : "the server's answer makes no sense");
     free(clean);
-    return CLI_FAILED;
+    return exit_of(http);
 }
 
-static void set_up(CURL *curl, struct cli *cli, const char *method, const char *url,
-                   const char *text, struct curl_slist *fields, struct answer *a)
+static enum cli_exit perform(struct cli *cli, const char *method, const char *url, const char *text,
+                             json_t **json_out)
 {
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, cli->socket);
-    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    struct answer a = {0};
+    CURL *curl = cli->api->curl;
+    bool get = strcmp(method, "GET") == 0;
+    curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L); /* nothing stays of the call before */
+    if (!get) curl_easy_setopt(curl, CURLOPT_POSTFIELDS, text ? text : "");
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)WAIT_SECONDS);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, a);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, fields);
-    if (strcmp(method, "GET") != 0) curl_easy_setopt(curl, CURLOPT_POSTFIELDS, text ? text : "");
-}
-
-static enum cli_exit perform(CURL *curl, struct cli *cli, const struct answer *a, json_t **json_out)
-{
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &a);
+    cli->api->error[0] = '\0';
     CURLcode result = curl_easy_perform(curl);
-    json_t *json = a->text ? json_loadb(a->text, a->len, JSON_DECODE_ANY, NULL) : NULL;
-    enum cli_exit code = judge(cli, curl, result, json);
+    json_t *json = a.text ? json_loadb(a.text, a.len, JSON_DECODE_ANY, NULL) : NULL;
+    enum cli_exit code = judge(cli, result, json);
     if (code == CLI_DONE)
         *json_out = json;
     else
         json_decref(json);
-    return code;
-}
-
-enum cli_exit api_call(struct cli *cli, const char *method, const char *path, const char *name,
-                       json_t *body, json_t **json_out)
-{
-    struct answer a = {0};
-    CURL *curl = curl_easy_init();
-    char *url = curl ? make_url(curl, path, name) : NULL;
-    char *text = text_of_json(body, JSON_COMPACT);
-    struct curl_slist *fields = curl_slist_append(NULL, "Content-Type: application/json");
-    enum cli_exit code;
-
-    *json_out = NULL;
-    if (url == NULL || fields == NULL || (body && text == NULL)) {
-        code = cli_fail(CLI_FAILED, "no memory");
-    } else {
-        set_up(curl, cli, method, url, text, fields, &a);
-        code = perform(curl, cli, &a, json_out);
-    }
-    if (text) explicit_bzero(text, strlen(text)); /* a password may be in it */
-    free(text);
+    if (a.text) explicit_bzero(a.text, a.len); /* a new token may be in it */
     free(a.text);
-    free(url);
-    json_decref(body);
-    curl_slist_free_all(fields);
-    curl_easy_cleanup(curl);
     return code;
 }
 
-enum cli_exit api_show(struct cli *cli, const char *method, const char *path, const char *name,
-                       json_t *body, json_t **json_out)
+enum cli_exit api_call(struct cli *cli, const char *method, char *path, json_t *body,
+                       json_t **json_out)
 {
-    enum cli_exit code = api_call(cli, method, path, name, body, json_out);
+    const char *base = is_url(cli->socket) ? cli->socket : "http://provostd";
+    size_t base_len = strlen(base);
+    char *url = NULL, *text = text_of_json(body, JSON_COMPACT);
+    while (base_len > 0 && base[base_len - 1] == '/') base_len--;
+    if (path == NULL || asprintf(&url, "%.*s%s", (int)base_len, base, path) < 0) url = NULL;
+    *json_out = NULL;
+    enum cli_exit code = url == NULL || (body && text == NULL) ? no_memory() : open_api(cli);
+    if (code == CLI_DONE) code = perform(cli, method, url, text, json_out);
+    wipe_free(text);
+    free(url);
+    free(path);
+    json_decref(body);
+    return code;
+}
+
+enum cli_exit api_show(struct cli *cli, const char *method, char *path, json_t *body,
+                       json_t **json_out)
+{
+    enum cli_exit code = api_call(cli, method, path, body, json_out);
     if (code != CLI_DONE || !cli->json) return code;
     if (json_print(*json_out) != 0) code = cli_fail(CLI_FAILED, "the answer cannot be printed");
     json_decref(*json_out);

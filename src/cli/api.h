@@ -1,4 +1,4 @@
-/* Talking to a running server through its administration socket. */
+/* Talking to a running server: through its administration socket, or over HTTPS with a token. */
 #ifndef PROVOST_CLI_API_H
 #define PROVOST_CLI_API_H
 
@@ -6,13 +6,20 @@
 
 #include "src/cli/cli.h"
 
-/* One request. path is "/v1/users/%/password": name, escaped, stands for %; NULL without one. body
- * is taken over, may be NULL. *json_out is the answer, owned by the caller, only on CLI_DONE;
- * everything else has been told on standard error. */
-enum cli_exit api_call(struct cli *cli, const char *method, const char *path, const char *name,
-                       json_t *body, json_t **json_out);
+/* "/v1/devices/%s/%s/block": each %s is escaped to stay one segment. Owned by the caller, as a rule
+ * given to api_call at once. NULL: no memory, which api_call tells. */
+char *api_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Add a query parameter; path is taken over. value NULL leaves it out. */
+char *api_query(char *path, const char *name, const char *value);
+
+/* One request. path and body are taken over; body may be NULL. *json_out is the answer, owned by
+ * the caller, only on CLI_DONE; everything else has been told on standard error. */
+enum cli_exit api_call(struct cli *cli, const char *method, char *path, json_t *body,
+                       json_t **json_out);
 /* The same, and with --json the answer is printed: *json_out is NULL then. */
-enum cli_exit api_show(struct cli *cli, const char *method, const char *path, const char *name,
-                       json_t *body, json_t **json_out);
+enum cli_exit api_show(struct cli *cli, const char *method, char *path, json_t *body,
+                       json_t **json_out);
+/* After the last call. */
+void api_close(struct cli *cli);
 
 #endif

@@ -40,7 +40,9 @@ enum cli_option { CLI_OPTIONS(CLI_OPTION_ENUM) CLI_OPTION_COUNT };
 #undef CLI_OPTION_ENUM
 
 struct cli {
-    const char *socket; /* of the server's administration */
+    const char *socket; /* of the server's administration, or its https:// address */
+    const char *token_file, *ca_file; /* for the latter; NULL: none */
+    struct api *api;                  /* private: api.c */
     bool json;
     int count; /* words after the command's name, options taken out */
     char **words;

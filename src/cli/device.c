@@ -17,7 +17,7 @@ enum cli_exit device_list(struct cli *cli)
     json_t *devices, *device;
     size_t i;
     struct table t;
-    enum cli_exit code = api_show(cli, "GET", "/v1/devices", NULL, NULL, &devices);
+    enum cli_exit code = api_show(cli, "GET", api_path("/v1/devices"), NULL, &devices);
     if (code != CLI_DONE || devices == NULL) return code;
     for (unsigned c = 0; c < COLUMNS; c++) titles[c] = columns[c][0];
     table_begin(&t, COLUMNS, titles);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/cli/api.h"
 #include "src/cli/cli.h"
 #include "src/cli/text.h"
 #include "src/server/admin/version.h"
@@ -74,12 +75,14 @@ static void print_command(const struct cli_command *c)
 /* All of it, or what concerns one command. */
 static void print_help(const char *name)
 {
-    printf("usage: provost [-s PATH] [--json] COMMAND ...\n\n");
+    printf("usage: provost [-s SERVER] [--json] COMMAND ...\n\n");
     for (int i = 0; i < COMMANDS; i++)
         if (name == NULL || strcmp(name, commands[i].name) == 0) print_command(&commands[i]);
     printf("\noptions:\n"
-           "  -s PATH    administration socket (before the command); else $PROVOST_SOCKET,\n"
-           "             else %s\n"
+           "  -s SERVER  administration socket, or https://HOST:PORT (before the command, as the\n"
+           "             two below); else $PROVOST_SOCKET, else %s\n"
+           "  --token-file FILE  token for https://; else $PROVOST_TOKEN_FILE names the file\n"
+           "  --ca-file FILE     certificates to trust instead of the system's\n"
            "  --json     print one JSON document and nothing else\n"
            "  -h, --help\n  --version\n",
            CLI_SOCKET);
@@ -161,11 +164,12 @@ static bool hold_standard_files(void)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {"version", no_argument, NULL, 'V'},
-                                            {NULL, 0, NULL, 0}};
-    struct cli cli = {.socket = getenv("PROVOST_SOCKET")};
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'},          {"token-file", required_argument, NULL, 't'},
+        {"ca-file", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},       {NULL, 0, NULL, 0}};
+    struct cli cli = {.socket = getenv("PROVOST_SOCKET"),
+                      .token_file = getenv("PROVOST_TOKEN_FILE")};
     int o;
     opterr = 0;
     if (!hold_standard_files()) return CLI_FAILED;
@@ -173,6 +177,8 @@ int main(int argc, char **argv)
     while ((o = getopt_long(argc, argv, "+s:h", options, NULL)) != -1) {
         switch (o) {
         case 's': cli.socket = optarg; break;
+        case 't': cli.token_file = optarg; break;
+        case 'c': cli.ca_file = optarg; break;
         case 'j': cli.json = true; break;
         case 'h': print_help(NULL); return CLI_DONE;
         case 'V': printf("provost %s\n", PROVOST_VERSION); return CLI_DONE;
@@ -185,6 +191,7 @@ int main(int argc, char **argv)
     wipe_json_when_freed();
     curl_global_init(CURL_GLOBAL_DEFAULT);
     enum cli_exit code = dispatch(&cli, argc - optind, argv + optind);
+    api_close(&cli);
     curl_global_cleanup();
     if (fflush(stdout) != 0 || ferror(stdout))
         return cli_fail(code == CLI_DONE ? CLI_FAILED : code, "standard output cannot be written");

@@ -16,7 +16,7 @@ enum cli_exit policy_list(struct cli *cli)
     json_t *policies, *policy;
     size_t i;
     struct table t;
-    enum cli_exit code = api_show(cli, "GET", "/v1/policies", NULL, NULL, &policies);
+    enum cli_exit code = api_show(cli, "GET", api_path("/v1/policies"), NULL, &policies);
     if (code != CLI_DONE || policies == NULL) return code;
     table_begin(&t, 3, titles);
     json_array_foreach(policies, i, policy)
@@ -59,7 +59,8 @@ enum cli_exit policy_show(struct cli *cli)
     static const char *const titles[] = {"SETTING", "VALUE", "UNSET MEANS", "SINCE"};
     json_t *policy;
     struct table t;
-    enum cli_exit code = api_show(cli, "GET", "/v1/policies/%", cli->words[0], NULL, &policy);
+    enum cli_exit code =
+        api_show(cli, "GET", api_path("/v1/policies/%s", cli->words[0]), NULL, &policy);
     if (code != CLI_DONE || policy == NULL) return code;
     const json_t *settings = json_object_get(policy, "settings");
     table_begin(&t, 4, titles);
@@ -94,7 +95,7 @@ enum cli_exit policy_set(struct cli *cli)
             return cli_fail(CLI_USAGE, "%s: the value is no UTF-8 text", name);
         }
     }
-    enum cli_exit code = api_show(cli, "PATCH", "/v1/policies/%", cli->words[0],
+    enum cli_exit code = api_show(cli, "PATCH", api_path("/v1/policies/%s", cli->words[0]),
                                   json_pack("{s:o}", "settings", settings), &answer);
     if (code == CLI_DONE && answer) {
         long long asked = json_integer_value(json_object_get(answer, "devices_to_ask"));

@@ -9,7 +9,7 @@ enum cli_exit status_show(struct cli *cli)
 {
     json_t *status, *value;
     const char *name;
-    enum cli_exit code = api_show(cli, "GET", "/v1/status", NULL, NULL, &status);
+    enum cli_exit code = api_show(cli, "GET", api_path("/v1/status"), NULL, &status);
     if (code != CLI_DONE || status == NULL) return code;
     json_object_foreach(status, name, value)
     {

@@ -8,12 +8,11 @@
 #include "src/cli/text.h"
 
 /* Send a change and say what it did. */
-static enum cli_exit change(struct cli *cli, const char *method, const char *path, json_t *body,
+static enum cli_exit change(struct cli *cli, const char *method, char *path, json_t *body,
                             const char *did)
 {
     json_t *answer;
-    enum cli_exit code =
-        api_show(cli, method, path, strchr(path, '%') ? cli->words[0] : NULL, body, &answer);
+    enum cli_exit code = api_show(cli, method, path, body, &answer);
     if (code == CLI_DONE && answer) {
         printf("User ");
         text_print(stdout, cli->words[0]);
@@ -28,7 +27,7 @@ enum cli_exit user_add(struct cli *cli)
     char password[PASSWORD_MAX];
     enum cli_exit code = password_read(cli_value(cli, CLI_OPT_PASSWORD_FILE), true, password);
     if (code == CLI_DONE)
-        code = change(cli, "POST", "/v1/users",
+        code = change(cli, "POST", api_path("/v1/users"),
                       json_pack("{s:s,s:s}", "name", cli->words[0], "password", password), "added");
     explicit_bzero(password, sizeof password);
     return code;
@@ -39,26 +38,29 @@ enum cli_exit user_passwd(struct cli *cli)
     char password[PASSWORD_MAX];
     enum cli_exit code = password_read(cli_value(cli, CLI_OPT_PASSWORD_FILE), true, password);
     if (code == CLI_DONE)
-        code = change(cli, "PUT", "/v1/users/%/password", json_pack("{s:s}", "password", password),
-                      "has a new password");
+        code = change(cli, "PUT", api_path("/v1/users/%s/password", cli->words[0]),
+                      json_pack("{s:s}", "password", password), "has a new password");
     explicit_bzero(password, sizeof password);
     return code;
 }
 
 enum cli_exit user_enable(struct cli *cli)
 {
-    return change(cli, "POST", "/v1/users/%/enable", NULL, "may use the server");
+    return change(cli, "POST", api_path("/v1/users/%s/enable", cli->words[0]), NULL,
+                  "may use the server");
 }
 
 enum cli_exit user_disable(struct cli *cli)
 {
-    return change(cli, "POST", "/v1/users/%/disable", NULL, "may no longer use the server");
+    return change(cli, "POST", api_path("/v1/users/%s/disable", cli->words[0]), NULL,
+                  "may no longer use the server");
 }
 
 enum cli_exit user_remove(struct cli *cli)
 {
     if (!cli_sure(cli, "Forget this user with all devices and keys?")) return CLI_FAILED;
-    return change(cli, "DELETE", "/v1/users/%", NULL, "is forgotten, with all devices and keys");
+    return change(cli, "DELETE", api_path("/v1/users/%s", cli->words[0]), NULL,
+                  "is forgotten, with all devices and keys");
 }
 
 enum cli_exit user_list(struct cli *cli)
@@ -67,7 +69,7 @@ enum cli_exit user_list(struct cli *cli)
     json_t *users, *user;
     size_t i;
     struct table t;
-    enum cli_exit code = api_show(cli, "GET", "/v1/users", NULL, NULL, &users);
+    enum cli_exit code = api_show(cli, "GET", api_path("/v1/users"), NULL, &users);
     if (code != CLI_DONE || users == NULL) return code;
     table_begin(&t, 2, titles);
     json_array_foreach(users, i, user)

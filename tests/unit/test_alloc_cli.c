@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "src/cli/api.h"
 #include "src/cli/cli.h"
 #include "src/cli/connect.h"
 #include "src/cli/connect_folders.h"
@@ -338,12 +339,35 @@ static void what_is_told(void **unused)
                                          report_told, NULL});
 }
 
+/* ---- paths of the administration ---- */
+
+static char *path;
+
+static bool path_run(void)
+{
+    path = api_query(api_path("/v1/devices/%s", "a b"), "state", "new");
+    return path != NULL;
+}
+
+static void path_whole(void)
+{
+    assert_string_equal(path, "/v1/devices/a%20b?state=new");
+    free(path);
+}
+
+static void paths(void **unused)
+{
+    (void)unused;
+    failing_malloc_sweep(&(struct sweep){"path", NULL, path_run, NULL, path_whole, NULL});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(key_files, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(folder_tree, read_answer, forget_answer),
         cmocka_unit_test_setup_teardown(what_is_told, read_answer, forget_answer),
+        cmocka_unit_test(paths),
     };
     json_set_alloc_funcs(malloc, free);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "src/cli/api.h"
 #include "src/cli/cli.h"
 #include "src/cli/connect_folders.h"
 #include "src/cli/connect_keys.h"
@@ -419,6 +420,34 @@ static void what_unset_means(void **state)
     }
 }
 
+/* ---- paths of the administration ---- */
+
+static void paths(void **state)
+{
+    const struct {
+        char *path;
+        const char *want;
+    } cases[] = {
+        {api_path("/v1/users"), "/v1/users"},
+        {api_path("/v1/users/%s", "ann@example.org"), "/v1/users/ann%40example.org"},
+        {api_path("/v1/devices/%s/%s/block", "a b/c", "D-1_~.x"),
+         "/v1/devices/a%20b%2Fc/D-1_~.x/block"},
+        {api_path("/v1/users/%s", ".."), "/v1/users/%2E%2E"},
+        {api_path("/v1/users/%s/%s", "%s", ""), "/v1/users/%25s/"},
+        {api_path("/v1/users/%s", "\xc3\xa4\x01\xff?#&"), "/v1/users/%C3%A4%01%FF%3F%23%26"},
+        {api_query(api_path("/v1/devices"), "user", NULL), "/v1/devices"},
+        {api_query(api_query(api_path("/v1/devices"), "user", "a&b=c+d e"), "state", "new"),
+         "/v1/devices?user=a%26b%3Dc%2Bd%20e&state=new"},
+        {api_query(api_path("/v1/devices"), "user", ""), "/v1/devices?user="},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_string_equal(cases[i].path, cases[i].want);
+        free(cases[i].path);
+    }
+    assert_null(api_query(NULL, "user", "ann"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -434,6 +463,7 @@ int main(void)
         cmocka_unit_test(text_that_moves_no_cursor),
         cmocka_unit_test(tables_line_up),
         cmocka_unit_test(what_unset_means),
+        cmocka_unit_test(paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,36 @@
+/* Settings of a policy as JSON: {"MinDevicePasswordLength": 6, ...}, as the server tells them and
+ * files keep them. */
+#ifndef PROVOST_CLI_POLICY_JSON_H
+#define PROVOST_CLI_POLICY_JSON_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include <provost/policy.h>
+
+#define SETTINGS_MESSAGE_MAX 320
+
+/* Set everything in the object; a policy that cannot be is refused as a whole. arena holds the
+ * lists: SETTINGS_ARENA bytes are enough. @return PV_OK, or as pv_policy_set and pv_policy_check,
+ * with message */
+PV_MUST_CHECK enum pv_err settings_read(const json_t *settings, struct pv_arena *arena,
+                                        struct pv_policy *policy_out,
+                                        char message[SETTINGS_MESSAGE_MAX]);
+#define SETTINGS_ARENA ((size_t)256 * 1024)
+/* What is set, in the order of the table; lists as arrays. NULL: no memory. */
+json_t *settings_json(const struct pv_policy *policy);
+/* A copy of the object in the order of the table, members that are no setting behind. NULL: no
+ * memory. */
+json_t *settings_sorted(const json_t *settings);
+/* A value as pv_policy_set takes it: number, text, true, false, null, list of texts. To be freed;
+ * NULL: no such value (errno 0), or no memory (errno ENOMEM). */
+char *setting_text(const json_t *value);
+/* Same values, whatever the form they are written in. */
+bool settings_same(const struct pv_policy *a, const struct pv_policy *b);
+/* The settings that differ, old as in `from`, new as in `to`; empty text: unset. */
+void settings_each_difference(const struct pv_policy *from, const struct pv_policy *to,
+                              void (*each)(void *ctx, const char *name, const char *old,
+                                           const char *new_),
+                              void *ctx);
+
+#endif

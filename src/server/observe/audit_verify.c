@@ -1,0 +1,264 @@
+/* Walks through all lines, oldest first, beside a server that writes, rotates and drops files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "src/server/observe/audit_dir.h"
+
+/* ---- the walk ---- */
+
+struct place {
+    char file[NAME_MAX + 1];
+    struct audit_span span; /* by the file's name; 0: the current file */
+    uint64_t line;          /* from 1 */
+    bool after_others;      /* a full file is before it, or was until it was dropped */
+};
+struct walk {
+    int dir_fd, current_fd; /* -1: there is none */
+    struct audit_spans spans;
+    struct audit_lines lines;
+    struct place at;
+    /* One line, a part of one, or the end of the file (AUDIT_GOT_END). false: enough. */
+    bool (*step)(void *ctx, const struct place *at, enum audit_got what, const char *line,
+                 size_t len);
+    void *ctx;
+};
+
+/* The current file is opened before the full ones are listed: if it is rotated in between we have
+ * it twice and know it by its inode; the other way round it would be missing. */
+static bool walk_open(struct walk *w, const char *dir, char *error, size_t error_cap)
+{
+    w->current_fd = -1;
+    w->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (w->dir_fd < 0 && errno == ENOENT) return true; /* nothing was written yet */
+    if (w->dir_fd >= 0)
+        w->current_fd = openat(w->dir_fd, AUDIT_CURRENT, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (w->dir_fd >= 0 && (w->current_fd >= 0 || errno == ENOENT) &&
+        audit_list(w->dir_fd, &w->spans) && audit_lines_init(&w->lines, -1))
+        return true;
+    snprintf(error, error_cap, "%s: %s", dir, strerror(errno));
+    return false;
+}
+
+static void walk_close(struct walk *w)
+{
+    audit_lines_finish(&w->lines);
+    free(w->spans.span);
+    if (w->current_fd >= 0) close(w->current_fd);
+    if (w->dir_fd >= 0) close(w->dir_fd);
+}
+
+/* false: enough, or it cannot be read (then *failed). */
+static bool walk_file(struct walk *w, int fd, bool *failed)
+{
+    const char *line;
+    size_t len;
+    enum audit_got got;
+    audit_lines_restart(&w->lines, fd);
+    w->at.line = 0;
+    do {
+        got = audit_lines_next(&w->lines, &line, &len);
+        w->at.line++;
+        *failed = got == AUDIT_GOT_ERROR;
+        if (*failed || !w->step(w->ctx, &w->at, got, line, len)) return false;
+    } while (got == AUDIT_GOT_LINE || got == AUDIT_GOT_PART);
+    return true;
+}
+
+static bool same_file(int a, int b)
+{
+    struct stat x, y;
+    return a >= 0 && b >= 0 && fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_ino == y.st_ino &&
+           x.st_dev == y.st_dev;
+}
+
+/* As walk_file; *rotated: it was the current file a moment ago. */
+static bool walk_full(struct walk *w, const struct audit_span *span, bool *rotated, bool *failed)
+{
+    audit_span_name(span, w->at.file);
+    w->at.span = *span;
+    int fd = openat(w->dir_fd, w->at.file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool dropped = fd < 0 && errno == ENOENT; /* while we were reading those before it */
+    *failed = fd < 0 && !dropped;
+    *rotated = *rotated || same_file(fd, w->current_fd);
+    bool more = !*failed && (dropped || walk_file(w, fd, failed));
+    int why = errno;
+    if (fd >= 0) close(fd);
+    errno = why;
+    w->at.after_others = true;
+    return more;
+}
+
+/* Lines above after, and some before them. */
+static bool walk(struct walk *w, uint64_t after, const char *dir, char *error, size_t error_cap)
+{
+    bool more = true, failed = false, rotated = false;
+    if (!walk_open(w, dir, error, error_cap)) return false;
+    for (size_t i = 0; i < w->spans.count && more; i++) {
+        if (w->spans.span[i].last > after)
+            more = walk_full(w, &w->spans.span[i], &rotated, &failed);
+    }
+    if (more && w->current_fd >= 0 && !rotated) {
+        snprintf(w->at.file, sizeof w->at.file, "%s", AUDIT_CURRENT);
+        w->at.span = (struct audit_span){0};
+        walk_file(w, w->current_fd, &failed);
+    }
+    if (failed) snprintf(error, error_cap, "%s/%s: %s", dir, w->at.file, strerror(errno));
+    return !failed;
+}
+
+/* ---- verifying ---- */
+
+struct verifying {
+    struct audit_report *report;
+    const struct audit_head *known; /* NULL: nobody knows one */
+    bool part;                      /* the last line has no end */
+    struct place at;                /* where it ended */
+};
+
+static void blame(struct audit_report *r, enum audit_fault fault, const struct place *at,
+                  uint64_t seq)
+{
+    r->fault = fault;
+    memcpy(r->file, at->file, sizeof r->file);
+    r->line = at->line;
+    r->seq = seq;
+    snprintf(r->why, sizeof r->why, "%s", audit_fault_text(fault));
+}
+
+/* With the numbers of the lines that are not there, first to last. */
+static void blame_missing(struct audit_report *r, enum audit_fault fault, const struct place *at,
+                          uint64_t seq, uint64_t first, uint64_t last)
+{
+    blame(r, fault, at, seq);
+    size_t len = strlen(r->why);
+    if (first == last)
+        snprintf(r->why + len, sizeof r->why - len, ": %" PRIu64, first);
+    else
+        snprintf(r->why + len, sizeof r->why - len, ": %" PRIu64 " to %" PRIu64, first, last);
+}
+
+/* The first line of all. A file's name tells which it begins with. Rotation leaves a full file, so
+ * a log that has none begins with line 1. */
+static uint64_t first_due(const struct place *at)
+{
+    if (at->span.first) return at->span.first;
+    return at->after_others ? 0 : 1;
+}
+
+static bool check_line(struct verifying *v, const struct place *at, const char *line, size_t len)
+{
+    struct audit_report *r = v->report;
+    struct audit_head next = r->head;
+    uint64_t due = r->head.seq ? r->head.seq + 1 : first_due(at), seq;
+    enum audit_fault fault = audit_line_follows(&next, line, len, &seq);
+    if (fault == AUDIT_FAULT_NONE && due && seq != due)
+        fault = seq > due ? AUDIT_FAULT_MISSING : AUDIT_FAULT_ORDER;
+    if (fault == AUDIT_FAULT_NONE && v->known && seq == v->known->seq &&
+        strcmp(next.hash, v->known->hash) != 0)
+        fault = AUDIT_FAULT_OTHER_HEAD;
+    if (fault == AUDIT_FAULT_MISSING && at->line == 1 && at->after_others && at->span.first == seq)
+        fault = AUDIT_FAULT_FILE_MISSING;
+    if (fault == AUDIT_FAULT_MISSING || fault == AUDIT_FAULT_FILE_MISSING) {
+        blame_missing(r, fault, at, seq, due, seq - 1);
+    } else if (fault != AUDIT_FAULT_NONE) {
+        bool told = fault > AUDIT_FAULT_CHANGED; /* the line itself tells its seq */
+        blame(r, fault, at, told ? seq : due);
+    } else {
+        if (r->lines++ == 0) r->first_seq = seq;
+        r->last_seq = seq;
+        r->head = next;
+    }
+    return fault == AUDIT_FAULT_NONE;
+}
+
+/* A full file ends with the line that its name tells; only the current one may be written now. */
+static bool check_end(struct verifying *v, const struct place *at)
+{
+    struct audit_report *r = v->report;
+    if (at->span.first && r->head.seq < at->span.last) {
+        blame_missing(r, AUDIT_FAULT_FILE_CUT, at, r->head.seq + 1, r->head.seq + 1, at->span.last);
+        return false;
+    }
+    r->files++;
+    return true;
+}
+
+static bool verify_step(void *ctx, const struct place *at, enum audit_got what, const char *line,
+                        size_t len)
+{
+    struct verifying *v = ctx;
+    if (!v->part) v->at = *at; /* nothing comes behind a part */
+    switch (what) {
+    case AUDIT_GOT_LINE: return check_line(v, at, line, len);
+    case AUDIT_GOT_PART:
+        v->part = true;
+        if (at->span.first) blame(v->report, AUDIT_FAULT_PART, at, v->report->head.seq + 1);
+        return !at->span.first;
+    case AUDIT_GOT_END: return check_end(v, at);
+    default: blame(v->report, AUDIT_FAULT_LONG, at, v->report->head.seq + 1); return false;
+    }
+}
+
+/* Everything that is there is good. Is everything there? */
+static void check_head(struct verifying *v)
+{
+    struct audit_report *r = v->report;
+    uint64_t due = v->known ? v->known->seq : 0;
+    if (r->fault != AUDIT_FAULT_NONE) return;
+    if (v->at.line == 0) v->at = (struct place){.file = AUDIT_CURRENT, .line = 1};
+    if (r->last_seq < due)
+        blame_missing(r, AUDIT_FAULT_CUT, &v->at, r->last_seq + 1, r->last_seq + 1, due);
+    else if (v->part && !due)
+        blame(r, AUDIT_FAULT_PART, &v->at, r->last_seq + 1);
+}
+
+bool audit_verify(const char *dir, const struct audit_head *known, struct audit_report *report_out,
+                  char *error, size_t error_cap)
+{
+    *report_out = (struct audit_report){0};
+    struct verifying v = {.report = report_out, .known = known && known->seq ? known : NULL};
+    struct walk w = {.step = verify_step, .ctx = &v};
+    bool good = walk(&w, 0, dir, error, error_cap);
+    walk_close(&w);
+    if (good) check_head(&v);
+    return good;
+}
+
+/* ---- reading ---- */
+
+struct reading {
+    uint64_t after;
+    size_t left;
+    void (*each)(void *ctx, uint64_t seq, const char *line, size_t len);
+    void *ctx;
+};
+
+static bool read_step(void *ctx, const struct place *at, enum audit_got what, const char *line,
+                      size_t len)
+{
+    (void)at;
+    struct reading *r = ctx;
+    uint64_t seq = what == AUDIT_GOT_LINE ? audit_line_seq(line, len) : 0;
+    if (seq > r->after && r->left > 0) {
+        r->each(r->ctx, seq, line, len);
+        r->left--;
+    }
+    return r->left > 0 && what != AUDIT_GOT_LONG;
+}
+
+bool audit_read(const char *dir, uint64_t after, size_t most,
+                void (*each)(void *ctx, uint64_t seq, const char *line, size_t len), void *ctx,
+                char *error, size_t error_cap)
+{
+    struct reading r = {after, most, each, ctx};
+    struct walk w = {.step = read_step, .ctx = &r};
+    bool good = most == 0 || walk(&w, after, dir, error, error_cap);
+    if (most > 0) walk_close(&w);
+    return good;
+}

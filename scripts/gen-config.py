@@ -46,8 +46,8 @@ def man(keys):
         extra = ""
         if k["type"] in ("number", "size"):
             extra = f' {k["least"]} to {k["most"]} {k["unit"]}.'
-        elif k["type"] == "choice" and " " in k["allowed"]:
-            extra = " One of: " + ", ".join(k["allowed"].split()) + "."
+        elif k["type"] in ("choice", "list") and " " in k["allowed"]:
+            extra = (" One of: " if k["type"] == "choice" else " Any of: ") + ", ".join(k["allowed"].split()) + "."
         elif k["type"] == "later":
             extra = " Not available in this version." + (
                 f' Only the value {k["default"]} may stand here.' if default else "")

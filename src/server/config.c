@@ -202,10 +202,12 @@ static void read_list(struct reading *r, const config_setting_t *s, const struct
     for (int i = 0; i < count; i++) {
         const config_setting_t *e = single ? s : config_setting_get_elem(s, (unsigned)i);
         const char *value = config_setting_get_string(e);
-        if (value)
-            names->name[names->count++] = value;
-        else
+        if (!value)
             wrong_type(r, e, k);
+        else if (k->allowed && !is_among(k->allowed, value))
+            complain(r, e, "%s has \"%s\"; allowed: %s", k->name, value, k->allowed);
+        else
+            names->name[names->count++] = value;
     }
 }
 
@@ -366,6 +368,14 @@ static void check_mailbox_path(struct reading *r, const config_setting_t *root)
         }
 }
 
+static void check_notify_url(struct reading *r, const config_setting_t *root)
+{
+    const char *url = r->c->notify.url;
+    if (!url || strncmp(url, "https://", 8) == 0 || strncmp(url, "http://", 7) == 0) return;
+    complain(r, config_setting_get_member(config_setting_get_member(root, "notify"), "url"),
+             "notify.url must begin with http:// or https://"); /* it may hold a secret */
+}
+
 static void check_together(struct reading *r)
 {
     const struct config *c = r->c;
@@ -373,6 +383,7 @@ static void check_together(struct reading *r)
     if (r->failed) return; /* a value may be missing only because it was wrong */
     check_listen(r, root);
     check_mailbox_path(r, root);
+    check_notify_url(r, root);
     if (!c->tls_certificate != !c->tls_key)
         complain(r, r->tls, "tls needs both certificate and key");
     if (c->ping.heartbeat_min > c->ping.heartbeat_max)

@@ -29,6 +29,9 @@ struct config {
                                  journal; } mailbox;
     struct { unsigned heartbeat_min, heartbeat_max, folders_max; } ping; /* seconds */
     struct { const char *socket; } admin;      /* NULL: none */
+    struct { size_t rotate_size; unsigned keep; } audit;
+    struct { const char *program, *url;        /* NULL: nobody is told */
+             struct config_names events; unsigned timeout; } notify; /* seconds */
     bool require_device_information;
     void *priv;
 };

@@ -70,6 +70,13 @@ static void test_defaults(void **state)
     assert_int_equal(c->ping.heartbeat_max, 3540);
     assert_string_equal(c->admin.socket, "/run/provost/admin.sock");
     assert_false(c->require_device_information);
+    assert_int_equal(c->audit.rotate_size, 16777216);
+    assert_int_equal(c->audit.keep, 0);
+    assert_null(c->notify.program);
+    assert_null(c->notify.url);
+    assert_int_equal(c->notify.events.count, 4);
+    assert_string_equal(c->notify.events.name[3], "loop-blocked");
+    assert_int_equal(c->notify.timeout, 30);
     config_free(c);
 }
 
@@ -85,6 +92,9 @@ static void test_values(void **state)
                    "body_max = 67108864L; require_device_information = true;\n"
                    "damping = true; devices_per_user = 0;\n"
                    "groups = { sales = [\"alice\", \"bob\"]; nobody = []; };\n"
+                   "audit = { rotate_size = 65536; keep = 12; };\n"
+                   "notify = { program = \"tell\"; url = \"https://x/y\"; "
+                   "events = [\"wipe-failed\"]; };\n"
                    "@include \"more.conf\"\n");
     struct config *c = config_load(path, error, sizeof error);
     if (!c)
@@ -103,6 +113,13 @@ static void test_values(void **state)
     assert_int_equal(c->ping.heartbeat_min, 120);
     assert_int_equal(c->ping.folders_max, 7);
     assert_true(c->require_device_information);
+    assert_int_equal(c->audit.rotate_size, 65536);
+    assert_int_equal(c->audit.keep, 12);
+    snprintf(file, sizeof file, "%s/tell", dir);
+    assert_string_equal(c->notify.program, file);
+    assert_string_equal(c->notify.url, "https://x/y");
+    assert_int_equal(c->notify.events.count, 1);
+    assert_string_equal(c->notify.events.name[0], "wipe-failed");
     config_free(c);
 }
 
@@ -147,6 +164,12 @@ static const struct {
     { "listen = \"127.0.0.1:80a\";", ":1: listen \"127.0.0.1:80a\" is not an address" },
     { "mailbox = {\n path = \"/m/%x\"; };", ":2: mailbox.path has \"%x\"; allowed: %u, %n, %d" },
     { "mailbox = { path = \"/m/%\"; };", ":1: mailbox.path has \"%\"; allowed: %u, %n, %d" },
+    { "audit = { rotate_size = 1; };",
+      ":1: audit.rotate_size is 1; allowed: 65536 to 1073741824 bytes" },
+    { "notify = { events = [\"wiped\"]; };",
+      ":1: notify.events has \"wiped\"; allowed: quarantined wipe-acknowledged wipe-failed" },
+    { "notify = {\n url = \"ftp://x/secret\"; };",
+      ":2: notify.url must begin with http:// or https://" },
     { "\ntls = { certificate = \"c\"; };", ":2: tls needs both certificate and key" },
     { "\n\nping = { heartbeat_min = 600; heartbeat_max = 300; };",
       ":3: ping.heartbeat_min is 600, more than ping.heartbeat_max, 300" },

@@ -85,8 +85,8 @@ PV_API int64_t pv_policy_value(const struct pv_policy *policy, enum pv_setting s
  *  @param arena   holds the entries of lists; may be NULL for other settings.
  *  @param message on error one sentence that names setting, value (escaped) and allowed range;
  *                 always terminated; may be NULL with message_cap 0.
- *  @return PV_OK, E_UNKNOWN, E_RANGE, E_MALFORMED (no number, no date), E_TOOBIG, E_NOMEM, E_USAGE (a list
- *          without an arena); the policy is unchanged on error. */
+ *  @return PV_OK, E_UNKNOWN, E_RANGE, E_MALFORMED (no number, no date), E_TOOBIG, E_NOMEM, E_USAGE
+ *          (a list without an arena); the policy is unchanged on error. */
 PV_API PV_MUST_CHECK enum pv_err
 pv_policy_set(struct pv_policy *policy, struct pv_arena *arena, const char *name,
               const char *value, char *message, size_t message_cap);

@@ -223,7 +223,7 @@ struct pv_server_in {
     X(POLICY_STATUS, "policy-status")       /* Status 1, Policy Status out.status (3, 5) */ \
     X(PROVISION_STATUS, "provision-status") /* Status out.status (2, 139, 145, 165, 129) */ \
     X(PLAIN, "plain")         /* Status 1 alone */ \
-    X(DIRECTIVE, "directive") /* out.status (2 after a failure) with the wipe directive out.wipe */ \
+    X(DIRECTIVE, "directive") /* out.status (2 after a failure) with the directive out.wipe */ \
     X(DONE, "done")             /* order: carried out */ \
     X(UNCHANGED, "unchanged")   /* order: it was so already */ \
     X(IMPOSSIBLE, "impossible") /* order: not in this state, out.reason says why */

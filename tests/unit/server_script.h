@@ -157,7 +157,10 @@ static inline struct pv_server_out order(struct world *w, enum pv_order_kind kin
 }
 static inline void order_wipe(struct world *w) { order(w, PV_ORDER_WIPE_DEVICE, 0); }
 static inline void order_account_wipe(struct world *w) { order(w, PV_ORDER_WIPE_ACCOUNT, 0); }
-static inline void order_wipe_within_the_hour(struct world *w) { order(w, PV_ORDER_WIPE_DEVICE, 3600); }
+static inline void order_wipe_within_the_hour(struct world *w)
+{
+    order(w, PV_ORDER_WIPE_DEVICE, 3600);
+}
 static inline void cancel(struct world *w) { order(w, PV_ORDER_CANCEL_WIPE, 0); }
 static inline void let_in(struct world *w) { order(w, PV_ORDER_ALLOW, 0); }
 static inline void almost_an_hour_later(struct world *w) { w->now += 3599; }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -298,6 +299,40 @@ static void a_ping_needs_a_partnership(void **unused)
     assert_int_equal(outcome(&old), 449);
 }
 
+/* Time alone ends a Ping: at the refresh of a device with a key, at the date of one without. */
+static void a_waiting_ping_knows_when_it_is_due(void **unused)
+{
+    (void)unused;
+    char key[65];
+    struct http_exchange x = {0}, y = {.user = "old"};
+    handshake("ann", "14.1", key);
+    struct call *c = start_ping(&x);
+    assert_int_equal(gate_ping_due_in(c), UINT32_MAX);
+    set_policy("default", "RefreshInterval", "1000");
+    assert_in_range(gate_ping_due_in(c), 898, 1000); /* up to a tenth early, by its key */
+    set_policy("default", "AllowNonProvisionable", "1");
+    set_policy("default", "AllowNonProvisionableUntil", "9999-12-31");
+    assert_in_range(gate_ping_due_in(c), 898, 1000);
+    call_status(c, 1);
+
+    struct call *d = start_ping(&y); /* never asked */
+    assert_non_null(d);
+    assert_int_equal(gate_ping_due_in(d), UINT32_MAX); /* thousands of years */
+    struct tm tm;
+    char date[32];
+    time_t soon = time(NULL) + 600;
+    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&soon, &tm));
+    set_policy("default", "AllowNonProvisionableUntil", date);
+    assert_in_range(gate_ping_due_in(d), 598, 600);
+    assert_false(gate_ping_due(d));
+    set_policy("default", "AllowNonProvisionableUntil", "2001-01-01");
+    assert_int_equal(gate_ping_due_in(d), 0);
+    assert_true(gate_ping_due(d));
+    set_policy("default", "AllowNonProvisionableUntil", "");
+    assert_int_equal(gate_ping_due_in(d), UINT32_MAX);
+    call_status(d, 1);
+}
+
 #define PINGS 200
 static struct gate_waiter *to_remove;
 
@@ -475,6 +510,7 @@ int main(void)
         TEST(a_removed_device_gets_no_key),
         TEST(a_waiting_ping_is_woken_by_what_concerns_it),
         TEST(a_ping_needs_a_partnership),
+        TEST(a_waiting_ping_knows_when_it_is_due),
         TEST(many_are_woken_and_those_who_left_are_not),
         TEST(devices_are_listed_in_order),
         TEST(devices_come_back_from_the_store),

@@ -166,7 +166,7 @@ struct pv_partnership {
     int64_t key_at;               /**< when it was confirmed */
     uint64_t key_revision;        /**< of its offer */
     uint8_t key_hash[PV_HASH_LEN];
-    struct pv_offer offers[PV_OFFER_MAX]; /**< oldest first */
+    struct pv_offer offers[PV_OFFER_MAX]; /**< oldest first, no gaps */
     /* The last acknowledged offer, while its answer may have got lost: until the key was used. */
     uint32_t acked_offer;         /**< 0: none */
     uint8_t acked_status;
@@ -326,6 +326,11 @@ pv_server_step(struct pv_partnership *p, const struct pv_server_in *in, struct p
  *    before it begins). */
 PV_API PV_MUST_CHECK enum pv_err
 pv_server_order(struct pv_partnership *p, const struct pv_order *order, struct pv_server_out *out);
+
+/** End a pending wipe whose time is over, as every step and order does by itself: for listings, and
+ *  for a server that wants to notice although the device never comes back.
+ *  @return whether *p has changed, which must be stored. */
+PV_API bool pv_wipe_expire(struct pv_partnership *p, int64_t now);
 
 /** Print what orders do as Markdown, for the documentation. @return PV_OK, E_NOMEM. */
 PV_API PV_MUST_CHECK enum pv_err pv_order_table(char *buf, size_t cap, size_t *len_out);

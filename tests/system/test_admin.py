@@ -105,6 +105,9 @@ class Policies(OwnServerCase):
             "UnapprovedInROMApplicationList")}, {
                 "MinDevicePasswordLength": 6, "DevicePasswordEnabled": 1,
                 "RefreshInterval": 43200, "UnapprovedInROMApplicationList": ["a.exe", "b.exe"]})
+        self.admin.policy("AllowNonProvisionable=1",
+                          "AllowNonProvisionableUntil=2027-01-31T12:00:00Z")
+        self.assertEqual(self.settings()["AllowNonProvisionableUntil"], "2027-01-31T12:00:00Z")
         self.admin.policy("MinDevicePasswordLength=")
         self.assertNotIn("MinDevicePasswordLength", self.settings())
         self.server.restart(kill=True)
@@ -130,6 +133,8 @@ class Policies(OwnServerCase):
                 ("MaxCalendarAgeFilter=1", "MaxCalendarAgeFilter.*1"),
                 ("MaxDevicePasswordFailedAttempts=3", "MaxDevicePasswordFailedAttempts.*3.*4"),
                 ("RefreshInterval=soon", "RefreshInterval.*soon"),
+                ("AllowNonProvisionableUntil=2027-02-29",
+                 "AllowNonProvisionableUntil.*2027-02-29.*no date.*2027-01-31"),
                 ("NoSuchSetting=1", "NoSuchSetting"), ("allowcamera=1", "allowcamera"),
                 ("UnapprovedInROMApplicationList=" + "x" * 300, "UnapprovedInROMApplicationList")]
         for setting, says in rows:

@@ -299,6 +299,17 @@ class Refresh(PingCase):
         self.assertStatus(device.receive(), 7)
 
 
+    def test_the_date_comes_from_which_devices_need_a_key(self):
+        soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
+        self.admin.policy("AllowNonProvisionable=1", "AllowNonProvisionableUntil=" + soon)
+        device = self.device("14.1")
+        device.key = None
+        self.sync(device)
+        self.wait(device, "Inbox")
+        self.assertStatus(device.receive(), 7)
+        self.assertRefused(device.foldersync(device.sync_key), "FolderSync", 141, "14.1")
+
+
 class OnePlace(PingCase):
     def twin(self, device):
         other = self.device(device_id=device.device_id)

@@ -263,6 +263,10 @@ static void hints(void **state)
     assert_null(pv_policy_hint(&p));
     p = policy_of("MaxInactivityTimeDeviceLock=0");
     assert_non_null(strstr(pv_policy_hint(&p), "MaxInactivityTimeDeviceLock"));
+    p = policy_of("AllowNonProvisionableUntil=2027-01-31");
+    assert_non_null(strstr(pv_policy_hint(&p), "AllowNonProvisionable is not 1"));
+    p = policy_of("AllowNonProvisionableUntil=2027-01-31 AllowNonProvisionable=1");
+    assert_null(pv_policy_hint(&p));
 }
 
 /* Whether an edit is seen is one question with four answers that must agree. */
@@ -294,6 +298,7 @@ static void edits_are_seen_or_not(void **state)
         {"", "ApprovedApplicationList=a", "--x"},
         {"ApprovedApplicationList=a,b", "ApprovedApplicationList=b,a,b", "---"},
         {"", "AllowPartial=1 RefreshInterval=1h AllowNonProvisionable=1", "---"},
+        {"", "AllowNonProvisionableUntil=2027-01-31", "---"},
     };
 
     (void)state;

@@ -396,6 +396,7 @@ static void stand(const struct state *s)
     MUST(pv_server_state(&p, &facts, now_of(&s->world)) == oracle_state(&s->known, &s->world));
     MUST(p.key == h->key && p.provisioned_once == h->held);
     MUST(p.wipe == h->wipe && p.wipe_state == h->wipe_state && p.shut == h->shut);
+    for (size_t i = 1; i < PV_OFFER_MAX; i++) MUST(!p.offers[i].key || p.offers[i - 1].key);
     MUST(p.personal == h->word && day_of(p.wipe_expires_at) == h->wipe_until);
 }
 

@@ -123,6 +123,11 @@ static void a_wipe_expires(void **state)
         COMMAND(F0, LET_IN));
 
     w = before;
+    assert_false(pv_wipe_expire(&w.p, w.now));
+    assert_true(pv_wipe_expire(&w.p, w.now + 1)); /* unasked */
+    assert_int_equal(w.p.wipe_state, PV_WIPE_STATE_EXPIRED);
+    assert_false(pv_wipe_expire(&w.p, w.now + 1));
+    w = before;
     w.now++;
     assert_int_equal(order(&w, PV_ORDER_CANCEL_WIPE, 0).reason, PV_WHY_NO_WIPE);
     assert_int_equal(w.p.wipe_state, PV_WIPE_STATE_EXPIRED);
@@ -307,8 +312,9 @@ static void orders_that_are_none(void **state)
 
     (void)state;
     assert_int_equal(pv_server_order(&p, &o, &out), PV_E_USAGE);
-    o.kind = PV_ORDER_WIPE_DEVICE;
-    o.wipe_id = 0;
+    o = (struct pv_order){.kind = PV_ORDER_CLEAR, .access = (enum pv_access)3};
+    assert_int_equal(pv_server_order(&p, &o, &out), PV_E_USAGE);
+    o = (struct pv_order){.kind = PV_ORDER_WIPE_DEVICE, .now = NOON};
     assert_int_equal(pv_server_order(&p, &o, &out), PV_E_USAGE);
     o.wipe_id = 1;
     o.wipe_expires_at = NOON;

@@ -447,7 +447,7 @@ enum pv_err pv_server_step(struct pv_partnership *p, const struct pv_server_in *
     out->before = pv_server_state(p, &in->policy, in->now);
     if (in->event != PV_EV_COMMAND && in->event != PV_EV_PING)
         set_flag(&s, &work.asked, true, PV_STORE_BEHIND);
-    if (pv__wipe_expire(&work, in->now)) store(&s, PV_STORE_FIRST);
+    if (pv_wipe_expire(&work, in->now)) store(&s, PV_STORE_FIRST);
     follow(&s, &pv__rules[out->before][in->event]);
     if (s.collided) return PV_E_USAGE;
     out->after = pv_server_state(&work, &in->policy, in->now);

@@ -65,7 +65,5 @@ static inline bool pv__wipe_over(const struct pv_partnership *p, int64_t now)
 
 /* ACKNOWLEDGED or EXPIRED: keys and offers end, the device is shut out. */
 void pv__wipe_end(struct pv_partnership *p, enum pv_wipe_state how, int64_t now);
-/* End a pending wipe that is over. @return whether there was one. */
-bool pv__wipe_expire(struct pv_partnership *p, int64_t now);
 
 #endif

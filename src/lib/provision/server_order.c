@@ -15,7 +15,7 @@ void pv__wipe_end(struct pv_partnership *p, enum pv_wipe_state how, int64_t now)
     memset(p->offers, 0, sizeof p->offers);
 }
 
-bool pv__wipe_expire(struct pv_partnership *p, int64_t now)
+bool pv_wipe_expire(struct pv_partnership *p, int64_t now)
 {
     if (!pv__wipe_pending(p) || !pv__wipe_over(p, now)) return false;
     pv__wipe_end(p, PV_WIPE_STATE_EXPIRED, p->wipe_expires_at);
@@ -86,7 +86,8 @@ static bool usable(const struct pv_order *order)
 {
     bool wipe = order->kind == PV_ORDER_WIPE_ACCOUNT || order->kind == PV_ORDER_WIPE_DEVICE;
 
-    if ((unsigned)order->kind >= PV_ORDER_COUNT) return false;
+    if ((unsigned)order->kind >= PV_ORDER_COUNT || (unsigned)order->access > PV_ACCESS_BLOCKED)
+        return false;
     if (!wipe) return true;
     return order->wipe_id && (!order->wipe_expires_at || order->wipe_expires_at > order->now);
 }
@@ -109,7 +110,7 @@ enum pv_err pv_server_order(struct pv_partnership *p, const struct pv_order *ord
     *out = (struct pv_server_out){0};
     if (!usable(order)) return PV_E_USAGE;
     out->before = pv_server_state(p, &order->policy, order->now);
-    changed = pv__wipe_expire(&work, order->now);
+    changed = pv_wipe_expire(&work, order->now);
     rule = &pv__order_rules[out->before][order->kind];
     if (!rule->given || (rule->needs_open && work.shut)) {
         out->action = PV_ACT_IMPOSSIBLE;

@@ -17,6 +17,13 @@ static json_t *list_json(const struct pv_list *list)
     return array;
 }
 
+/* A time is a text in JSON. */
+static json_t *date_json(const struct pv_policy *policy, enum pv_setting s)
+{
+    char text[32];
+    return pv_policy_text(policy, s, text, sizeof text) == PV_OK ? json_string(text) : NULL;
+}
+
 static json_t *settings_json(const struct pv_policy *policy)
 {
     json_t *all = json_object();
@@ -25,7 +32,8 @@ static json_t *settings_json(const struct pv_policy *policy)
         const struct pv_setting_info *info = pv_setting_info((enum pv_setting)s);
         json_t *value = s == PV_SET_UnapprovedInROMApplicationList ? list_json(&policy->unapproved)
                         : s == PV_SET_ApprovedApplicationList      ? list_json(&policy->approved)
-                                                                   : json_integer(policy->value[s]);
+                        : info->kind == PV_SETTING_DATE ? date_json(policy, (enum pv_setting)s)
+                                                        : json_integer(policy->value[s]);
         if (json_object_set_new(all, info->name, value) != 0) {
             json_decref(all);
             return NULL;

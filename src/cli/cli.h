@@ -34,7 +34,10 @@ const char *cli_exit_name(enum cli_exit code);
     X(DEFAULT, "default")             \
     X(GROUP, "group")                 \
     X(USER, "user")                   \
-    X(DEVICE, "device")
+    X(DEVICE, "device")               \
+    X(FOLLOW, "follow")               \
+    X(LAST, "last")                   \
+    X(VERIFY, "verify")
 #define CLI_OPTION_ENUM(id, name) CLI_OPT_##id,
 enum cli_option { CLI_OPTIONS(CLI_OPTION_ENUM) CLI_OPTION_COUNT };
 #undef CLI_OPTION_ENUM
@@ -94,6 +97,7 @@ enum cli_exit policy_list(struct cli *cli);
 enum cli_exit policy_show(struct cli *cli);
 enum cli_exit policy_set(struct cli *cli);
 enum cli_exit device_list(struct cli *cli);
+enum cli_exit audit_show(struct cli *cli);
 enum cli_exit status_show(struct cli *cli);
 enum cli_exit connect_run(struct cli *cli, int argc, char **argv);
 /* Options of connect, one line each, for --help. */

@@ -30,6 +30,8 @@ static const struct cli_command commands[] = {
     {"policy", "set", "NAME SETTING=VALUE...",
      "Change settings of a policy; an empty value unsets.", 2, -1, policy_set},
     {"device", "list", "", "List the devices and how they stand.", 0, 0, device_list},
+    {"audit", NULL, "[--last N] [--follow] [--verify]",
+     "Show who did what, and what became of devices; --verify looks for damage.", 0, 0, audit_show},
     {"status", NULL, "", "Show what the server is doing.", 0, 0, status_show},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

@@ -1,6 +1,7 @@
 /* provostd: starts the parts in order, waits for signals, ends them in the opposite order. */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "src/server/gate/gate.h"
 #include "src/server/http/http.h"
 #include "src/server/mailbox/mailbox.h"
+#include "src/server/observe/audit_mover.h"
 #include "src/server/observe/log.h"
 #include "src/server/store/store.h"
 
@@ -31,6 +33,7 @@ enum { EXIT_START = 1, EXIT_USAGE = 2, EXIT_CUT = 3 };
 struct server {
     struct config *config;
     struct store *store;
+    struct audit_mover *audit;
     struct auth *auth;
     struct gate *gate;
     struct mailbox *mailbox;
@@ -103,14 +106,26 @@ static bool start_http(struct server *s, char *error, size_t cap)
     return s->http != NULL;
 }
 
+static bool start_audit(struct server *s, char *error, size_t cap)
+{
+    char dir[PATH_MAX];
+    const struct config *c = s->config;
+    if ((size_t)snprintf(dir, sizeof dir, "%s/audit", c->state) >= sizeof dir) {
+        snprintf(error, cap, "the name of the state directory is too long");
+        return false;
+    }
+    s->audit = audit_mover_start(s->store, dir, c->audit.rotate_size, c->audit.keep, error, cap);
+    return s->audit != NULL;
+}
+
 static bool start(struct server *s, char *error, size_t cap)
 {
     return (s->store = store_open(s->config->store, s->config->state, error, cap)) &&
-           (s->auth = auth_create(s->config, error, cap)) &&
+           start_audit(s, error, cap) && (s->auth = auth_create(s->config, error, cap)) &&
            (s->gate = gate_create(s->config, s->auth, s->store, error, cap)) &&
            (s->mailbox = mailbox_open(s->config, error, cap)) &&
            (s->commands = commands_create(s->gate, s->mailbox, s->config, error, cap)) &&
-           (s->admin = admin_create(s->gate, error, cap)) && start_http(s, error, cap);
+           (s->admin = admin_create(s->gate, s->audit, error, cap)) && start_http(s, error, cap);
 }
 
 /* What was started, as far as it came. */
@@ -122,6 +137,7 @@ static void stop(struct server *s)
     mailbox_close(s->mailbox);
     gate_destroy(s->gate);
     auth_destroy(s->auth);
+    audit_mover_stop(s->audit);
     store_close(s->store);
 }
 

@@ -165,7 +165,7 @@ static const struct {
     { "mailbox = {\n path = \"/m/%x\"; };", ":2: mailbox.path has \"%x\"; allowed: %u, %n, %d" },
     { "mailbox = { path = \"/m/%\"; };", ":1: mailbox.path has \"%\"; allowed: %u, %n, %d" },
     { "audit = { rotate_size = 1; };",
-      ":1: audit.rotate_size is 1; allowed: 65536 to 1073741824 bytes" },
+      ":1: audit.rotate_size is 1; allowed: 4096 to 1073741824 bytes" },
     { "notify = { events = [\"wiped\"]; };",
       ":1: notify.events has \"wiped\"; allowed: quarantined wipe-acknowledged wipe-failed" },
     { "notify = {\n url = \"ftp://x/secret\"; };",

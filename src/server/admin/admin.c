@@ -74,6 +74,16 @@ void admin_error(struct admin_call *c, unsigned http, const char *code, const ch
     admin_reply(c, http, json_pack("{s:s,s:s}", "error", sentence, "code", code));
 }
 
+void admin_on_pool(struct admin_call *c, void (*run)(struct job *), void (*done)(struct job *))
+{
+    c->job.run = run;
+    c->job.done = done;
+    if (pool_submit(c->admin->pool, &c->job))
+        http_wait(c->http, NULL);
+    else
+        admin_error(c, 503, "busy", "Too many changes are waiting; try again.");
+}
+
 json_t *admin_text(const char *text)
 {
     return json_of_peer(text);
@@ -148,12 +158,13 @@ static void serve(struct http_exchange *x, void *ctx)
     c->route->serve(c);
 }
 
-struct admin *admin_create(struct gate *g, char *error, size_t error_cap)
+struct admin *admin_create(struct gate *g, struct audit_mover *audit, char *error, size_t error_cap)
 {
     struct admin *a = calloc(1, sizeof *a);
     if (a) {
         wipe_json_when_freed();
         a->gate = g;
+        a->audit = audit;
         a->started = (int64_t)time(NULL);
         a->pool = pool_create("admin", POOL_THREADS, POOL_QUEUE);
         if (a->pool) return a;

@@ -4,9 +4,10 @@
 
 #include "src/server/gate/gate.h"
 #include "src/server/http/http.h"
+#include "src/server/observe/audit_mover.h"
 
 struct admin;
-struct admin *admin_create(struct gate *g, char *error, size_t error_cap);
+struct admin *admin_create(struct gate *g, struct audit_mover *audit, char *error, size_t error_cap);
 void admin_destroy(struct admin *a);
 struct http_handler admin_handler(struct admin *a);
 

@@ -17,6 +17,7 @@
 
 struct admin {
     struct gate *gate;
+    struct audit_mover *audit;
     struct pool *pool;
     int64_t started;
 };
@@ -37,8 +38,16 @@ struct admin_call {
     json_t *list; /* being made */
     bool out_of_memory;
     struct user_set user;
+    struct store_write noted; /* of an act that is done already */
+    bool created;             /* by it */
     struct policy_set policy;
     struct gate_setting *settings; /* names borrowed from body, values owned */
+    struct admin_audit {
+        struct audit_head known;
+        struct audit_report report;
+        char error[256];
+        bool failed;
+    } audit;
 };
 
 /* ---- what came with the call; it lives as long as the call. A name that the route's rows do not
@@ -76,6 +85,13 @@ void admin_no_memory(struct admin_call *c);
 json_t *admin_text(const char *text);
 /* Time as RFC 3339 in UTC; JSON null for 0. */
 json_t *admin_time(int64_t at);
+
+/* Run on the pool, then done on this worker; the call waits. */
+void admin_on_pool(struct admin_call *c, void (*run)(struct job *), void (*done)(struct job *));
+static inline struct admin_call *admin_call_of_job(struct job *j)
+{
+    return CONTAINER_OF(j, struct admin_call, job);
+}
 
 /* Handlers: one for each route. */
 #define ADMIN_HANDLER(name) void name(struct admin_call *c);

@@ -10,24 +10,9 @@ static struct auth *auth_of(struct admin_call *c)
     return gate_auth(c->admin->gate);
 }
 
-static struct admin_call *call_of_job(struct job *j)
-{
-    return CONTAINER_OF(j, struct admin_call, job);
-}
-
 static struct admin_call *call_of_user(struct user_set *s)
 {
     return CONTAINER_OF(s, struct admin_call, user);
-}
-
-static void on_pool(struct admin_call *c, void (*run)(struct job *), void (*done)(struct job *))
-{
-    c->job.run = run;
-    c->job.done = done;
-    if (pool_submit(c->admin->pool, &c->job))
-        http_wait(c->http, NULL);
-    else
-        admin_error(c, 503, "busy", "Too many changes are waiting; try again.");
 }
 
 static json_t *user_json(struct admin_call *c, const char *name)
@@ -46,14 +31,14 @@ static void list_one(void *ctx, const char *name)
 
 static void list_run(struct job *j)
 {
-    struct admin_call *c = call_of_job(j);
+    struct admin_call *c = admin_call_of_job(j);
     c->list = json_array();
     auth_user_each(auth_of(c), list_one, c);
 }
 
 static void list_done(struct job *j)
 {
-    struct admin_call *c = call_of_job(j);
+    struct admin_call *c = admin_call_of_job(j);
     if (c->out_of_memory)
         admin_no_memory(c);
     else
@@ -62,7 +47,7 @@ static void list_done(struct job *j)
 
 void admin_users(struct admin_call *c)
 {
-    on_pool(c, list_run, list_done);
+    admin_on_pool(c, list_run, list_done);
 }
 
 /* ---- add, passwd ---- */
@@ -118,39 +103,65 @@ static bool edit_worked(struct admin_call *c)
     return false;
 }
 
+/* The users file has been changed; the audit log must know before it is told. */
+static void note_failed(struct admin_call *c)
+{
+    admin_error(c, 503, "store",
+                "The users file was changed, but the audit log cannot be written: the store is "
+                "out of reach.");
+}
+
+static void noted(struct store_write *w)
+{
+    struct admin_call *c = CONTAINER_OF(w, struct admin_call, noted);
+    if (w->durable)
+        admin_reply(c, c->created ? 201 : 200, user_json(c, c->name));
+    else
+        note_failed(c);
+}
+
+static void note_edit(struct admin_call *c, const char *act)
+{
+    c->noted.done = noted;
+    if (!gate_audit(c->admin->gate, admin_actor(c), act,
+                    json_pack("{s:o}", "user", admin_text(c->name)), &c->noted))
+        note_failed(c);
+}
+
 static void add_run(struct job *j)
 {
-    struct admin_call *c = call_of_job(j);
+    struct admin_call *c = admin_call_of_job(j);
     c->edit = auth_user_add(auth_of(c), c->name, c->password);
 }
 
 static void add_done(struct job *j)
 {
-    struct admin_call *c = call_of_job(j);
+    struct admin_call *c = admin_call_of_job(j);
     if (!edit_worked(c)) return;
     log_edit(c, "user-add");
-    admin_reply(c, 201, user_json(c, c->name));
+    c->created = true;
+    note_edit(c, "user.add");
 }
 
 void admin_user_add(struct admin_call *c)
 {
     if (take_text(c, "name", c->name, sizeof c->name) &&
         take_text(c, "password", c->password, sizeof c->password))
-        on_pool(c, add_run, add_done);
+        admin_on_pool(c, add_run, add_done);
 }
 
 static void passwd_run(struct job *j)
 {
-    struct admin_call *c = call_of_job(j);
+    struct admin_call *c = admin_call_of_job(j);
     c->edit = auth_user_passwd(auth_of(c), c->name, c->password);
 }
 
 static void passwd_done(struct job *j)
 {
-    struct admin_call *c = call_of_job(j);
+    struct admin_call *c = admin_call_of_job(j);
     if (!edit_worked(c)) return;
     log_edit(c, "user-passwd");
-    admin_reply(c, 200, user_json(c, c->name));
+    note_edit(c, "user.passwd");
 }
 
 /* From the path to where a new user's name from the body stands. */
@@ -163,7 +174,7 @@ void admin_user_password(struct admin_call *c)
 {
     take_name(c);
     if (take_text(c, "password", c->password, sizeof c->password))
-        on_pool(c, passwd_run, passwd_done);
+        admin_on_pool(c, passwd_run, passwd_done);
 }
 
 /* ---- enable, disable, remove: what the gate keeps of a user ---- */
@@ -184,19 +195,20 @@ static void set_done(struct user_set *s)
 static void set_flags(struct admin_call *c)
 {
     memcpy(c->user.user, c->name, sizeof c->user.user);
+    c->user.actor = admin_actor(c);
     c->user.done = set_done;
     gate_set_user(c->admin->gate, &c->user);
 }
 
 static void exists_run(struct job *j)
 {
-    struct admin_call *c = call_of_job(j);
+    struct admin_call *c = admin_call_of_job(j);
     c->edit = auth_user_exists(auth_of(c), c->name) ? AUTH_EDIT_OK : AUTH_EDIT_UNKNOWN;
 }
 
 static void exists_done(struct job *j)
 {
-    struct admin_call *c = call_of_job(j);
+    struct admin_call *c = admin_call_of_job(j);
     if (edit_worked(c)) set_flags(c);
 }
 
@@ -204,18 +216,18 @@ void admin_user_enable(struct admin_call *c)
 {
     take_name(c);
     c->user.enabled = true;
-    on_pool(c, exists_run, exists_done);
+    admin_on_pool(c, exists_run, exists_done);
 }
 
 void admin_user_disable(struct admin_call *c)
 {
     take_name(c);
-    on_pool(c, exists_run, exists_done);
+    admin_on_pool(c, exists_run, exists_done);
 }
 
 static void remove_run(struct job *j)
 {
-    struct admin_call *c = call_of_job(j);
+    struct admin_call *c = admin_call_of_job(j);
     c->edit = auth_user_remove(auth_of(c), c->name);
 }
 
@@ -233,7 +245,7 @@ static void look_for_device(void *ctx, const struct device_view *d)
 /* A user who was taken out of the file by hand may have left devices: those are forgotten too. */
 static void remove_done(struct job *j)
 {
-    struct admin_call *c = call_of_job(j);
+    struct admin_call *c = admin_call_of_job(j);
     struct known known = {.user = c->name};
     if (c->edit == AUTH_EDIT_UNKNOWN) {
         gate_each_device(c->admin->gate, look_for_device, &known);
@@ -246,5 +258,5 @@ void admin_user_remove(struct admin_call *c)
 {
     take_name(c);
     c->user.remove = true;
-    on_pool(c, remove_run, remove_done);
+    admin_on_pool(c, remove_run, remove_done);
 }

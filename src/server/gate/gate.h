@@ -4,6 +4,7 @@
 #ifndef PROVOSTD_GATE_H
 #define PROVOSTD_GATE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -150,12 +151,18 @@ struct user_set {
     char user[AUTH_USER_MAX];
     bool enabled;
     bool remove;                         /* forget the user: flag, devices, keys */
+    const char *actor;                   /* who does it, for the audit log */
     enum gate_result result;
     void (*done)(struct user_set *);
     struct store_write write;            /* private */
     void *priv;
 };
 void gate_set_user(struct gate *g, struct user_set *s);
+
+/* A line of the audit log for an act that the gate has no part in. object is taken over: members
+ * that name what was acted on. false: not taken, w->done does not come. */
+bool gate_audit(struct gate *g, const char *actor, const char *act, json_t *object,
+                struct store_write *w);
 
 struct gate_counts { unsigned devices, waiting_pings; uint64_t requests, refusals, handshakes; };
 void gate_count(struct gate *g, struct gate_counts *out);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "src/json_text.h"
 #include "src/server/gate/inner.h"
 
 /* One change on its way. Belongs to the caller's policy_set or user_set until that is done. */
@@ -182,18 +183,38 @@ static void user_stored(struct store_write *w)
     u->done(u);
 }
 
+static json_t *flags_json(bool enabled)
+{
+    return json_pack("{s:b}", "enabled", (int)enabled);
+}
+
+/* For the audit log. Shard locked. */
+static char *user_line(const struct owner *o, const struct user_set *u)
+{
+    json_t *object =
+        json_pack("{s:o,s:I}", "user", json_of_peer(u->user), "devices", (json_int_t)o->count);
+    const char *act = u->remove ? "user.remove" : u->enabled ? "user.enable" : "user.disable";
+    return note_act(u->actor, act, time(NULL), object, flags_json(!o->disabled),
+                    u->remove ? NULL : flags_json(u->enabled));
+}
+
 /* The devices leave the table in the moment in which the removal is queued: a write of theirs
  * that came later would bring them back at the next start. */
 static bool user_submit(struct change *ch)
 {
     struct user_set *u = ch->user;
-    const struct store_change c = {.kind = u->remove ? STORE_REMOVE_USER : STORE_PUT_USER,
-                                   .u.user = {u->user, u->enabled}};
     struct shard *s = table_lock(ch->g->table, u->user);
     struct owner *o = shard_owner_add(s, u->user);
     u->priv = ch;
     u->write.done = user_stored;
-    bool ok = o && store_submit(ch->g->store, &c, 1, &u->write);
+    char *line = o ? user_line(o, u) : NULL;
+    const struct store_change changes[] = {
+        {.kind = u->remove ? STORE_REMOVE_USER : STORE_PUT_USER,
+         .u.user = {u->user, u->enabled, o && o->no_device_wipe}},
+        {.kind = STORE_ADD_AUDIT, .u.log.json = line},
+    };
+    bool ok = line && store_submit(ch->g->store, changes, 2, &u->write);
+    free(line);
     while (ok && u->remove && o->devices) {
         device_wake(ch->g, o->devices);
         device_remove(s, o->devices);

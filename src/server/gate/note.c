@@ -99,6 +99,16 @@ char *note_act(const char *actor, const char *act, int64_t now, json_t *object, 
     return text;
 }
 
+bool gate_audit(struct gate *g, const char *actor, const char *act, json_t *object,
+                struct store_write *w)
+{
+    char *text = note_act(actor, act, time(NULL), object, NULL, NULL);
+    const struct store_change c = {.kind = STORE_ADD_AUDIT, .u.log.json = text};
+    bool ok = text && store_submit(g->store, &c, 1, w);
+    free(text);
+    return ok;
+}
+
 void note_add(struct note *n, const struct store_change *c)
 {
     n->changes[n->count++] = *c;

@@ -1,0 +1,26 @@
+/* Carries audit lines from the store, where they come into being with the change that they tell,
+ * into the files, where they stay: a thread of its own. A line leaves the store only once it is on
+ * the disk in its file, so that kill -9 and a full disk lose none. */
+#ifndef PROVOSTD_AUDIT_MOVER_H
+#define PROVOSTD_AUDIT_MOVER_H
+
+#include "src/server/observe/audit.h"
+#include "src/server/store/store.h"
+
+struct audit_mover;
+
+/* dir, rotate_size, keep: as in audit_files_open. Before the first submission to the store. NULL:
+ * error tells why. */
+struct audit_mover *audit_mover_start(struct store *s, const char *dir, size_t rotate_size,
+                                      unsigned keep, char *error, size_t error_cap);
+const char *audit_mover_dir(const struct audit_mover *m);
+/* Waits until what the store holds now is in the files; from a thread that may block. false: it
+ * cannot be moved at present, the log says why. */
+bool audit_mover_flush(struct audit_mover *m);
+/* The last line that was moved, as this process and, after a start, the store remember it; zeroed if
+ * none was. */
+void audit_mover_known(struct audit_mover *m, struct audit_head *head_out);
+/* Moves what is there and ends the thread; before the store closes. NULL is accepted. */
+void audit_mover_stop(struct audit_mover *m);
+
+#endif

@@ -389,6 +389,10 @@ static void check_together(struct reading *r)
     if (c->ping.heartbeat_min > c->ping.heartbeat_max)
         complain(r, r->ping, "ping.heartbeat_min is %u, more than ping.heartbeat_max, %u",
                  c->ping.heartbeat_min, c->ping.heartbeat_max);
+    if (strtod(c->protocol_version_min, NULL) > strtod(c->protocol_version_max, NULL))
+        complain(r, config_setting_get_member(root, "protocol_version_min"),
+                 "protocol_version_min is %s, above protocol_version_max, %s",
+                 c->protocol_version_min, c->protocol_version_max);
 }
 
 static bool parse(struct reading *r)

@@ -159,6 +159,46 @@ static void partnerships_are_kept_whole(void **unused)
     table_destroy(t);
 }
 
+/* Places are counted as devices come in, are shut out and go. */
+static void places_are_counted(void **unused)
+{
+    (void)unused;
+    struct table *t = table_create();
+    struct shard *s = table_lock(t, "ann");
+    bool full;
+    struct device *a = device_add(s, "ann", "A", &full), *b = device_add(s, "ann", "B", &full);
+    struct owner *o = shard_owner(s, "ann");
+    struct pv_partnership p = {.provisioned_once = true};
+    assert_int_equal(o->in, 0);
+    device_keep(a, &p);
+    device_keep(a, &p);
+    assert_int_equal(o->in, 1);
+    device_keep(b, &(struct pv_partnership){.outcome = PV_OUTCOME_NON_PROVISIONABLE});
+    assert_int_equal(o->in, 2);
+    device_keep(b, &(struct pv_partnership){.outcome = PV_OUTCOME_REFUSED});
+    assert_int_equal(o->in, 1);
+    p.shut = PV_SHUT_WIPED;
+    device_keep(a, &p);
+    assert_int_equal(o->in, 0);
+    p.shut = PV_SHUT_NOT;
+    device_keep(a, &p);
+    device_hold(a);
+    device_remove(s, a);
+    assert_int_equal(o->in, 0);
+    device_keep(a, &p); /* whoever still held it */
+    assert_int_equal(o->in, 0);
+    device_release(a);
+    table_unlock(s);
+    table_destroy(t);
+}
+
+/* With an id of 26 characters and malloc's own 8 bytes: a million of them are 160 MB. */
+static void a_device_is_small(void **unused)
+{
+    (void)unused;
+    assert_true(offsetof(struct device, id) + 27 + 8 <= 160);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +206,8 @@ int main(void)
         cmocka_unit_test(a_user_ends_at_a_bound),
         cmocka_unit_test(kinds_are_shared),
         cmocka_unit_test(partnerships_are_kept_whole),
+        cmocka_unit_test(places_are_counted),
+        cmocka_unit_test(a_device_is_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,15 +1,17 @@
 /* What the server is doing: devices and numbers. */
 #include "src/server/admin/internal.h"
 #include "src/server/admin/version.h"
+#include "src/server/gate/rules.h"
 
 static void list_one(void *ctx, const struct device_view *d)
 {
     struct admin_call *c = ctx;
     json_t *one = json_pack(
-        "{s:o,s:o,s:o,s:s,s:s,s:o,s:I,s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "user", admin_text(d->user),
-        "device_id", admin_text(d->device_id), "device_type", admin_text(d->device_type),
-        "protocol_version", pv_version_text(d->version), "state", pv_state_text(d->state), "policy",
-        admin_text(d->policy), "revision", (json_int_t)d->revision, "outcome",
+        "{s:o,s:o,s:o,s:s,s:s,s:s,s:s,s:o,s:I,s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "user",
+        admin_text(d->user), "device_id", admin_text(d->device_id), "device_type",
+        admin_text(d->device_type), "protocol_version", pv_version_text(d->version), "state",
+        pv_state_text(d->state), "access", access_text(d->access), "access_by", d->access_by,
+        "policy", admin_text(d->policy), "revision", (json_int_t)d->revision, "outcome",
         pv_outcome_text(d->outcome), "user_agent", admin_text(d->user_agent), "model",
         admin_text(d->model), "os", admin_text(d->os), "first_seen", admin_time(d->first_seen),
         "last_seen", admin_time(d->last_seen), "key_at", admin_time(d->key_at));

@@ -1,11 +1,107 @@
-/* Who may come in at all: the administrator's word for a device. */
+/* Who may come in at all: the administrator's word for a device, limits, loops, rules and the
+ * default come together here. The order of decision is Exchange's (personal block, personal allow,
+ * rule block, rule quarantine, rule allow, default), with what Exchange does not have where
+ * docs/rules.md says. */
+#include <stdio.h>
+#include <time.h>
+
 #include "src/server/gate/inner.h"
 
-void device_judge_access(struct device *d)
+/* device->ruled */
+enum { RULED_UNKNOWN, RULED_BY_DEFAULT, RULED_BY_FIRST };
+
+struct rule_facts access_facts(const struct device *d)
 {
-    static const uint8_t by_word[PV_PERSONAL_COUNT] = {
-        [PV_PERSONAL_BLOCK] = PV_ACCESS_BLOCKED,
-        [PV_PERSONAL_QUARANTINE] = PV_ACCESS_QUARANTINED,
+    return (struct rule_facts){
+        .text =
+            {
+                [RULE_TYPE] = device_text(d, KIND_TYPE),
+                [RULE_MODEL] = device_text(d, KIND_MODEL),
+                [RULE_OS] = device_text(d, KIND_OS),
+                [RULE_AGENT] = device_text(d, KIND_AGENT),
+                [RULE_DEVICE_ID] = d->id,
+            },
+        .version = (enum pv_version)d->version,
     };
-    d->access = by_word[d->personal];
+}
+
+static struct verdict verdict_of(const struct rules *r, size_t index)
+{
+    if (index == r->count)
+        return (struct verdict){(enum pv_access)r->otherwise, ACCESS_BY_DEFAULT, 0};
+    return (struct verdict){(enum pv_access)r->at[index].access, ACCESS_BY_RULE, r->at[index].id};
+}
+
+/* What stands above every rule. false: nothing does. */
+static bool above_rules(const struct gate *g, const struct device *d, struct verdict *v)
+{
+    *v = (struct verdict){PV_ACCESS_BLOCKED, ACCESS_BY_PERSONAL, 0};
+    if (d->personal == PV_PERSONAL_BLOCK) return true;
+    v->by = ACCESS_BY_LIMIT_VERSION;
+    if (d->version < g->version_least || d->version > g->version_most) return true;
+    v->by = ACCESS_BY_LOOP;
+    if (d->extra && d->extra->loop_until && time(NULL) < d->extra->loop_until) return true;
+    v->by = ACCESS_BY_PERSONAL;
+    v->access = d->personal == PV_PERSONAL_QUARANTINE ? PV_ACCESS_QUARANTINED : PV_ACCESS_OK;
+    return d->personal != PV_PERSONAL_NONE;
+}
+
+/* Whom the rules let in needs a place. Devices that have one keep it. */
+static struct verdict with_places(const struct gate *g, const struct device *d, struct verdict v)
+{
+    unsigned most = g->config->devices_per_user;
+    if (most && !d->in && d->owner->in >= most && v.access != PV_ACCESS_BLOCKED)
+        v = (struct verdict){PV_ACCESS_BLOCKED, ACCESS_BY_LIMIT_DEVICES, 0};
+    return v;
+}
+
+struct verdict access_under(const struct gate *g, const struct rules *r, const struct device *d)
+{
+    const struct rule_facts facts = access_facts(d);
+    struct verdict v;
+    if (above_rules(g, d, &v)) return v;
+    return with_places(g, d, verdict_of(r, rules_decide(r, &facts)));
+}
+
+struct verdict access_now(const struct gate *g, const struct shard *s, struct device *d)
+{
+    struct verdict v;
+    if (above_rules(g, d, &v)) return v;
+    if (d->ruled == RULED_UNKNOWN) {
+        const struct rule_facts facts = access_facts(d);
+        size_t index = rules_decide(s->rules, &facts);
+        d->ruled = index == s->rules->count ? RULED_BY_DEFAULT : (uint16_t)(RULED_BY_FIRST + index);
+    }
+    size_t index =
+        d->ruled == RULED_BY_DEFAULT ? s->rules->count : (size_t)d->ruled - RULED_BY_FIRST;
+    return with_places(g, d, verdict_of(s->rules, index));
+}
+
+void access_by_text(const struct verdict *v, char out[ACCESS_BY_TEXT])
+{
+    static const char *const texts[] = {
+        [ACCESS_BY_DEFAULT] = "default",
+        [ACCESS_BY_RULE] = "rule",
+        [ACCESS_BY_PERSONAL] = "personal",
+        [ACCESS_BY_LIMIT_DEVICES] = "limit devices_per_user",
+        [ACCESS_BY_LIMIT_VERSION] = "limit version",
+        [ACCESS_BY_LOOP] = "loop",
+    };
+    if (v->by == ACCESS_BY_RULE)
+        snprintf(out, ACCESS_BY_TEXT, "rule %u", (unsigned)v->rule);
+    else
+        snprintf(out, ACCESS_BY_TEXT, "%s", texts[v->by]);
+}
+
+void device_judge_access(const struct gate *g, const struct shard *s, struct device *d)
+{
+    d->access = (uint8_t)access_now(g, s, d).access;
+}
+
+void access_refine(const struct gate *g, const struct shard *s, struct device *d,
+                   struct pv_server_out *out)
+{
+    if (out->status == 129 && out->reason == PV_WHY_BLOCKED &&
+        access_now(g, s, d).by == ACCESS_BY_LIMIT_DEVICES)
+        out->status = 177; /* MaximumDevicesReached */
 }

@@ -208,9 +208,16 @@ const char *gate_commands(const struct gate *g)
 static void list_versions(struct gate *g)
 {
     size_t at = 0;
-    for (int v = 0; v < PV_VERSION_COUNT; v++)
-        at += (size_t)snprintf(g->versions + at, sizeof g->versions - at, "%s%s", v ? "," : "",
+    for (int v = (int)g->version_least; v <= (int)g->version_most; v++)
+        at += (size_t)snprintf(g->versions + at, sizeof g->versions - at, "%s%s", at ? "," : "",
                                pv_version_text((enum pv_version)v));
+}
+
+/* The configuration's choices are versions. */
+static enum pv_version version_of(const char *text, enum pv_version otherwise)
+{
+    enum pv_version v;
+    return text && pv_version_parse(text, strlen(text), &v) ? v : otherwise;
 }
 
 static void list_commands(struct gate *g)
@@ -252,6 +259,8 @@ struct gate *gate_create(const struct config *c, struct auth *a, struct store *s
     g->store = s;
     pthread_mutex_init(&g->admin_mutex, NULL);
     bells_init(g);
+    g->version_least = version_of(c->protocol_version_min, PV_V2_5);
+    g->version_most = version_of(c->protocol_version_max, PV_VERSION_COUNT - 1);
     list_versions(g);
     list_commands(g);
     g->table = table_create();

@@ -100,6 +100,8 @@ struct device_view {                     /* a copy for listing; strings live for
     const char *user, *device_id, *device_type, *user_agent, *model, *os, *policy;
     enum pv_version version;
     enum pv_state state;
+    enum pv_access access;
+    const char *access_by;               /* who has decided so: "rule 3", "personal", "default" */
     enum pv_outcome outcome;
     uint64_t revision;                   /* that the device confirmed, 0 none */
     unsigned said;                       /* Status of its last acknowledgement, 0 none */

@@ -30,6 +30,7 @@ struct gate {
     struct table *table;
     void (*serve[PV_CMD_COUNT])(struct call *c);
     char versions[64], commands[512];
+    enum pv_version version_least, version_most; /* that are spoken */
     pthread_mutex_t admin_mutex;   /* guards the desk */
     struct desk admin_desk;        /* changes of policies and users, one at a time */
     uint64_t last_revision;        /* of whoever is at the desk */
@@ -84,8 +85,35 @@ void device_save_behind(struct gate *g, struct shard *s, struct device *d,
                         const struct cause *cause);
 
 /* ---- access.c ---- */
+/* Who has decided whether a device may come in. */
+enum access_by {
+    ACCESS_BY_DEFAULT,
+    ACCESS_BY_RULE,
+    ACCESS_BY_PERSONAL,        /* the administrator's word for this device */
+    ACCESS_BY_LIMIT_DEVICES,   /* devices_per_user */
+    ACCESS_BY_LIMIT_VERSION,   /* protocol_version_min, protocol_version_max */
+    ACCESS_BY_LOOP             /* shut out for a time */
+};
+struct verdict {
+    enum pv_access access;
+    enum access_by by;
+    uint32_t rule;             /* ACCESS_BY_RULE: its id */
+};
+/* By the rules in force; what they say is remembered beside the device. Shard locked. */
+struct verdict access_now(const struct gate *g, const struct shard *s, struct device *d);
+/* By other rules. Shard locked. */
+struct verdict access_under(const struct gate *g, const struct rules *r, const struct device *d);
+/* What access rules look at of a device; texts live as long as its kind. Shard locked. */
+struct rule_facts access_facts(const struct device *d);
+/* "rule 3", "personal", "default", "limit devices_per_user", "limit version", "loop". */
+#define ACCESS_BY_TEXT 32
+void access_by_text(const struct verdict *v, char out[ACCESS_BY_TEXT]);
 /* Work out device->access anew. Shard locked. */
-void device_judge_access(struct device *d);
+void device_judge_access(const struct gate *g, const struct shard *s, struct device *d);
+/* Status 129 of a device that is kept out because its user has too many becomes 177. Shard
+ * locked. */
+void access_refine(const struct gate *g, const struct shard *s, struct device *d,
+                   struct pv_server_out *out);
 
 /* ---- note.c ---- */
 #define NOTE_CHANGES 6
@@ -164,5 +192,7 @@ bool gate_load(struct gate *g, char *error, size_t error_cap);
 void gate_save_all(struct gate *g);
 /* The policies in force, held. */
 struct book *gate_book(struct gate *g);
+/* The access rules in force, held. */
+struct rules *gate_rules(struct gate *g);
 
 #endif

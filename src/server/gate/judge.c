@@ -31,10 +31,11 @@ static void device_seen(struct gate_call *gc, struct shard *s, struct device *d,
         [KIND_TYPE] = req->device_type,
         [KIND_AGENT] = agent ? agent : "",
     };
+    if (d->version != (uint8_t)req->version) d->ruled = 0;
     d->version = (uint8_t)req->version;
     d->last_seen = (uint32_t)now;
     (void)device_set_kind(s, d, texts); /* without memory: the next time */
-    device_judge_access(d);
+    device_judge_access(gc->call.gate, s, d);
     d->unsaved = true;
 }
 
@@ -164,6 +165,7 @@ void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
     const struct pv_server_in in = judge_facts(gc, policy, event, now);
     struct pv_server_out out;
     enum pv_err err = pv_server_step(&p, &in, &out);
+    if (!err && d) access_refine(c->gate, s, d, &out);
     bool durably = !err && keep && out.store == PV_STORE_FIRST;
     if (!err && keep && !durably && !judge_keep(gc, s, &before, &p, &out, now)) err = PV_E_NOMEM;
     table_unlock(s);

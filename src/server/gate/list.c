@@ -100,13 +100,18 @@ static bool show_device(struct gate *g, struct device *d,
     struct shard *s = table_lock(g->table, d->owner->name);
     struct pv_partnership partnership;
     const struct pv_partnership *p = &partnership;
-    device_judge_access(d);
+    char by[ACCESS_BY_TEXT];
+    const struct verdict verdict = access_now(g, s, d);
+    d->access = (uint8_t)verdict.access;
+    access_by_text(&verdict, by);
     device_partnership(d, &partnership);
     struct revision *r = policy_for(s->book, d->owner->name, d->id);
     struct device_view v = {
         .user = d->owner->name,
         .device_id = d->id,
         .policy = r->name,
+        .access = verdict.access,
+        .access_by = by,
         .version = (enum pv_version)d->version,
         .state = pv_server_state(p, &r->facts[d->version], time(NULL)),
         .outcome = (enum pv_outcome)p->outcome,

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "src/json_text.h"
 #include "src/server/gate/inner.h"
 #include "src/server/observe/log.h"
 
@@ -21,8 +22,59 @@ struct kept {
 struct loading {
     struct gate *g;
     struct kept *policies;
+    struct rules *rules;
+    bool bad_rule;
     bool out_of_memory;
 };
+
+/* Takes the place of l->rules; NULL: no memory. */
+static void take_rules(struct loading *l, struct rules *r)
+{
+    if (r) {
+        rules_release(l->rules);
+        l->rules = r;
+    }
+    l->out_of_memory |= !r;
+}
+
+static void load_rule(struct loading *l, const json_t *json)
+{
+    struct rule r;
+    if (rule_of_json(json, &r) && l->rules->count < RULES_MAX)
+        take_rules(l, rules_with(l->rules, &r));
+    else
+        l->bad_rule = true;
+}
+
+static void load_access(struct loading *l, const json_t *json)
+{
+    const char *otherwise;
+    json_int_t last_id;
+    enum pv_access access;
+    if (json_unpack((json_t *)json, "{s:s,s:I}", "default", &otherwise, "last_id", &last_id) == 0 &&
+        access_parse(otherwise, &access) && last_id >= 0 && last_id <= UINT32_MAX)
+        take_rules(l, rules_otherwise(l->rules, access, (uint32_t)last_id));
+    else
+        l->bad_rule = true;
+}
+
+static void load_item(void *ctx, const struct item_record *r)
+{
+    static const struct {
+        const char *kind;
+        void (*load)(struct loading *l, const json_t *json);
+    } kinds[] = {{"rule", load_rule}, {"access", load_access}};
+    struct loading *l = ctx;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        json_t *json;
+        if (strcmp(r->kind, kinds[i].kind) != 0 || l->out_of_memory) continue;
+        if (json_of_text(r->json, strlen(r->json), JSON_REJECT_DUPLICATES, &json))
+            kinds[i].load(l, json);
+        else
+            l->out_of_memory = true;
+        json_decref(json);
+    }
+}
 
 static void load_policy(void *ctx, const struct policy_record *r)
 {
@@ -203,20 +255,30 @@ static bool add_default(struct gate *g, struct book **book, char *error, size_t 
 bool gate_load(struct gate *g, char *error, size_t error_cap)
 {
     static const struct store_visitor visitor = {
-        .policy = load_policy, .user = load_user, .device = load_device};
+        .item = load_item, .policy = load_policy, .user = load_user, .device = load_device};
     struct loading l = {.g = g};
     struct book *book = NULL;
+    take_rules(&l, rules_otherwise(NULL, PV_ACCESS_OK, 0));
     bool ok = store_load(g->store, &visitor, &l, error, error_cap);
     if (ok && l.out_of_memory) {
         snprintf(error, error_cap, "out of memory, or a user has more than %d devices",
                  TABLE_DEVICES_PER_USER);
         ok = false;
     }
+    if (ok && l.bad_rule) {
+        snprintf(error, error_cap,
+                 "an access rule, or the default access, is damaged in the store");
+        ok = false;
+    }
     ok = ok && make_book(l.policies, &book, error, error_cap) &&
          add_default(g, &book, error, error_cap);
     kept_free(l.policies);
-    for (size_t i = 0; i < TABLE_SHARDS && ok; i++) g->table->shards[i].book = book_hold(book);
+    for (size_t i = 0; i < TABLE_SHARDS && ok; i++) {
+        g->table->shards[i].book = book_hold(book);
+        g->table->shards[i].rules = rules_hold(l.rules);
+    }
     book_release(book);
+    rules_release(l.rules);
     return ok;
 }
 
@@ -227,6 +289,15 @@ struct book *gate_book(struct gate *g)
     struct book *b = book_hold(s->book);
     pthread_mutex_unlock(&s->mutex);
     return b;
+}
+
+struct rules *gate_rules(struct gate *g)
+{
+    struct shard *s = &g->table->shards[0];
+    pthread_mutex_lock(&s->mutex);
+    struct rules *r = rules_hold(s->rules);
+    pthread_mutex_unlock(&s->mutex);
+    return r;
 }
 
 /* ---- saving ---- */

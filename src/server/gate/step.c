@@ -42,6 +42,7 @@ static struct shard *lock_of(struct step *s)
 static void keep(struct step *s)
 {
     struct device *d = device_of(s);
+    s->next.personal = d->personal; /* an administrator may have spoken meanwhile */
     device_keep(d, &s->next);
     if (s->info_patch) d->info_mark = s->info_mark;
 }
@@ -70,6 +71,7 @@ static void stored(struct store_write *w)
         s->before = s->next; /* as it is written */
     } else {
         d->unsaved = true;
+        device_count(d, &s->before);
     }
     leave(s, shard, now);
     table_unlock(shard);
@@ -101,8 +103,10 @@ static bool submit(struct step *s, struct shard *shard, int64_t now)
     s->noted = n.state;
     ok = ok && store_submit(c->gate->store, n.changes, n.count, &s->write);
     note_end(&n);
-    if (ok) d->unsaved = false;
-    return ok;
+    if (!ok) return false;
+    d->unsaved = false;
+    device_count(d, &s->next); /* a place is taken before another device asks for the last one */
+    return true;
 }
 
 /* Facts, then the machine, on the copy. */
@@ -121,7 +125,10 @@ static bool run_machine(struct step *s, struct shard *shard, int64_t now)
         return false;
     enum pv_err err = pv_server_step(&s->next, &s->in, &s->out);
     explicit_bzero(s->in.random, sizeof s->in.random);
-    if (err) LOG(LOG_ERROR, call_session(c), "machine-failed", KV_TEXT("error", pv_err_name(err)));
+    if (err)
+        LOG(LOG_ERROR, call_session(c), "machine-failed", KV_TEXT("error", pv_err_name(err)));
+    else
+        access_refine(c->gate, shard, device_of(s), &s->out);
     return err == PV_OK;
 }
 
@@ -145,7 +152,7 @@ static enum progress step_locked(struct step *s, struct shard *shard, int64_t no
 {
     struct device *d = device_of(s);
     if (s->info && !take_info(s, shard)) return FAILED;
-    device_judge_access(d);
+    device_judge_access(s->call->call.gate, shard, d);
     device_partnership(d, &s->before);
     s->next = s->before;
     s->expected = s->next.key;

@@ -64,6 +64,7 @@ void table_destroy(struct table *t)
         free(s->buckets);
         kinds_finish(&s->kinds);
         book_release(s->book);
+        rules_release(s->rules);
         pthread_mutex_destroy(&s->mutex);
     }
     free(t);
@@ -212,6 +213,7 @@ void device_remove(struct shard *s, struct device *d)
     while (*at != d) at = &(*at)->next;
     *at = d->next;
     d->owner->count--;
+    d->owner->in -= d->in;
     s->devices--;
     drop_kind(s, d);
     d->gone = true;
@@ -232,6 +234,7 @@ bool device_set_kind(struct shard *s, struct device *d, const char *const texts[
     if (!k) return false;
     drop_kind(s, d);
     d->kind = k;
+    d->ruled = 0;
     return true;
 }
 
@@ -304,8 +307,18 @@ bool device_reserve(struct device *d, const struct pv_partnership *p)
     return !needs_extra(p) || device_extra(d);
 }
 
+void device_count(struct device *d, const struct pv_partnership *p)
+{
+    bool in = !p->shut && (p->provisioned_once || p->outcome == PV_OUTCOME_NON_PROVISIONABLE);
+    if (d->gone) return;
+    d->owner->in += in;
+    d->owner->in -= d->in;
+    d->in = in;
+}
+
 void device_keep(struct device *d, const struct pv_partnership *p)
 {
+    device_count(d, p);
     d->key = p->key;
     d->key_at = (uint32_t)p->key_at;
     d->key_revision = (uint32_t)p->key_revision;

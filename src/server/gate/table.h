@@ -9,6 +9,7 @@
 #include "src/server/gate/policies.h"
 #include "src/server/gate/desk.h"
 #include "src/server/gate/kinds.h"
+#include "src/server/gate/rules.h"
 
 #define TABLE_SHARDS 64
 #define TABLE_DEVICES_PER_USER 100000 /* a peer makes a device by naming one: that has to end */
@@ -38,12 +39,14 @@ struct device {
     uint32_t key, key_at, key_revision, acked_offer, outcome_revision;
     uint32_t info_mark;             /* of the DeviceInformation that was kept last; 0: unknown */
     uint8_t key_hash[PV_HASH_LEN];
+    uint16_t ruled;                 /* which rule decides: see access.c; 0: not yet worked out */
     uint8_t version;                /* enum pv_version of its last request */
     uint8_t state;                  /* enum pv_state: the last that was noted */
     uint8_t acked_status, outcome, said, personal, access, wipe, wipe_state, shut;
     bool provisioned_once : 1, asked : 1;
     bool gone : 1;                  /* removed from the table while somebody held it */
     bool unsaved : 1;               /* something changed since the last write */
+    bool in : 1;                    /* it fills one of its user's places: see device_count */
     char id[];
 };
 
@@ -52,7 +55,7 @@ struct owner {
     struct owner *next;
     struct device *devices;
     struct device **ids;            /* by id, open addressing; NULL while the list is short */
-    uint32_t ids_mask, count;
+    uint32_t ids_mask, count, in;   /* in: devices that fill a place */
     bool disabled, no_device_wipe;
     char name[];
 };
@@ -63,6 +66,7 @@ struct shard {
     size_t mask, owners, devices, waiters;
     struct kinds kinds;
     struct book *book;              /* policies in force */
+    struct rules *rules;            /* access rules in force */
 };
 
 struct table {
@@ -97,6 +101,10 @@ void device_partnership(const struct device *d, struct pv_partnership *out);
 bool device_reserve(struct device *d, const struct pv_partnership *p);
 /* p: what device_partnership gave, stepped on; with room for it. */
 void device_keep(struct device *d, const struct pv_partnership *p);
+/* Count the device among those that fill a place of its user, or no longer: one that has ever
+ * confirmed a policy or was let in without a key, and that no wipe has shut out. device_keep does it
+ * as well. */
+void device_count(struct device *d, const struct pv_partnership *p);
 /* extra, made if need be. NULL: no memory. */
 struct extra *device_extra(struct device *d);
 

@@ -98,10 +98,11 @@ static bool is_due(const struct call *c, const struct shard *s)
         judge_facts(gate_call_of((struct call *)c), policy, PV_EV_PING, time(NULL));
     struct pv_partnership p;
     struct pv_server_out out;
-    device_judge_access(c->device);
+    device_judge_access(c->gate, s, c->device);
     device_partnership(c->device, &p);
-    return pv_server_step(&p, &in, &out) != PV_OK ||
-           (out.action != PV_ACT_ALLOW && out.action != PV_ACT_INBOX_ONLY);
+    if (pv_server_step(&p, &in, &out) != PV_OK) return true;
+    /* Into quarantine or out of it: the device must learn the folders that it may see. */
+    return out.action != (c->inbox_only ? PV_ACT_INBOX_ONLY : PV_ACT_ALLOW);
 }
 
 bool gate_ping_due(struct call *c)

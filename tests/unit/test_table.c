@@ -149,10 +149,11 @@ static void partnerships_are_kept_whole(void **unused)
 
     memset(p.offers, 0, sizeof p.offers);
     p.wipe_state = PV_WIPE_STATE_NONE;
-    d->desk.taken = true;
+    struct ticket ticket;
+    assert_int_equal(desk_take(&d->desk, &ticket, 1), DESK_NOW);
     device_keep(d, &p);
     assert_non_null(d->extra); /* somebody may need the room */
-    d->desk.taken = false;
+    desk_leave(&d->desk);
     device_keep(d, &p);
     assert_null(d->extra);
     table_unlock(s);

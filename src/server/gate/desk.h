@@ -16,9 +16,14 @@ struct ticket {
 
 /* One for each thing; guarded by the mutex of that thing. Zeroed: nobody is at it. */
 struct desk {
-    struct ticket *head;           /* who waits, oldest first */
-    bool taken;
+    struct ticket *head;           /* private: who waits, oldest first, and at last desk_end */
 };
+/* Ends the list of a desk that is taken: a million devices have one, so it is but a pointer. */
+extern struct ticket desk_end;
+static inline bool desk_taken(const struct desk *d)
+{
+    return d->head != NULL;
+}
 
 enum desk_result { DESK_NOW, DESK_LATER, DESK_FULL };
 /* On a worker. DESK_NOW: it is your turn. DESK_LATER: run will be called. DESK_FULL: `most` wait

@@ -11,7 +11,7 @@ void device_save_behind(struct gate *g, struct shard *s, struct device *d,
     struct pv_partnership p;
     struct note n = {0};
     d->unsaved = true;
-    if (d->desk.taken)
+    if (desk_taken(&d->desk))
         return; /* what is under way must not be overtaken; it writes again when it ends */
     const struct revision *policy = policy_for(s->book, d->owner->name, d->id);
     device_partnership(d, &p);

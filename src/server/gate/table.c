@@ -342,7 +342,7 @@ void device_keep(struct device *d, const struct pv_partnership *p)
     d->extra->wipe_ended_at = p->wipe_ended_at;
     d->extra->wipe_expires_at = p->wipe_expires_at;
     /* Somebody at the desk may have made room for what comes next. */
-    if (!needs_extra(p) && !d->desk.taken && !d->extra->loop_until) extra_free(d);
+    if (!needs_extra(p) && !desk_taken(&d->desk) && !d->extra->loop_until) extra_free(d);
 }
 
 struct device_record device_record_of(const struct device *d, const struct pv_partnership *p)

@@ -26,24 +26,36 @@ enum cli_exit { CLI_EXITS(CLI_EXIT_ENUM) };
 const char *cli_exit_name(enum cli_exit code);
 
 /* Options that commands have. Which of them a command takes, and how many values each has, says its
- * synopsis; --json and --help go with every command. */
+ * synopsis; --json and --help go with every command. By alphabet. */
 #define CLI_OPTIONS(X)                \
-    X(YES, "yes")                     \
-    X(PASSWORD_FILE, "password-file") \
-    X(DRY_RUN, "dry-run")             \
+    X(ASSIGN, "assign")               \
+    X(BACK, "back")                   \
     X(DEFAULT, "default")             \
-    X(GROUP, "group")                 \
-    X(USER, "user")                   \
     X(DEVICE, "device")               \
+    X(DRY_RUN, "dry-run")             \
     X(FOLLOW, "follow")               \
+    X(FROM, "from")                   \
+    X(GROUP, "group")                 \
     X(LAST, "last")                   \
-    X(VERIFY, "verify")
+    X(PARENT, "parent")               \
+    X(PASSWORD_FILE, "password-file") \
+    X(PERCENT, "percent")             \
+    X(PREFIX, "prefix")               \
+    X(PRUNE, "prune")                 \
+    X(REVISION, "revision")           \
+    X(STAGED, "staged")               \
+    X(STRICT, "strict")               \
+    X(TO, "to")                       \
+    X(USER, "user")                   \
+    X(VERIFY, "verify")               \
+    X(WITH, "with")                   \
+    X(YES, "yes")
 #define CLI_OPTION_ENUM(id, name) CLI_OPT_##id,
 enum cli_option { CLI_OPTIONS(CLI_OPTION_ENUM) CLI_OPTION_COUNT };
 #undef CLI_OPTION_ENUM
 
 struct cli {
-    const char *socket; /* of the server's administration, or its https:// address */
+    const char *socket;               /* of the server's administration, or its https:// address */
     const char *token_file, *ca_file; /* for the latter; NULL: none */
     struct api *api;                  /* private: api.c */
     bool json;
@@ -95,7 +107,19 @@ enum cli_exit user_list(struct cli *cli);
 enum cli_exit user_remove(struct cli *cli);
 enum cli_exit policy_list(struct cli *cli);
 enum cli_exit policy_show(struct cli *cli);
+enum cli_exit policy_revisions(struct cli *cli);
+enum cli_exit policy_new(struct cli *cli);
 enum cli_exit policy_set(struct cli *cli);
+enum cli_exit policy_remove(struct cli *cli);
+enum cli_exit policy_restore(struct cli *cli);
+enum cli_exit policy_roll(struct cli *cli);
+enum cli_exit policy_diff(struct cli *cli);
+enum cli_exit policy_assign(struct cli *cli);
+enum cli_exit policy_unassign(struct cli *cli);
+enum cli_exit policy_effective(struct cli *cli);
+enum cli_exit policy_export(struct cli *cli);
+enum cli_exit policy_apply(struct cli *cli);
+enum cli_exit policy_import(struct cli *cli);
 enum cli_exit device_list(struct cli *cli);
 enum cli_exit audit_show(struct cli *cli);
 enum cli_exit status_show(struct cli *cli);

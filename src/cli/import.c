@@ -83,12 +83,10 @@ bool import_begin_policy(struct import *m, unsigned line, const char *prefix, co
         why = "one policy too many";
     else if (name[0] == '\0' || !is_plain(name) || !is_plain(prefix))
         why = "that is no name for a policy";
-    else if (strlen(prefix) + strlen(name) > IMPORT_NAME_MAX)
+    else if (snprintf(whole, sizeof whole, "%s%s", prefix, name) > IMPORT_NAME_MAX)
         why = "a policy's name has at most 63 bytes";
-    if (!why) {
-        snprintf(whole, sizeof whole, "%s%s", prefix, name);
-        if (is_taken(m, whole)) why = "a second policy of that name";
-    }
+    else if (is_taken(m, whole))
+        why = "a second policy of that name";
     if (why) {
         import_note(m, line, true, "policy \"%s\": %s", shown, why);
         return false;

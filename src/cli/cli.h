@@ -33,6 +33,7 @@ const char *cli_exit_name(enum cli_exit code);
     X(DEFAULT, "default")             \
     X(DEVICE, "device")               \
     X(DRY_RUN, "dry-run")             \
+    X(EXPIRES, "expires")             \
     X(FOLLOW, "follow")               \
     X(FROM, "from")                   \
     X(GROUP, "group")                 \
@@ -43,6 +44,7 @@ const char *cli_exit_name(enum cli_exit code);
     X(PREFIX, "prefix")               \
     X(PRUNE, "prune")                 \
     X(REVISION, "revision")           \
+    X(SCOPE, "scope")                 \
     X(STAGED, "staged")               \
     X(STRICT, "strict")               \
     X(TO, "to")                       \
@@ -123,6 +125,9 @@ enum cli_exit policy_import(struct cli *cli);
 enum cli_exit device_list(struct cli *cli);
 enum cli_exit audit_show(struct cli *cli);
 enum cli_exit status_show(struct cli *cli);
+enum cli_exit token_add(struct cli *cli);
+enum cli_exit token_list(struct cli *cli);
+enum cli_exit token_remove(struct cli *cli);
 enum cli_exit connect_run(struct cli *cli, int argc, char **argv);
 /* Options of connect, one line each, for --help. */
 void connect_print_options(void);

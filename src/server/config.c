@@ -51,7 +51,7 @@ struct reading {
     char *error;
     size_t cap, len;
     bool failed;
-    const config_setting_t *tls, *ping; /* for what concerns more than one key */
+    const config_setting_t *tls, *ping, *admin; /* for what concerns more than one key */
 };
 
 /* ---- errors: all of them, one a line ---- */
@@ -330,6 +330,7 @@ static void read_group(struct reading *r, const config_setting_t *group, const c
         } else {
             if (strcmp(path, "tls") == 0) r->tls = s;
             if (strcmp(path, "ping") == 0) r->ping = s;
+            if (strcmp(path, "admin") == 0) r->admin = s;
             snprintf(below, sizeof below, "%s.", path);
             read_group(r, s, below);
         }
@@ -355,6 +356,24 @@ static void check_listen(struct reading *r, const config_setting_t *root)
                      "listen \"%s\" is not an address and port, such as 127.0.0.1:8080, [::1]:8080 "
                      "or :8080",
                      r->c->listen.name[i]);
+}
+
+/* Tokens must not travel in the clear, not even to this machine: who can listen there is not who
+ * may administer. */
+static void check_admin(struct reading *r)
+{
+    const struct config *c = r->c;
+    for (size_t i = 0; i < c->admin.listen.count; i++)
+        if (!is_address(c->admin.listen.name[i]) || c->admin.listen.name[i][0] == '/')
+            complain(r, config_setting_get_member(r->admin, "listen"),
+                     "admin.listen \"%s\" is not an address and port, such as 192.0.2.1:8443",
+                     c->admin.listen.name[i]);
+    if (!c->admin.certificate != !c->admin.key)
+        complain(r, r->admin, "admin needs both certificate and key");
+    else if (c->admin.listen.count > 0 && !c->admin.certificate)
+        complain(r, r->admin,
+                 "admin.listen is served over TLS only: admin.certificate and admin.key are "
+                 "missing");
 }
 
 static void check_mailbox_path(struct reading *r, const config_setting_t *root)
@@ -383,6 +402,7 @@ static void check_together(struct reading *r)
     if (r->failed) return; /* a value may be missing only because it was wrong */
     check_listen(r, root);
     check_mailbox_path(r, root);
+    check_admin(r);
     check_notify_url(r, root);
     if (!c->tls_certificate != !c->tls_key)
         complain(r, r->tls, "tls needs both certificate and key");

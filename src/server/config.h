@@ -28,7 +28,11 @@ struct config {
              struct config_names drafts, trash, sent, outbox, calendar, contacts, tasks, notes,
                                  journal; } mailbox;
     struct { unsigned heartbeat_min, heartbeat_max, folders_max; } ping; /* seconds */
-    struct { const char *socket; } admin;      /* NULL: none */
+    struct {
+        const char *socket;
+        struct config_names listen;            /* over TLS only */
+        const char *certificate, *key;         /* NULL only where listen is empty */
+    } admin;
     struct { size_t rotate_size; unsigned keep; } audit;
     struct { const char *program, *url;        /* NULL: nobody is told */
              struct config_names events; unsigned timeout; } notify; /* seconds */

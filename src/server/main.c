@@ -27,6 +27,7 @@
 #define STOP_S 15 /* all of the end: draining, writing what is to be written, closing */
 #define ADMIN_CONNECTIONS_MAX 64
 #define ADMIN_SOCKET_MODE 0600
+#define LISTENS_MAX (2 * CONFIG_LIST_MAX + 1)
 
 enum { EXIT_START = 1, EXIT_USAGE = 2, EXIT_CUT = 3 };
 
@@ -40,7 +41,6 @@ struct server {
     struct commands *commands;
     struct admin *admin;
     struct http_server *http;
-    size_t listen_count; /* of http: devices' listeners, then the administration socket */
 };
 
 static void usage(FILE *to)
@@ -78,10 +78,10 @@ static unsigned worker_count(const struct config *c)
     return n > 0 ? (unsigned)n : 1;
 }
 
-static bool start_http(struct server *s, char *error, size_t cap)
+/* Devices' listeners, then those of the administration: the socket, and HTTPS. */
+static size_t make_listens(const struct server *s, struct http_listen *listens)
 {
     const struct config *c = s->config;
-    struct http_listen listens[CONFIG_LIST_MAX + 1];
     struct http_listen common = {.head_ms = c->head_timeout * 1000,
                                  .body_ms = c->body_timeout * 1000,
                                  .idle_ms = c->idle_timeout * 1000};
@@ -95,14 +95,26 @@ static bool start_http(struct server *s, char *error, size_t cap)
         listens[n].socket_mode = 0666; /* for a proxy: whoever gets there must still log in */
         listens[n].handler = gate_handler(s->gate);
     }
+    common.connections_max = ADMIN_CONNECTIONS_MAX;
     listens[n] = common;
     listens[n].address = c->admin.socket;
-    listens[n].connections_max = ADMIN_CONNECTIONS_MAX;
     listens[n].socket_mode = ADMIN_SOCKET_MODE;
-    listens[n].handler = admin_handler(s->admin);
-    n++;
-    s->http = http_start(listens, n, worker_count(c), error, cap);
-    s->listen_count = n;
+    listens[n++].handler = admin_handler(s->admin, false);
+    for (size_t i = 0; i < c->admin.listen.count; i++, n++) {
+        listens[n] = common;
+        listens[n].address = c->admin.listen.name[i];
+        listens[n].tls_certificate = c->admin.certificate;
+        listens[n].tls_key = c->admin.key;
+        listens[n].handler = admin_handler(s->admin, true);
+    }
+    return n;
+}
+
+static bool start_http(struct server *s, char *error, size_t cap)
+{
+    struct http_listen listens[LISTENS_MAX];
+    size_t n = make_listens(s, listens);
+    s->http = http_start(listens, n, worker_count(s->config), error, cap);
     return s->http != NULL;
 }
 
@@ -143,11 +155,14 @@ static void stop(struct server *s)
 
 static void tell_ready(const struct server *s)
 {
-    struct kv fields[CONFIG_LIST_MAX + 3] = {0};
-    size_t n = 0;
-    for (; n + 1 < s->listen_count; n++)
+    const struct config *c = s->config;
+    struct kv fields[LISTENS_MAX + 2] = {0};
+    size_t n = 0, admin = c->listen.count + 1; /* behind the socket */
+    for (; n < c->listen.count; n++)
         fields[n] = (struct kv)KV_TEXT("listen", http_address(s->http, n));
-    fields[n++] = (struct kv)KV_TEXT("admin", s->config->admin.socket);
+    fields[n++] = (struct kv)KV_TEXT("admin", c->admin.socket);
+    for (size_t i = 0; i < c->admin.listen.count; i++)
+        fields[n++] = (struct kv)KV_TEXT("admin-https", http_address(s->http, admin + i));
     fields[n++] = (struct kv)KV_UINT("workers", http_worker_count(s->http));
     fields[n].kind = KV_END;
     /* At any level: whoever has started us waits for it. */

@@ -69,6 +69,8 @@ static void test_defaults(void **state)
     assert_string_equal(c->mailbox.trash.name[1], "Deleted Items");
     assert_int_equal(c->ping.heartbeat_max, 3540);
     assert_string_equal(c->admin.socket, "/run/provost/admin.sock");
+    assert_int_equal(c->admin.listen.count, 0);
+    assert_null(c->admin.certificate);
     assert_false(c->require_device_information);
     assert_int_equal(c->audit.rotate_size, 16777216);
     assert_int_equal(c->audit.keep, 0);
@@ -92,6 +94,7 @@ static void test_values(void **state)
                    "body_max = 67108864L; require_device_information = true;\n"
                    "damping = true; devices_per_user = 0;\n"
                    "groups = { sales = [\"alice\", \"bob\"]; nobody = []; };\n"
+                   "admin = { listen = \":8443\"; certificate = \"a.pem\"; key = \"/k.pem\"; };\n"
                    "audit = { rotate_size = 65536; keep = 12; };\n"
                    "notify = { program = \"tell\"; url = \"https://x/y\"; "
                    "events = [\"wipe-failed\"]; };\n"
@@ -112,6 +115,12 @@ static void test_values(void **state)
     assert_int_equal(c->body_max, 67108864);
     assert_int_equal(c->ping.heartbeat_min, 120);
     assert_int_equal(c->ping.folders_max, 7);
+    assert_int_equal(c->admin.listen.count, 1);
+    assert_string_equal(c->admin.listen.name[0], ":8443");
+    snprintf(file, sizeof file, "%s/a.pem", dir);
+    assert_string_equal(c->admin.certificate, file);
+    assert_string_equal(c->admin.key, "/k.pem");
+    assert_string_equal(c->admin.socket, "/run/provost/admin.sock");
     assert_true(c->require_device_information);
     assert_int_equal(c->audit.rotate_size, 65536);
     assert_int_equal(c->audit.keep, 12);
@@ -176,6 +185,11 @@ static const struct {
     { "notify = {\n url = \"ftp://x/secret\"; };",
       ":2: notify.url must begin with http:// or https://" },
     { "\ntls = { certificate = \"c\"; };", ":2: tls needs both certificate and key" },
+    { "\nadmin = { key = \"c\"; };", ":2: admin needs both certificate and key" },
+    { "admin = {\n listen = \"127.0.0.1:8443\"; };",
+      ":1: admin.listen is served over TLS only: admin.certificate and admin.key are missing" },
+    { "admin = { certificate = \"c\"; key = \"k\";\n listen = [\":1\", \"/run/x.sock\"]; };",
+      ":2: admin.listen \"/run/x.sock\" is not an address and port" },
     { "\n\nping = { heartbeat_min = 600; heartbeat_max = 300; };",
       ":3: ping.heartbeat_min is 600, more than ping.heartbeat_max, 300" },
     { "domain;", ":1: syntax error" },

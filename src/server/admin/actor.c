@@ -25,7 +25,9 @@ const char *admin_actor(struct admin_call *c)
     char name[64];
     uint32_t uid;
     if (c->actor[0] != '\0') return c->actor;
-    if (http_peer_uid(c->http, &uid)) {
+    if (c->token.name[0] != '\0') {
+        snprintf(c->actor, sizeof c->actor, "token %s", c->token.name);
+    } else if (http_peer_uid(c->http, &uid)) {
         name_of_uid(uid, name, sizeof name);
         snprintf(c->actor, sizeof c->actor, "uid %u%s", (unsigned)uid, name);
     } else {

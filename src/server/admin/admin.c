@@ -1,9 +1,10 @@
-/* One request over the administration socket: route, body, answer. */
+/* One request to the administration: route, body, answer. */
 #include "src/server/admin/admin.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "src/json_text.h"
@@ -24,32 +25,38 @@ static void call_free(void *data)
     json_decref(c->body);
     json_decref(c->list);
     explicit_bzero(c->password, sizeof c->password);
+    explicit_bzero(c->made_text, sizeof c->made_text);
     free(c);
 }
 
-static void reply_text(struct http_exchange *x, unsigned http, const char *text, const char *allow)
+static void reply_text(struct http_exchange *x, unsigned http, const char *text,
+                       struct http_field field, unsigned retry_after)
 {
-    struct http_field fields[] = {
-        {"Cache-Control", "no-store"}, {allow ? "Allow" : NULL, allow}, {NULL, NULL}};
+    struct http_field fields[] = {{"Cache-Control", "no-store"}, field, {NULL, NULL}};
     http_reply(x, &(struct http_reply){.status = http,
                                        .type = "application/json",
                                        .body = text,
                                        .len = strlen(text),
-                                       .fields = fields});
+                                       .fields = fields,
+                                       .retry_after = retry_after});
 }
 
-/* Answers that must not need memory: code and sentence are ours, nothing in them needs escaping. */
-static void reply_fixed(struct http_exchange *x, unsigned http, const char *code,
-                        const char *sentence, const char *allow)
+void admin_refuse(struct http_exchange *x, const struct admin_refusal *r)
 {
     char text[256];
-    snprintf(text, sizeof text, "{\"error\":\"%s\",\"code\":\"%s\"}", sentence, code);
-    reply_text(x, http, text, allow);
+    snprintf(text, sizeof text, "{\"error\":\"%s\",\"code\":\"%s\"}", r->sentence, r->code);
+    reply_text(x, r->http, text, r->field, r->retry_after);
+}
+
+static void no_memory(struct http_exchange *x)
+{
+    admin_refuse(x, &(struct admin_refusal){503, "no_memory", "The server is out of memory.",
+                                            .retry_after = 10});
 }
 
 void admin_no_memory(struct admin_call *c)
 {
-    reply_fixed(c->http, 503, "no_memory", "The server is out of memory.", NULL);
+    no_memory(c->http);
 }
 
 void admin_reply(struct admin_call *c, unsigned http, json_t *json)
@@ -60,13 +67,13 @@ void admin_reply(struct admin_call *c, unsigned http, json_t *json)
         admin_no_memory(c);
         return;
     }
-    reply_text(c->http, http, text, NULL);
+    reply_text(c->http, http, text, (struct http_field){0}, 0);
     free(text);
 }
 
 void admin_reply_text(struct admin_call *c, unsigned http, const char *text)
 {
-    reply_text(c->http, http, text, NULL);
+    reply_text(c->http, http, text, (struct http_field){0}, 0);
 }
 
 void admin_error(struct admin_call *c, unsigned http, const char *code, const char *sentence)
@@ -125,27 +132,33 @@ static bool read_body(struct admin_call *c)
 /* Everything that can be said before the body is there. */
 static void head(struct http_exchange *x, void *ctx)
 {
+    const struct admin_door *door = ctx;
     char allow[ADMIN_ALLOW_MAX], sentence[ADMIN_SENTENCE_MAX];
     struct admin_call *c = calloc(1, sizeof *c);
     if (c == NULL) {
-        reply_fixed(x, 503, "no_memory", "The server is out of memory.", NULL);
+        no_memory(x);
         return;
     }
-    c->admin = ctx;
+    c->admin = door->admin;
     c->http = x;
     http_set_data(x, c, call_free);
+    if (!admin_let_in(c, door)) return;
     switch (admin_target_find(http_method(x), http_target(x), &c->target, allow)) {
     case ADMIN_FOUND: break;
     case ADMIN_NO_METHOD:
-        reply_fixed(x, 405, "bad_method", "This path does not know that method.", allow);
+        admin_refuse(x, &(struct admin_refusal){405, "bad_method",
+                                                "This path does not know that method.",
+                                                .field = {"Allow", allow}});
         return;
     case ADMIN_NO_PATH:
-        reply_fixed(x, 404, "unknown_path", "There is nothing at this path.", NULL);
+        admin_refuse(
+            x, &(struct admin_refusal){404, "unknown_path", "There is nothing at this path."});
         return;
     case ADMIN_FIND_NO_MEMORY: admin_no_memory(c); return;
     }
     c->route = c->target.route;
-    if (!admin_target_query(&c->target, sentence)) admin_error(c, 400, "bad_query", sentence);
+    if (admin_may(c) && !admin_target_query(&c->target, sentence))
+        admin_error(c, 400, "bad_query", sentence);
 }
 
 static void serve(struct http_exchange *x, void *ctx)
@@ -161,16 +174,23 @@ static void serve(struct http_exchange *x, void *ctx)
 struct admin *admin_create(struct gate *g, struct audit_mover *audit, char *error, size_t error_cap)
 {
     struct admin *a = calloc(1, sizeof *a);
-    if (a) {
-        wipe_json_when_freed();
-        a->gate = g;
-        a->audit = audit;
-        a->started = (int64_t)time(NULL);
-        a->pool = pool_create("admin", POOL_THREADS, POOL_QUEUE);
-        if (a->pool) return a;
-    }
-    free(a);
     snprintf(error, error_cap, "administration: no memory or threads");
+    if (a == NULL) return NULL;
+    wipe_json_when_freed();
+    a->gate = g;
+    a->audit = audit;
+    a->started = (int64_t)time(NULL);
+    a->doors[0] = (struct admin_door){a, false};
+    a->doors[1] = (struct admin_door){a, true};
+    a->tokens = tokens_create();
+    a->calls = limiter_create(ADMIN_CALLS_BURST, ADMIN_CALLS_EVERY_MS);
+    a->failures = limiter_create(ADMIN_FAILURES_BURST, ADMIN_FAILURES_EVERY_MS);
+    a->pool = pool_create("admin", POOL_THREADS, POOL_QUEUE);
+    if (a->tokens && a->calls && a->failures && a->pool &&
+        getrandom(a->secret, sizeof a->secret, 0) == (ssize_t)sizeof a->secret &&
+        admin_load_tokens(a, error, error_cap))
+        return a;
+    admin_destroy(a);
     return NULL;
 }
 
@@ -178,11 +198,17 @@ void admin_destroy(struct admin *a)
 {
     if (a == NULL) return;
     pool_destroy(a->pool);
+    limiter_destroy(a->calls);
+    limiter_destroy(a->failures);
+    tokens_destroy(a->tokens);
     free(a);
 }
 
-struct http_handler admin_handler(struct admin *a)
+struct http_handler admin_handler(struct admin *a, bool wants_token)
 {
-    return (struct http_handler){
-        .head = head, .serve = serve, .ctx = a, .body_max = ADMIN_BODY_MAX};
+    return (struct http_handler){.head = head,
+                                 .serve = serve,
+                                 .ctx = &a->doors[wants_token],
+                                 .body_max = ADMIN_BODY_MAX,
+                                 .json = true};
 }

@@ -1,4 +1,4 @@
-/* Administration over the socket: HTTP and JSON, from one table of routes. */
+/* Administration over the socket and HTTPS: HTTP and JSON, from one table of routes. */
 #ifndef PROVOSTD_ADMIN_H
 #define PROVOSTD_ADMIN_H
 
@@ -9,6 +9,7 @@
 struct admin;
 struct admin *admin_create(struct gate *g, struct audit_mover *audit, char *error, size_t error_cap);
 void admin_destroy(struct admin *a);
-struct http_handler admin_handler(struct admin *a);
+/* wants_token: for a listener that others can reach. Without, whoever gets there may do all. */
+struct http_handler admin_handler(struct admin *a, bool wants_token);
 
 #endif

@@ -8,14 +8,33 @@
 #include <stdint.h>
 
 #include "src/server/admin/admin.h"
+#include "src/server/admin/limiter.h"
 #include "src/server/admin/route.h"
+#include "src/server/admin/tokens.h"
 #include "src/server/http/pool.h"
 
 #define ADMIN_BODY_MAX (64 * 1024)
 #define ADMIN_PASSWORD_MAX 256 /* bytes, terminator included; crypt(3) takes 511 */
 #define ADMIN_ACTOR_MAX 160
 
+/* Over HTTPS, calls a second that a token may make for long, and how many at once before that. */
+#define ADMIN_CALLS_BURST 200
+#define ADMIN_CALLS_EVERY_MS 50
+/* Of calls without a valid token, from one address: beyond them 429 is told instead of 401. */
+#define ADMIN_FAILURES_BURST 20
+#define ADMIN_FAILURES_EVERY_MS 5000
+
+/* Where calls come in. */
+struct admin_door {
+    struct admin *admin;
+    bool wants_token; /* else its permissions protect it, and everything is allowed */
+};
+
 struct admin {
+    struct admin_door doors[2];
+    struct tokens *tokens;
+    struct limiter *calls, *failures;
+    uint8_t secret[32]; /* of the keys in both */
     struct gate *gate;
     struct audit_mover *audit;
     struct pool *pool;
@@ -29,6 +48,7 @@ struct admin_call {
     const struct admin_route *route;
     struct admin_target target;
     json_t *body; /* object, as the route's rows have it */
+    struct token token; /* that it came with, or all scopes and no name */
     char actor[ADMIN_ACTOR_MAX];
 
     struct job job;
@@ -48,6 +68,9 @@ struct admin_call {
         char error[256];
         bool failed;
     } audit;
+    struct store_write write;
+    struct token made; /* or to be removed */
+    char made_text[TOKEN_TEXT_LEN + 1];
 };
 
 /* ---- what came with the call; it lives as long as the call. A name that the route's rows do not
@@ -69,7 +92,7 @@ bool admin_body_number(const struct admin_call *c, const char *name, uint64_t *o
 /* Not given counts as false. */
 bool admin_body_flag(const struct admin_call *c, const char *name);
 
-/* Who calls, for the audit: "uid 0 (root)". */
+/* Who calls, for the audit: "uid 0 (root)", "token NAME". */
 const char *admin_actor(struct admin_call *c);
 
 /* Answers. json is taken over; NULL (no memory to make it) is answered with 503. */
@@ -79,6 +102,27 @@ void admin_reply_text(struct admin_call *c, unsigned http, const char *text);
 /* {"error": sentence, "code": code} */
 void admin_error(struct admin_call *c, unsigned http, const char *code, const char *sentence);
 void admin_no_memory(struct admin_call *c);
+
+struct admin_refusal {
+    unsigned http;
+    const char *code, *sentence; /* ours: nothing in them needs escaping in JSON */
+    struct http_field field;     /* name NULL: none */
+    unsigned retry_after;        /* seconds, 0: not told */
+};
+/* An answer that needs no memory. */
+void admin_refuse(struct http_exchange *x, const struct admin_refusal *r);
+
+/* door.c: who calls, and may they? false: answered. The first comes before anything of the request
+ * is looked at, the second when its route is known. */
+bool admin_let_in(struct admin_call *c, const struct admin_door *door);
+bool admin_may(struct admin_call *c);
+
+/* tokens_route.c: from the store, at start. */
+bool admin_load_tokens(struct admin *a, char *error, size_t error_cap);
+
+/* When something is to end: "90d", "12h", or a date as policies have it. false: it is neither, or
+ * in the past. */
+bool admin_until(const char *text, int64_t now, int64_t *at_out);
 
 /* Text that came from a peer at some time: bytes that are no UTF-8 are escaped, so that one odd
  * device does not spoil a whole listing. NULL counts as "". */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "src/server/admin/api_table.h"
+#include "src/server/admin/scopes.h"
 #include "src/server/auth/auth.h"
 
 #define ADMIN_ARGS_MAX 4
@@ -16,16 +17,6 @@
 #define ADMIN_ALLOW_MAX 64           /* every method that there is */
 #define ADMIN_SENTENCE_MAX 320       /* of a refusal */
 #define ADMIN_NAME_MAX AUTH_USER_MAX /* of what stands in a path, terminator included */
-
-/* What a call does to the world, and so what a token must allow: id, bit, name. None implies
- * another. */
-#define ADMIN_SCOPES(X)     \
-    X(READ, 1, "read")      \
-    X(OPERATE, 2, "operate") \
-    X(WIPE, 4, "wipe")
-#define ADMIN_SCOPE_ENUM(id, bit, name) ADMIN_##id = bit,
-enum admin_scope { ADMIN_SCOPES(ADMIN_SCOPE_ENUM) };
-#undef ADMIN_SCOPE_ENUM
 
 enum admin_type {
     ADMIN_TEXT,

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "src/server/gate/gate.h"
+#include "src/server/gate/note.h"
 #include "src/server/gate/policies.h"
 #include "src/server/gate/table.h"
 
@@ -133,11 +134,6 @@ bool note_device(struct note *n, const struct gate *g, const struct device *d,
                  const struct pv_partnership *before, const struct pv_partnership *after,
                  const struct pv_policy_facts *policy, int64_t now, const struct cause *cause);
 void note_end(struct note *n);
-/* What an administrator did, as STORE_ADD_AUDIT takes it; freed by the caller. Takes over object
- * (members that name the thing; NULL: no memory), before and after (NULL: nothing). NULL: no
- * memory. */
-char *note_act(const char *actor, const char *act, int64_t now, json_t *object, json_t *before,
-               json_t *after);
 
 /* ---- step.c: a change of a partnership, one at a time for each device, durable before it
  * counts ---- */

@@ -1,5 +1,6 @@
 /* A connection's life around the daemon of libmicrohttpd: before its first byte, its deadlines, the
  * peer that goes away, and the end. */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -83,14 +84,36 @@ static void linger_on(struct http_conn *c, int fd)
         conn_close(c);
 }
 
+static const char *refusal_code(unsigned status)
+{
+    switch (status) {
+    case MHD_HTTP_REQUEST_TIMEOUT: return "timeout";
+    case MHD_HTTP_CONTENT_TOO_LARGE: return "too_large";
+    case MHD_HTTP_SERVICE_UNAVAILABLE: return "busy";
+    default: return "bad_request";
+    }
+}
+
+int conn_refusal(const struct http_conn *c, unsigned status, const char *why, char out[REFUSAL_MAX],
+                 const char **type_out)
+{
+    bool json = c->lane->endpoint->cfg.handler.json;
+    *type_out = json ? "application/json" : "text/plain";
+    if (!json) return snprintf(out, REFUSAL_MAX, "%s.\n", why);
+    return snprintf(out, REFUSAL_MAX, "{\"error\":\"%c%s.\",\"code\":\"%s\"}",
+                    toupper((unsigned char)why[0]), why + 1, refusal_code(status));
+}
+
 /* An answer past the daemon, where that can give none. The caller ends the connection. */
 void conn_answer_raw(struct http_conn *c, unsigned status, const char *why)
 {
-    char answer[512];
+    char body[REFUSAL_MAX], answer[2 * REFUSAL_MAX];
+    const char *type;
+    int len = conn_refusal(c, status, why, body, &type);
     int n = snprintf(answer, sizeof answer,
-                     "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
-                     "Connection: close\r\n\r\n%s.\n",
-                     status, MHD_get_reason_phrase_for(status), strlen(why) + 2, why);
+                     "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n"
+                     "Connection: close\r\n\r\n%s",
+                     status, MHD_get_reason_phrase_for(status), type, len, body);
     LOG(LOG_INFO, c->exchange ? c->exchange->session : 0, "refused", KV_TEXT("peer", c->peer),
         KV_UINT("status", status), KV_TEXT("why", why));
     if (!c->cert)

@@ -134,6 +134,10 @@ int conn_fd(const struct http_conn *c);
 /* Before the daemon, or anybody, looks at the memory of a connection that has waited. */
 void conn_unpack(struct http_conn *c);
 void conn_answer_raw(struct http_conn *c, unsigned status, const char *why);
+/* The body of a refusal by the engine itself, as the listener's handler wants it, and its type. */
+#define REFUSAL_MAX 256
+int conn_refusal(const struct http_conn *c, unsigned status, const char *why, char out[REFUSAL_MAX],
+                 const char **type_out);
 
 /* exchange.c */
 void *exchange_on_target(void *cls, const char *target, struct MHD_Connection *mhd);

@@ -173,15 +173,14 @@ void http_reply(struct http_exchange *x, const struct http_reply *r)
 
 static void answer_plain(struct http_exchange *x, unsigned status, const char *why, bool close)
 {
-    char text[160];
-    int n = snprintf(text, sizeof text, "%s.\n", why);
+    char text[REFUSAL_MAX];
+    const char *type;
+    int n = conn_refusal(x->conn, status, why, text, &type);
     LOG(LOG_INFO, x->session, "refused", KV_TEXT("peer", x->conn->peer), KV_UINT("status", status),
         KV_TEXT("why", why));
-    http_reply(x, &(struct http_reply){.status = status,
-                                       .type = "text/plain",
-                                       .body = text,
-                                       .len = (size_t)n,
-                                       .close = close});
+    http_reply(x,
+               &(struct http_reply){
+                   .status = status, .type = type, .body = text, .len = (size_t)n, .close = close});
 }
 
 /* ---- waiting ---- */

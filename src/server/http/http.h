@@ -34,6 +34,7 @@ struct http_handler {
     void (*serve)(struct http_exchange *x, void *ctx);
     void *ctx;
     size_t body_max;                /* 413 beyond */
+    bool json;                      /* what the engine itself refuses is told as JSON: error, code */
 };
 
 uint64_t http_session(const struct http_exchange *x);     /* for the log; unique in the process */

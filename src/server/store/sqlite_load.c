@@ -177,13 +177,13 @@ static void load_device(struct load *l, sqlite3_stmt *q)
     p->wipe_ended_at = sqlite3_column_int64(q, 29);
     p->wipe_expires_at = sqlite3_column_int64(q, 30);
     load_offers(l, &r);
-    if (!l->failed && l->v->device) l->v->device(l->ctx, &r);
+    if (!l->failed) l->v->device(l->ctx, &r);
 }
 
 static void load_item(struct load *l, sqlite3_stmt *q)
 {
     struct item_record r = {col_text(l, q, 0), col_text(l, q, 1), col_text(l, q, 2)};
-    if (!l->failed && l->v->item) l->v->item(l->ctx, &r);
+    if (!l->failed) l->v->item(l->ctx, &r);
 }
 
 static void load_policy(struct load *l, sqlite3_stmt *q)
@@ -196,7 +196,7 @@ static void load_policy(struct load *l, sqlite3_stmt *q)
         .parent = col_text(l, q, 4),
         .by = col_text(l, q, 5),
     };
-    if (!l->failed && l->v->policy) l->v->policy(l->ctx, &r);
+    if (!l->failed) l->v->policy(l->ctx, &r);
 }
 
 static void load_user(struct load *l, sqlite3_stmt *q)
@@ -204,7 +204,7 @@ static void load_user(struct load *l, sqlite3_stmt *q)
     struct user_record r = {.user = col_text(l, q, 0),
                             .enabled = col_range(l, q, 1, 1),
                             .no_device_wipe = col_range(l, q, 2, 1)};
-    if (!l->failed && l->v->user) l->v->user(l->ctx, &r);
+    if (!l->failed) l->v->user(l->ctx, &r);
 }
 
 static void load_table(struct load *l, const char *sql, void (*row)(struct load *, sqlite3_stmt *))
@@ -222,14 +222,15 @@ static void load_table(struct load *l, const char *sql, void (*row)(struct load 
 bool sqlite_load(struct store *base, const struct store_visitor *v, void *ctx, char *error,
                  size_t error_cap)
 {
-    static const struct {
+    const struct {
+        bool wanted;
         const char *sql;
         void (*row)(struct load *, sqlite3_stmt *);
     } tables[] = {
-        {"SELECT * FROM item ORDER BY kind, name", load_item},
-        {"SELECT * FROM policy ORDER BY revision", load_policy},
-        {"SELECT * FROM user ORDER BY name", load_user},
-        {"SELECT * FROM device ORDER BY user, device_id", load_device},
+        {v->item, "SELECT * FROM item ORDER BY kind, name", load_item},
+        {v->policy, "SELECT * FROM policy ORDER BY revision", load_policy},
+        {v->user, "SELECT * FROM user ORDER BY name", load_user},
+        {v->device, "SELECT * FROM device ORDER BY user, device_id", load_device},
     };
     struct sqlite_store *s = (struct sqlite_store *)base;
     struct load l = {.s = s, .v = v, .ctx = ctx, .error = error, .error_cap = error_cap};
@@ -240,7 +241,7 @@ bool sqlite_load(struct store *base, const struct store_visitor *v, void *ctx, c
     else
         next_offer(&l);
     for (size_t i = 0; i < sizeof tables / sizeof *tables && !l.failed; i++)
-        load_table(&l, tables[i].sql, tables[i].row);
+        if (tables[i].wanted) load_table(&l, tables[i].sql, tables[i].row);
     sqlite3_finalize(l.offers);
     pthread_mutex_unlock(&s->read_mutex);
     return !l.failed;

@@ -127,6 +127,7 @@ struct store_ops {
                      void (*each)(void *ctx, const struct log_record *r), void *ctx);
     void (*close)(struct store *s);           /* writes what is queued */
 };
+/* What is NULL is not read. */
 struct store_visitor {
     void (*item)(void *ctx, const struct item_record *r);
     void (*policy)(void *ctx, const struct policy_record *r); /* ascending revision */

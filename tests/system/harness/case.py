@@ -10,13 +10,14 @@ HTTP_OF = {126: 403, 129: 403, 140: 449, 141: 449, 142: 449, 143: 449, 144: 449}
 
 
 class ServerCase(unittest.TestCase):
-    """config, users, tls: arguments of the server, as class attributes."""
+    """config, users, tls, admin_tls: arguments of the server, as class attributes."""
 
-    config, users, tls = "", None, False
+    config, users, tls, admin_tls = "", None, False, False
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server(users=cls.users, config=cls.config, tls=cls.tls)
+        cls.server = Server(users=cls.users, config=cls.config, tls=cls.tls,
+                            admin_tls=cls.admin_tls)
         cls.addClassCleanup(cls.server.close)
         cls.admin = cls.server.admin
 
@@ -53,6 +54,7 @@ class OwnServerCase(ServerCase):
         cls.server = cls.admin = None
 
     def setUp(self):
-        self.server = Server(users=self.users, config=self.config, tls=self.tls)
+        self.server = Server(users=self.users, config=self.config, tls=self.tls,
+                             admin_tls=self.admin_tls)
         self.addCleanup(self.server.close)
         self.admin = self.server.admin

@@ -52,14 +52,14 @@ class Server:
     """with Server() as s: ...    The end checks the exit code and that sanitizers kept silent."""
 
     def __init__(self, users=None, config="", tls=False, state=None, start=True,
-                 ignore_signals=False):
+                 ignore_signals=False, admin_tls=False):
         self.users = dict(USERS if users is None else users)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="provost-test-"))
         self.state = pathlib.Path(state) if state else self.dir / "state"
         self.socket = self.dir / "admin.sock"
         self.users_file = self.dir / "users"
         self.config_file = self.dir / "provost.conf"
-        self.tls = tls
+        self.tls, self.admin_tls = tls, admin_tls
         self.ignore_signals = ignore_signals  # SIGXFSZ and SIGPIPE, as Python itself has them
         self.env = {}  # added to the server's environment
         self.process, self.port, self.lines = None, None, []
@@ -91,6 +91,10 @@ class Server:
         if self.tls:
             certificate, key = self.make_certificate()
             settings["tls"] = f'{{ certificate = "{certificate}"; key = "{key}"; }}'
+        if self.admin_tls:
+            certificate, key = self.make_certificate()
+            settings["admin"] = (f'{{ socket = "{self.socket}"; listen = "127.0.0.1:0"; '
+                                 f'certificate = "{certificate}"; key = "{key}"; }}')
         for name in re.findall(r"^\s*(\w+)\s*=", extra, re.M):
             settings.pop(name, None)
         body = "".join(f"{name} = {value};\n" for name, value in settings.items()) + extra + "\n"
@@ -148,6 +152,11 @@ class Server:
     @property
     def url(self):
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def admin_port(self):
+        """Of the administration over HTTPS."""
+        return int(re.search(r"\badmin-https=\"?[^ ]*?:(\d+)", self.log).group(1))
 
     @property
     def pid(self):

@@ -12,6 +12,7 @@
 
 #include "src/server/admin/admin.h"
 #include "src/server/admin/version.h"
+#include "src/server/admin/wipe.h"
 #include "src/server/auth/auth.h"
 #include "src/server/config.h"
 #include "src/server/gate/gate.h"
@@ -19,6 +20,7 @@
 #include "src/server/mailbox/mailbox.h"
 #include "src/server/observe/audit_mover.h"
 #include "src/server/observe/log.h"
+#include "src/server/observe/notify_store.h"
 #include "src/server/store/store.h"
 
 #define DEFAULT_FILE "/etc/provost/provost.conf"
@@ -35,6 +37,7 @@ struct server {
     struct config *config;
     struct store *store;
     struct audit_mover *audit;
+    struct notify *notify;
     struct auth *auth;
     struct gate *gate;
     struct mailbox *mailbox;
@@ -133,7 +136,9 @@ static bool start_audit(struct server *s, char *error, size_t cap)
 static bool start(struct server *s, char *error, size_t cap)
 {
     return (s->store = store_open(s->config->store, s->config->state, error, cap)) &&
-           start_audit(s, error, cap) && (s->auth = auth_create(s->config, error, cap)) &&
+           start_audit(s, error, cap) &&
+           (s->notify = notify_from_store(s->config, s->store, error, cap)) &&
+           (s->auth = auth_create(s->config, error, cap)) &&
            (s->gate = gate_create(s->config, s->auth, s->store, error, cap)) &&
            (s->mailbox = mailbox_open(s->config, error, cap)) &&
            (s->commands = commands_create(s->gate, s->mailbox, s->config, error, cap)) &&
@@ -150,7 +155,9 @@ static void stop(struct server *s)
     gate_destroy(s->gate);
     auth_destroy(s->auth);
     audit_mover_stop(s->audit);
+    notify_stop(s->notify);
     store_close(s->store);
+    notify_destroy(s->notify);
 }
 
 static void tell_ready(const struct server *s)
@@ -215,6 +222,7 @@ static int run(struct config *c)
     signal(SIGXFSZ, SIG_IGN); /* a write beyond a limit of file size is an error like any other */
     log_open(level_of(c->log_level));
     raise_descriptor_limit();
+    wipe_json_when_freed();
     bool ok = start(&s, error, sizeof error);
     if (ok) {
         tell_ready(&s);

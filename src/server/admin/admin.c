@@ -9,7 +9,6 @@
 
 #include "src/json_text.h"
 #include "src/server/admin/internal.h"
-#include "src/server/admin/wipe.h"
 #include "src/server/observe/log.h"
 #include "src/server/observe/when.h"
 
@@ -176,7 +175,6 @@ struct admin *admin_create(struct gate *g, struct audit_mover *audit, char *erro
     struct admin *a = calloc(1, sizeof *a);
     snprintf(error, error_cap, "administration: no memory or threads");
     if (a == NULL) return NULL;
-    wipe_json_when_freed();
     a->gate = g;
     a->audit = audit;
     a->started = (int64_t)time(NULL);

@@ -257,6 +257,7 @@ struct gate *gate_create(const struct config *c, struct auth *a, struct store *s
     g->config = c;
     g->auth = a;
     g->store = s;
+    g->notify = c->notify.program || c->notify.url;
     pthread_mutex_init(&g->admin_mutex, NULL);
     bells_init(g);
     g->version_least = version_of(c->protocol_version_min, PV_V2_5);

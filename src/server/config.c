@@ -41,7 +41,7 @@ static const struct key keys[] = {
 struct private
 {
     config_t file;
-    char **owned; /* strings that are not the file's */
+    void **owned; /* what is not the file's */
     size_t owned_count;
 };
 
@@ -93,18 +93,23 @@ complain(struct reading *r, const config_setting_t *at, const char *format, ...)
 
 /* ---- strings ---- */
 
-/* Takes text over; NULL is passed on as out of memory. */
-static const char *own(struct reading *r, char *text)
+/* Takes a block over; NULL is passed on as out of memory, which is told. */
+static void *own_block(struct reading *r, void *block)
 {
-    char **grown = text ? realloc(r->p->owned, (r->p->owned_count + 1) * sizeof *grown) : NULL;
+    void **grown = block ? realloc(r->p->owned, (r->p->owned_count + 1) * sizeof *grown) : NULL;
     if (!grown) {
-        free(text);
+        free(block);
         complain(r, NULL, "out of memory");
-        return "";
+        return NULL;
     }
     r->p->owned = grown;
-    r->p->owned[r->p->owned_count++] = text;
-    return text;
+    return r->p->owned[r->p->owned_count++] = block;
+}
+
+static const char *own(struct reading *r, char *text)
+{
+    const char *owned = own_block(r, text);
+    return owned ? owned : "";
 }
 
 /* A relative path counts from the directory of the configuration file. */
@@ -211,18 +216,39 @@ static void read_list(struct reading *r, const config_setting_t *s, const struct
     }
 }
 
-/* Who defines groups for later, or by a common file for many servers, is told now what is wrong. */
+/* false: it is no list of texts. */
+static bool read_group_of_users(struct reading *r, const config_setting_t *list,
+                                struct config_group *g)
+{
+    size_t count = (size_t)config_setting_length(list);
+    if (!config_setting_is_array(list) && !config_setting_is_list(list)) return false;
+    g->name = config_setting_name(list);
+    g->user = own_block(r, calloc(count + 1, sizeof *g->user));
+    for (size_t i = 0; g->user && i < count; i++) {
+        const char *user = config_setting_get_string_elem(list, (int)i);
+        if (!user) return false;
+        g->user[g->count++] = user;
+    }
+    return true;
+}
+
 static void read_groups(struct reading *r, const config_setting_t *s, const struct key *k)
 {
-    bool good = config_setting_is_group(s);
-    for (int i = 0; good && i < config_setting_length(s); i++) {
-        const config_setting_t *list = config_setting_get_elem(s, (unsigned)i);
-        good = config_setting_is_array(list) || config_setting_is_list(list);
-        for (int n = 0; good && n < config_setting_length(list); n++)
-            good = config_setting_get_string_elem(list, n) != NULL;
-        if (!good) wrong_type(r, list, k);
+    struct config_groups *groups = member(r, k);
+    if (!config_setting_is_group(s)) {
+        wrong_type(r, s, k);
+        return;
     }
-    if (!config_setting_is_group(s)) wrong_type(r, s, k);
+    size_t count = (size_t)config_setting_length(s);
+    groups->group = own_block(r, calloc(count + 1, sizeof *groups->group));
+    for (size_t i = 0; groups->group && i < count; i++) {
+        const config_setting_t *list = config_setting_get_elem(s, (unsigned)i);
+        if (!read_group_of_users(r, list, &groups->group[i])) {
+            wrong_type(r, list, k);
+            return;
+        }
+        groups->count++;
+    }
 }
 
 /* Known, so that a file for a later version is understood, but never silently without effect. */

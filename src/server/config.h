@@ -9,6 +9,9 @@
 #define CONFIG_LIST_MAX 64
 
 struct config_names { const char *name[CONFIG_LIST_MAX]; size_t count; };
+/* Groups of users, in the order of the file. */
+struct config_group { const char *name; const char **user; size_t count; };
+struct config_groups { struct config_group *group; size_t count; };
 
 /* All strings live as long as the config. */
 struct config {
@@ -39,6 +42,7 @@ struct config {
     bool require_device_information;
     unsigned devices_per_user;                 /* 0: no limit */
     const char *protocol_version_min, *protocol_version_max;
+    struct config_groups groups;
     void *priv;
 };
 

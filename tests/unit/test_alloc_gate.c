@@ -231,7 +231,7 @@ static void requests_are_answered(void **unused)
 }
 
 /* ---- administration ---- */
-static void policy_done(struct policy_set *s)
+static void policy_done(struct policy_change *s)
 {
     s->name = NULL;
 }
@@ -240,9 +240,9 @@ static bool policy_run(void)
 {
     static const struct gate_setting changes[] = {
         {"MinDevicePasswordLength", "8"}, {"UnapprovedInROMApplicationList", "a.exe b.exe"}};
-    struct policy_set s = {.name = "default", .settings = changes, .count = 2,
+    struct policy_change s = {.act = POLICY_SET, .actor = "uid 0", .name = "default", .settings = changes, .count = 2,
                            .done = policy_done};
-    gate_set_policy(gate, &s);
+    gate_change_policies(gate, &s);
     run_tasks();
     assert_null(s.name);
     assert_true(s.result == GATE_OK || s.result == GATE_STORE);
@@ -289,7 +289,7 @@ static bool list_run(void)
 static void administrators_are_told(void **unused)
 {
     (void)unused;
-    failing_malloc_sweep(&(struct sweep){"gate_set_policy", command_begin, policy_run,
+    failing_malloc_sweep(&(struct sweep){"gate_change_policies", command_begin, policy_run,
                                          policy_as_before, policy_check, end});
     failing_malloc_sweep(
         &(struct sweep){"gate_set_user", begin, user_run, eve_is_in, eve_is_out, end});

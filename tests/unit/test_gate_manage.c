@@ -14,19 +14,19 @@
 /* ---- policies ---- */
 static unsigned policies_set;
 
-static void policy_done(struct policy_set *s)
+static void policy_done(struct policy_change *s)
 {
     (void)s;
     policies_set++;
 }
 
-static struct policy_set set_policy(const char *name, const char *setting, const char *value)
+static struct policy_change set_policy(const char *name, const char *setting, const char *value)
 {
     static struct gate_setting one;
     one = (struct gate_setting){setting, value};
-    struct policy_set s = {.name = name, .settings = &one, .count = 1, .done = policy_done};
+    struct policy_change s = {.act = POLICY_SET, .actor = "uid 0", .name = name, .settings = &one, .count = 1, .done = policy_done};
     policies_set = 0;
-    gate_set_policy(gate, &s);
+    gate_change_policies(gate, &s);
     assert_int_equal(policies_set, 0); /* always later */
     run_tasks();
     assert_int_equal(policies_set, 1);
@@ -54,7 +54,7 @@ static void policies_are_validated(void **unused)
     unsigned stored = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         print_message("# %s=%s\n", cases[i].setting, cases[i].value);
-        struct policy_set s = set_policy(cases[i].policy, cases[i].setting, cases[i].value);
+        struct policy_change s = set_policy(cases[i].policy, cases[i].setting, cases[i].value);
         assert_int_equal(s.result, cases[i].want);
         assert_non_null(strstr(s.message, cases[i].message));
         stored += s.result == GATE_OK;
@@ -89,7 +89,7 @@ static void a_real_change_asks_exactly_those_who_see_it(void **unused)
     provision(&stranger, NULL, 0, NULL);
 
     /* Carried from 12.1 on: who cannot see it is left alone. */
-    struct policy_set s = set_policy("default", "AllowConsumerEmail", "0");
+    struct policy_change s = set_policy("default", "AllowConsumerEmail", "0");
     assert_int_equal(s.result, GATE_OK);
     assert_int_equal(s.affected, 1);
     assert_int_equal(folder_sync("new", "14.1", new_key), 143);
@@ -134,11 +134,11 @@ static void changes_of_administrators_take_turns(void **unused)
     (void)unused;
     static const struct gate_setting length = {"MinDevicePasswordLength", "8"};
     static const struct gate_setting camera = {"AllowCamera", "0"};
-    struct policy_set a = {.name = "default", .settings = &length, .count = 1, .done = policy_done};
-    struct policy_set b = {.name = "default", .settings = &camera, .count = 1, .done = policy_done};
+    struct policy_change a = {.act = POLICY_SET, .actor = "uid 0", .name = "default", .settings = &length, .count = 1, .done = policy_done};
+    struct policy_change b = {.act = POLICY_SET, .actor = "uid 0", .name = "default", .settings = &camera, .count = 1, .done = policy_done};
     world.store = STORE_HOLDS;
-    gate_set_policy(gate, &a);
-    gate_set_policy(gate, &b);
+    gate_change_policies(gate, &a);
+    gate_change_policies(gate, &b);
     run_tasks();
     assert_int_equal(world.held, 1);
     release(true);

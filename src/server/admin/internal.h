@@ -60,7 +60,7 @@ struct admin_call {
     struct user_set user;
     struct store_write noted; /* of an act that is done already */
     bool created;             /* by it */
-    struct policy_set policy;
+    struct policy_change policy;
     struct gate_setting *settings; /* names borrowed from body, values owned */
     struct admin_audit {
         struct audit_head known;

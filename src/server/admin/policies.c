@@ -132,7 +132,7 @@ static void take_hint(void *hint_out, const struct policy_view *v)
     *(const char **)hint_out = pv_policy_hint(v->policy);
 }
 
-static void set_done(struct policy_set *s)
+static void set_done(struct policy_change *s)
 {
     const char *hint = NULL;
     struct admin_call *c = CONTAINER_OF(s, struct admin_call, policy);
@@ -149,7 +149,7 @@ static void set_done(struct policy_set *s)
         return;
     case GATE_UNKNOWN: unknown_policy(c); return;
     case GATE_INVALID: admin_error(c, 422, "bad_setting", s->message); return;
-    case GATE_STORE: break;
+    default: break;
     }
     admin_error(c, 503, "store", "The store is out of reach; nothing was changed.");
 }
@@ -179,9 +179,11 @@ void admin_policy_set(struct admin_call *c)
         }
         c->policy.count++;
     }
+    c->policy.act = POLICY_SET;
+    c->policy.actor = admin_actor(c);
     c->policy.name = admin_arg(c, "name");
     c->policy.settings = c->settings;
     c->policy.done = set_done;
     http_wait(c->http, NULL);
-    gate_set_policy(c->admin->gate, &c->policy);
+    gate_change_policies(c->admin->gate, &c->policy);
 }

@@ -114,38 +114,133 @@ struct device_view {                     /* a copy for listing; strings live for
 bool gate_each_device(struct gate *g, void (*each)(void *ctx, const struct device_view *d),
                       void *ctx);
 
-struct policy_view {
-    const char *name;
-    uint64_t revision;
-    int64_t at;
-    const struct pv_policy *policy;
+/* ---- policies ---- */
+struct gate_setting { const char *name, *value; }; /* value "": unset */
+
+#define GATE_SCOPES(X) X(DEFAULT, "default") X(GROUP, "group") X(USER, "user") X(DEVICE, "device")
+#define GATE_SCOPE_ENUM(id, text) GATE_SCOPE_##id,
+enum gate_scope { GATE_SCOPES(GATE_SCOPE_ENUM) GATE_SCOPE_COUNT };
+#undef GATE_SCOPE_ENUM
+const char *gate_scope_text(enum gate_scope scope);
+/* false: there is no such scope. */
+bool gate_scope_parse(const char *text, enum gate_scope *out);
+/* Whom a policy is assigned to; what the scope does not need is NULL or "". */
+struct gate_assignee {
+    enum gate_scope scope;
+    const char *group, *user, *device_id;
 };
-/* The current revision of a policy; false if there is none of that name. view lives for the
- * callback. */
+
+/* How far a candidate revision has come. */
+struct roll_view {
+    uint64_t revision;
+    unsigned percent;
+    size_t group_count;
+    char *const *groups;
+    /* Devices that are to have it and hold a key: they have confirmed its document, will be asked
+     * for it, have refused it. */
+    unsigned confirmed, to_ask, refused;
+};
+struct policy_view {
+    const char *name, *parent, *by;      /* parent "": none; by: who saved the revision */
+    uint64_t revision;                   /* the newest in its line: its own or of an ancestor */
+    int64_t at;
+    const struct pv_policy *policy;      /* with what it inherits */
+    const struct pv_policy *own;
+    const struct roll_view *roll;        /* NULL: none */
+};
+/* A policy as it is in force; false if there is none of that name. view lives for the callback. */
 bool gate_show_policy(struct gate *g, const char *name,
                       void (*show)(void *ctx, const struct policy_view *v), void *ctx);
 void gate_each_policy(struct gate *g, void (*each)(void *ctx, const struct policy_view *v),
                       void *ctx);
+/* In the order of the scopes. The strings live for the callback. */
+void gate_each_assignment(struct gate *g,
+                          void (*each)(void *ctx, const struct gate_assignee *to,
+                                       const char *policy), void *ctx);
 
-enum gate_result { GATE_OK, GATE_UNCHANGED, GATE_UNKNOWN, GATE_INVALID, GATE_STORE };
-struct gate_setting { const char *name, *value; }; /* value "": unset */
-/* Set settings of a policy. On a worker; done comes on that worker when it is durable (and
- * devices have been judged anew, Pings woken). affected: devices that will be asked again.
- * message: one sentence for GATE_INVALID. */
-struct policy_set {
-    const char *name;
-    const struct gate_setting *settings;
-    size_t count;
-    enum gate_result result;
-    char message[256];
+/* What applies to a device. Everything lives for the callback. */
+struct effective_view {
+    const char *policy;
+    struct gate_assignee by;             /* what decided */
     uint64_t revision;
-    unsigned affected;
-    void (*done)(struct policy_set *);
+    const struct roll_view *roll;        /* of that policy, or of one that it inherits from; counts
+                                            are 0. NULL: none */
+    const char *roller;                  /* that policy */
+    bool in_roll;                        /* it has the candidate */
+    const struct pv_policy *settings;
+    const char *from[PV_SETTING_COUNT];  /* policy that sets it; NULL: not set */
+    bool barred[PV_VERSION_COUNT];       /* a device of that version is not let in */
+    size_t candidate_count;              /* every assignment that fits, nearest first */
+    const struct effective_candidate { struct gate_assignee by; const char *policy; } *candidates;
+};
+/* device_id NULL: of a user, for devices that nothing is assigned to. false: no memory. */
+bool gate_show_effective(struct gate *g, const char *user, const char *device_id,
+                         void (*show)(void *ctx, const struct effective_view *v), void *ctx);
+
+enum gate_result {
+    GATE_OK, GATE_UNCHANGED, GATE_UNKNOWN /* nothing of that name */, GATE_EXISTS,
+    GATE_INVALID, GATE_CONFLICT /* not now: message says why */, GATE_STORE
+};
+
+/* What an administrator does to policies. */
+#define POLICY_ACTS(X) \
+    X(NEW, "policy.new") X(SET, "policy.set") \
+    X(REPLACE, "policy.replace")   /* exactly these settings; made if it is missing */ \
+    X(RESTORE, "policy.restore")   /* the same with what an old revision had; not made */ \
+    X(REMOVE, "policy.remove") X(ASSIGN, "policy.assign") X(UNASSIGN, "policy.unassign") \
+    X(ROLL, "policy.roll")         /* who gets the candidate: percent or groups; 100 ends it */ \
+    X(ROLL_BACK, "policy.roll-back")
+#define POLICY_ACT_ENUM(id, text) POLICY_##id,
+enum policy_act { POLICY_ACTS(POLICY_ACT_ENUM) POLICY_ACT_COUNT };
+#undef POLICY_ACT_ENUM
+
+/* A device that is asked again. */
+struct asked_device {
+    char user[AUTH_USER_MAX], device_id[PV_DEVICE_ID_MAX + 1];
+    enum pv_version version;
+    enum pv_state state;                 /* before the change */
+    unsigned said;                       /* Status of its last acknowledgement, 0 none */
+    uint64_t said_revision;              /* that it acknowledged so */
+};
+#define ASKED_DEVICES_MAX 1000
+#define GATE_MESSAGE_MAX 384
+
+/* One change. What comes in lives until done, the names of settings and groups as well. */
+struct policy_change {
+    enum policy_act act;
+    const char *actor;
+    const char *name;                    /* of the policy; UNASSIGN: only if it is that, NULL any */
+    bool dry_run;                        /* only tell what it would do */
+    const char *parent;                  /* NEW, SET, REPLACE, RESTORE: "" none, NULL as it is */
+    const struct gate_setting *settings; /* the same acts */
+    size_t count;
+    bool staged;                         /* SET: a candidate that nobody has until ROLL */
+    uint64_t if_revision;                /* SET: only if the policy is at that one; 0 any */
+    uint64_t restored;                   /* RESTORE: the old revision, for the audit log */
+    bool set_percent, set_groups;        /* ROLL: what is given, the other stays as it is */
+    unsigned percent;
+    const char *const *groups;
+    size_t group_count;
+    struct gate_assignee to;             /* ASSIGN, UNASSIGN */
+
+    enum gate_result result;
+    char message[GATE_MESSAGE_MAX];      /* INVALID, CONFLICT: one sentence */
+    uint64_t revision;                   /* of the policy, or of its new candidate */
+    unsigned affected;                   /* devices that hold a key and will be asked again */
+    unsigned cannot_keep;                /* those of them that said 2 or 3 when last asked */
+    struct asked_device *devices;        /* dry_run: the first of them by user and device id */
+    size_t device_count;
+    void (*done)(struct policy_change *);
     struct store_write write;            /* private */
     void *priv;                          /* private */
 };
-void gate_set_policy(struct gate *g, struct policy_set *s);
+/* On a worker; done comes on that worker, later, when the change is durable and in force (waiting
+ * Pings of who is asked again have been woken), was found out for a dry run, or failed. */
+void gate_change_policies(struct gate *g, struct policy_change *c);
+/* Frees what a change has answered with. */
+void policy_change_finish(struct policy_change *c);
 
+/* ---- users ---- */
 /* A user may use the server (kept in the store; unknown users are enabled). On a worker; done as
  * above. */
 bool gate_user_enabled(struct gate *g, const char *user);

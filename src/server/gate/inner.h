@@ -4,9 +4,9 @@
 
 #include <jansson.h>
 
+#include "src/server/gate/book.h"
 #include "src/server/gate/gate.h"
 #include "src/server/gate/note.h"
-#include "src/server/gate/policies.h"
 #include "src/server/gate/table.h"
 
 #define RETRY_AFTER_S 10           /* told when the store is out of reach or a device is busy */
@@ -180,6 +180,55 @@ void call_refused(struct gate_call *gc, const struct pv_server_out *out, uint32_
 void call_challenge(struct gate_call *gc);
 void call_options(struct gate_call *gc);
 void call_http_with(struct call *c, unsigned http, const struct http_field *fields);
+
+/* ---- manage.c ---- */
+/* Changes of administrators take turns. true: *now_out, or run comes later on this worker. false:
+ * too many wait. */
+bool admin_turn_take(struct gate *g, struct ticket *t, void (*run)(struct ticket *), bool *now_out);
+void admin_turn_end(struct gate *g);
+
+/* ---- policy_effect.c: whom a change of the book concerns ---- */
+struct effect {
+    struct gate *g;
+    struct book *book;             /* to be in force */
+    const char *user;              /* only this one's devices can be concerned; NULL: all */
+    unsigned to_ask, cannot_keep;
+    struct device **least;         /* of those to be asked, at most ASKED_DEVICES_MAX, a heap */
+    size_t count;
+    bool list;                     /* they are wanted */
+    bool out_of_memory;
+};
+/* Count only; with list, the devices are held until effect_finish. */
+void effect_try(struct effect *e);
+/* The book is in force from now on, and who waits is woken. */
+void effect_apply(struct effect *e);
+/* The devices by user and id, copied; freed by the caller. NULL: none, or no memory. */
+struct asked_device *effect_devices(struct effect *e, size_t *count_out);
+void effect_finish(struct effect *e);
+
+/* ---- policy_note.c: what is written down of a change of policies ---- */
+/* Own settings that differ, each side with its value, and the parents if they differ. false: no
+ * memory. */
+bool note_difference(const struct saved *old, const struct saved *new_, json_t **before_out,
+                     json_t **after_out);
+/* Line of a policy as an item of the store: what is in force when it is not the newest revision;
+ * freed by the caller. NULL: no memory. */
+char *line_item(const struct line *l);
+char *removed_item(uint64_t revision);
+json_t *assignee_json(const struct gate_assignee *to);
+char *assignment_item(const struct assignment *a);
+
+/* ---- policy_load.c ---- */
+struct policy_loading;             /* zeroed by policy_loading_create */
+struct policy_loading *policy_loading_create(void);
+void policy_loading_free(struct policy_loading *l);
+/* false: no memory. Items of other kinds are passed over. */
+bool policy_load_item(struct policy_loading *l, const struct item_record *r);
+bool policy_load_revision(struct policy_loading *l, const struct policy_record *r);
+/* The book of all that was loaded, a draft; the newest revision of all in *last_out. NULL: error
+ * is set. */
+struct book *policy_load_end(struct policy_loading *l, const struct config_groups *groups,
+                             uint64_t *last_out, char *error, size_t error_cap);
 
 /* ---- load.c ---- */
 /* Table and policies from the store; the first start makes the policy `default`. */

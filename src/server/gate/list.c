@@ -6,37 +6,6 @@
 #include "src/server/gate/inner.h"
 #include "src/server/observe/log.h"
 
-/* ---- policies ---- */
-static struct policy_view view_of(const struct revision *r)
-{
-    return (struct policy_view){r->name, r->id, r->at, &r->policy};
-}
-
-bool gate_show_policy(struct gate *g, const char *name,
-                      void (*show)(void *ctx, const struct policy_view *v), void *ctx)
-{
-    struct book *b = gate_book(g);
-    const struct revision *r = book_find(b, name);
-    if (r) {
-        const struct policy_view v = view_of(r);
-        show(ctx, &v);
-    }
-    book_release(b);
-    return r != NULL;
-}
-
-void gate_each_policy(struct gate *g, void (*each)(void *ctx, const struct policy_view *v),
-                      void *ctx)
-{
-    struct book *b = gate_book(g);
-    for (size_t i = 0; i < b->count; i++) {
-        const struct policy_view v = view_of(b->current[i]);
-        each(ctx, &v);
-    }
-    book_release(b);
-}
-
-/* ---- devices ---- */
 struct list {
     struct device **at;
     size_t count, cap;

@@ -11,17 +11,9 @@
 #define SAVE_AT_ONCE 64
 
 /* ---- loading ---- */
-/* The newest record of each policy: only that must be understood. */
-struct kept {
-    struct kept *next;
-    uint64_t revision;
-    int64_t at;
-    char *name, *settings_json;
-};
-
 struct loading {
     struct gate *g;
-    struct kept *policies;
+    struct policy_loading *policies;
     struct rules *rules;
     bool bad_rule;
     bool out_of_memory;
@@ -65,6 +57,7 @@ static void load_item(void *ctx, const struct item_record *r)
         void (*load)(struct loading *l, const json_t *json);
     } kinds[] = {{"rule", load_rule}, {"access", load_access}};
     struct loading *l = ctx;
+    l->out_of_memory |= !policy_load_item(l->policies, r);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         json_t *json;
         if (strcmp(r->kind, kinds[i].kind) != 0 || l->out_of_memory) continue;
@@ -79,24 +72,7 @@ static void load_item(void *ctx, const struct item_record *r)
 static void load_policy(void *ctx, const struct policy_record *r)
 {
     struct loading *l = ctx;
-    struct kept *k = l->policies;
-    while (k && strcmp(k->name, r->name) != 0) k = k->next;
-    if (!k) {
-        k = calloc(1, sizeof *k);
-        if (!k || !(k->name = strdup(r->name))) {
-            free(k);
-            l->out_of_memory = true;
-            return;
-        }
-        k->next = l->policies;
-        l->policies = k;
-    }
-    free(k->settings_json);
-    k->settings_json = strdup(r->settings_json);
-    k->revision = r->revision;
-    k->at = r->at;
-    l->out_of_memory |= !k->settings_json;
-    if (r->revision > l->g->last_revision) l->g->last_revision = r->revision;
+    l->out_of_memory |= !policy_load_revision(l->policies, r);
 }
 
 static void load_user(void *ctx, const struct user_record *r)
@@ -150,51 +126,6 @@ static void load_device(void *ctx, const struct device_record *r)
     table_unlock(s);
 }
 
-static void kept_free(struct kept *k)
-{
-    while (k) {
-        struct kept *next = k->next;
-        free(k->name);
-        free(k->settings_json);
-        free(k);
-        k = next;
-    }
-}
-
-/* Adds r, which it releases, to the book that it replaces. */
-static bool book_add(struct book **book, struct revision *r)
-{
-    struct book *with = book_with(*book, r);
-    revision_release(r);
-    if (!with) return false;
-    book_release(*book);
-    *book = with;
-    return true;
-}
-
-static bool make_book(const struct kept *policies, struct book **book, char *error,
-                      size_t error_cap)
-{
-    for (const struct kept *k = policies; k; k = k->next) {
-        const struct policy_record record = {.name = k->name,
-                                             .revision = k->revision,
-                                             .at = k->at,
-                                             .settings_json = k->settings_json};
-        char why[256] = "out of memory";
-        struct revision *r;
-        if (revision_load(&record, &r, why, sizeof why) != GATE_OK) {
-            snprintf(error, error_cap, "policy \"%s\", revision %llu, cannot be used: %s", k->name,
-                     (unsigned long long)k->revision, why);
-            return false;
-        }
-        if (!book_add(book, r)) {
-            snprintf(error, error_cap, "out of memory");
-            return false;
-        }
-    }
-    return true;
-}
-
 /* ---- the first start ---- */
 struct first_write {
     struct store_write write;
@@ -212,12 +143,15 @@ static void first_written(struct store_write *w)
     pthread_mutex_unlock(&f->mutex);
 }
 
-static bool store_and_wait(struct gate *g, const struct revision *r)
+static bool store_and_wait(struct gate *g, const struct saved *r)
 {
-    const struct store_change c = {
-        .kind = STORE_PUT_POLICY,
-        .u.policy = {
-            .name = r->name, .revision = r->id, .at = r->at, .settings_json = r->settings_json}};
+    const struct store_change c = {.kind = STORE_PUT_POLICY,
+                                   .u.policy = {.name = r->name,
+                                                .revision = r->id,
+                                                .at = r->at,
+                                                .settings_json = r->settings_json,
+                                                .parent = r->parent,
+                                                .by = r->by}};
     struct first_write f = {.write.done = first_written,
                             .mutex = PTHREAD_MUTEX_INITIALIZER,
                             .wake = PTHREAD_COND_INITIALIZER};
@@ -230,56 +164,72 @@ static bool store_and_wait(struct gate *g, const struct revision *r)
 
 /* It restricts nothing, but it is a policy: every client seen fails when it is told that there
  * is none. */
-static bool add_default(struct gate *g, struct book **book, char *error, size_t error_cap)
+static bool add_default(struct gate *g, struct book *book, char *error, size_t error_cap)
 {
-    const struct revision_draft draft = {
-        .name = POLICY_DEFAULT, .id = g->last_revision + 1, .at = time(NULL)};
-    struct revision *r;
+    const struct saved_draft draft = {
+        .name = POLICY_DEFAULT, .by = "server", .id = g->last_revision + 1, .at = time(NULL)};
+    struct saved *s;
     char why[256] = "out of memory";
-    if (*book && book_find(*book, POLICY_DEFAULT)) return true;
-    if (revision_create(&draft, &r, why, sizeof why) != GATE_OK) {
+    if (book_line(book, POLICY_DEFAULT)) return true;
+    if (saved_create(&draft, &s, why, sizeof why) != GATE_OK) {
         snprintf(error, error_cap, "the policy \"default\" cannot be made: %s", why);
         return false;
     }
-    g->last_revision = r->id;
-    if (!store_and_wait(g, r)) {
-        snprintf(error, error_cap, "the policy \"default\" cannot be stored");
-        revision_release(r);
-        return false;
+    g->last_revision = s->id;
+    bool stored = store_and_wait(g, s), ok = stored && book_put(book, s);
+    saved_release(s);
+    if (!ok)
+        snprintf(error, error_cap, "%s",
+                 stored ? "out of memory" : "the policy \"default\" cannot be stored");
+    return ok;
+}
+
+/* The policies of the store, `default` added if need be. NULL: error is set. */
+static struct book *make_book(struct loading *l, char *error, size_t error_cap)
+{
+    struct gate *g = l->g;
+    char why[GATE_MESSAGE_MAX] = "out of memory";
+    struct book *book =
+        policy_load_end(l->policies, &g->config->groups, &g->last_revision, error, error_cap);
+    bool ok = book && add_default(g, book, error, error_cap);
+    if (ok && book_finish(book, NULL, NULL, why, sizeof why) != GATE_OK) {
+        snprintf(error, error_cap, "the policies cannot be used: %s", why);
+        ok = false;
     }
-    if (book_add(book, r)) return true;
-    snprintf(error, error_cap, "out of memory");
-    return false;
+    if (ok) return book;
+    book_release(book);
+    return NULL;
 }
 
 bool gate_load(struct gate *g, char *error, size_t error_cap)
 {
     static const struct store_visitor visitor = {
         .item = load_item, .policy = load_policy, .user = load_user, .device = load_device};
-    struct loading l = {.g = g};
+    struct loading l = {.g = g, .policies = policy_loading_create()};
     struct book *book = NULL;
     take_rules(&l, rules_otherwise(NULL, PV_ACCESS_OK, 0));
+    if (!l.policies) {
+        rules_release(l.rules);
+        snprintf(error, error_cap, "out of memory");
+        return false;
+    }
     bool ok = store_load(g->store, &visitor, &l, error, error_cap);
-    if (ok && l.out_of_memory) {
+    if (ok && l.out_of_memory)
         snprintf(error, error_cap, "out of memory, or a user has more than %d devices",
                  TABLE_DEVICES_PER_USER);
-        ok = false;
-    }
-    if (ok && l.bad_rule) {
+    else if (ok && l.bad_rule)
         snprintf(error, error_cap,
                  "an access rule, or the default access, is damaged in the store");
-        ok = false;
-    }
-    ok = ok && make_book(l.policies, &book, error, error_cap) &&
-         add_default(g, &book, error, error_cap);
-    kept_free(l.policies);
-    for (size_t i = 0; i < TABLE_SHARDS && ok; i++) {
+    else if (ok)
+        book = make_book(&l, error, error_cap);
+    policy_loading_free(l.policies);
+    for (size_t i = 0; i < TABLE_SHARDS && book; i++) {
         g->table->shards[i].book = book_hold(book);
         g->table->shards[i].rules = rules_hold(l.rules);
     }
     book_release(book);
     rules_release(l.rules);
-    return ok;
+    return book != NULL;
 }
 
 struct book *gate_book(struct gate *g)

@@ -1,4 +1,4 @@
-/* Changes by administrators: policies and users. One at a time, durable before anybody is told. */
+/* Changes by administrators: they take turns, each durable before anybody is told. Users. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,153 +7,37 @@
 #include "src/json_text.h"
 #include "src/server/gate/inner.h"
 
-/* One change on its way. Belongs to the caller's policy_set or user_set until that is done. */
+bool admin_turn_take(struct gate *g, struct ticket *t, void (*run)(struct ticket *), bool *now_out)
+{
+    t->run = run;
+    pthread_mutex_lock(&g->admin_mutex);
+    enum desk_result turn = desk_take(&g->admin_desk, t, CHANGES_WAITING_MAX);
+    pthread_mutex_unlock(&g->admin_mutex);
+    *now_out = turn == DESK_NOW;
+    return turn != DESK_FULL;
+}
+
+void admin_turn_end(struct gate *g)
+{
+    pthread_mutex_lock(&g->admin_mutex);
+    desk_leave(&g->admin_desk);
+    pthread_mutex_unlock(&g->admin_mutex);
+}
+
+/* ---- users ---- */
+/* One change on its way. Belongs to the caller's user_set until that is done. */
 struct change {
-    struct ticket ticket; /* first: see run_policy, run_user */
+    struct ticket ticket; /* first: see run_user */
     struct gate *g;
-    struct policy_set *policy;
     struct user_set *user;
-    struct revision *revision;
-    struct book *book; /* with the revision in it */
 };
 
 static void change_end(struct change *ch)
 {
-    pthread_mutex_lock(&ch->g->admin_mutex);
-    desk_leave(&ch->g->admin_desk);
-    pthread_mutex_unlock(&ch->g->admin_mutex);
-    revision_release(ch->revision);
-    book_release(ch->book);
+    admin_turn_end(ch->g);
     free(ch);
 }
 
-/* NULL: out of memory or too many wait. *now_out: it is its turn. */
-static struct change *change_start(struct gate *g, const struct change *what,
-                                   void (*run)(struct ticket *), bool *now_out)
-{
-    struct change *ch = malloc(sizeof *ch);
-    if (!ch) return NULL;
-    *ch = *what;
-    ch->g = g;
-    ch->ticket.run = run;
-    pthread_mutex_lock(&g->admin_mutex);
-    enum desk_result turn = desk_take(&g->admin_desk, &ch->ticket, CHANGES_WAITING_MAX);
-    pthread_mutex_unlock(&g->admin_mutex);
-    *now_out = turn == DESK_NOW;
-    if (turn != DESK_FULL) return ch;
-    free(ch);
-    return NULL;
-}
-
-/* ---- policies ---- */
-static void tell_policy(struct task *task)
-{
-    struct policy_set *s = CONTAINER_OF(task, struct policy_set, write.task);
-    s->done(s);
-}
-
-/* Results that are there at once come by the same way as the others: later, on the worker. */
-static void policy_result(struct policy_set *s, enum gate_result result)
-{
-    s->result = result;
-    s->write.task.fn = tell_policy;
-    worker_post(worker_self(), &s->write.task);
-}
-
-/* From here on the new revision is what devices are judged by. */
-static unsigned put_in_force(struct gate *g, struct shard *s, struct book *book,
-                             const struct revision *r)
-{
-    unsigned affected = 0;
-    pthread_mutex_lock(&s->mutex);
-    struct book *old = s->book;
-    s->book = book_hold(book);
-    for (size_t b = 0; b <= s->mask; b++)
-        for (struct owner *o = s->buckets[b]; o; o = o->next)
-            for (struct device *d = o->devices; d; d = d->next) {
-                enum pv_version version = (enum pv_version)d->version;
-                if (policy_for(book, o->name, d->id) != r ||
-                    !revision_differs(policy_for(old, o->name, d->id), r, version))
-                    continue;
-                affected += d->key && memcmp(d->key_hash, r->facts[version].hash, PV_HASH_LEN) != 0;
-                device_wake(g, d);
-            }
-    pthread_mutex_unlock(&s->mutex);
-    book_release(old);
-    return affected;
-}
-
-static void policy_stored(struct store_write *w)
-{
-    struct policy_set *s = CONTAINER_OF(w, struct policy_set, write);
-    struct change *ch = s->priv;
-    s->result = w->durable ? GATE_OK : GATE_STORE;
-    if (w->durable) {
-        s->revision = ch->revision->id;
-        for (size_t i = 0; i < TABLE_SHARDS; i++)
-            s->affected += put_in_force(ch->g, &ch->g->table->shards[i], ch->book, ch->revision);
-    }
-    change_end(ch);
-    s->done(s);
-}
-
-/* GATE_OK: it is on its way to the disk. */
-static enum gate_result policy_change(struct change *ch, const struct book *current)
-{
-    struct policy_set *s = ch->policy;
-    const struct revision *base = book_find(current, s->name);
-    if (!base) return GATE_UNKNOWN;
-    s->revision = base->id;
-    const struct revision_draft draft = {
-        .name = s->name,
-        .id = ch->g->last_revision + 1,
-        .at = time(NULL),
-        .base = &base->policy,
-        .settings = s->settings,
-        .count = s->count,
-    };
-    enum gate_result result = revision_create(&draft, &ch->revision, s->message, sizeof s->message);
-    if (result != GATE_OK) return result;
-    if (strcmp(ch->revision->settings_json, base->settings_json) == 0) return GATE_UNCHANGED;
-    ch->book = book_with(current, ch->revision);
-    const struct store_change c = {.kind = STORE_PUT_POLICY,
-                                   .u.policy = {.name = draft.name,
-                                                .revision = draft.id,
-                                                .at = draft.at,
-                                                .settings_json = ch->revision->settings_json}};
-    s->write.done = policy_stored;
-    if (!ch->book || !store_submit(ch->g->store, &c, 1, &s->write)) return GATE_STORE;
-    ch->g->last_revision = draft.id;
-    return GATE_OK;
-}
-
-static void run_policy(struct ticket *t)
-{
-    struct change *ch = (struct change *)t;
-    struct policy_set *s = ch->policy;
-    struct book *current = gate_book(ch->g);
-    s->priv = ch;
-    enum gate_result result = policy_change(ch, current);
-    book_release(current);
-    if (result == GATE_OK) return;
-    change_end(ch);
-    policy_result(s, result);
-}
-
-void gate_set_policy(struct gate *g, struct policy_set *s)
-{
-    bool now;
-    s->affected = 0;
-    s->revision = 0;
-    s->message[0] = '\0';
-    struct change *ch = change_start(g, &(struct change){.policy = s}, run_policy, &now);
-    if (!ch)
-        policy_result(s, GATE_STORE);
-    else if (now)
-        run_policy(&ch->ticket);
-}
-
-/* ---- users ---- */
 static void tell_user(struct task *task)
 {
     struct user_set *u = CONTAINER_OF(task, struct user_set, write.task);
@@ -234,12 +118,15 @@ static void run_user(struct ticket *t)
 
 void gate_set_user(struct gate *g, struct user_set *u)
 {
-    bool now;
-    struct change *ch = change_start(g, &(struct change){.user = u}, run_user, &now);
-    if (!ch)
+    bool now = false;
+    struct change *ch = malloc(sizeof *ch);
+    if (ch) *ch = (struct change){.g = g, .user = u};
+    if (!ch || !admin_turn_take(g, &ch->ticket, run_user, &now)) {
+        free(ch);
         user_result(u, GATE_STORE);
-    else if (now)
+    } else if (now) {
         run_user(&ch->ticket);
+    }
 }
 
 bool gate_user_enabled(struct gate *g, const char *user)

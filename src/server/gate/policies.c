@@ -13,14 +13,6 @@
 #define DOCUMENT_BYTES (2 * PV_LIST_MAX * (PV_LIST_ITEM_MAX + 8) + 16384)
 #define TEXT_BYTES (PV_LIST_MAX * (PV_LIST_ITEM_MAX + 1) + 1)
 
-static void revision_free(struct revision *r)
-{
-    if (!r) return;
-    pv_arena_destroy(&r->arena);
-    free(r->settings_json);
-    free(r);
-}
-
 /* Only what is set, each value as text, in the order of the table. */
 static char *settings_text(const struct pv_policy *policy)
 {
@@ -36,6 +28,123 @@ static char *settings_text(const struct pv_policy *policy)
     json_decref(all);
     free(value);
     return text;
+}
+
+/* The lists go into an arena of just their size: first measured in the scratch, then copied. */
+static enum pv_err keep_policy(const struct pv_policy *from, struct pv_arena *scratch,
+                               struct pv_arena *arena, struct pv_policy *to)
+{
+    struct pv_policy measured;
+    size_t before = scratch->used;
+    enum pv_err err = pv_policy_copy(from, scratch, &measured);
+    if (!err) err = pv_arena_create(arena, scratch->used - before + 16);
+    if (!err) err = pv_policy_copy(from, arena, to);
+    return err;
+}
+
+/* ---- what was saved ---- */
+static void saved_free(struct saved *s)
+{
+    if (!s) return;
+    pv_arena_destroy(&s->arena);
+    free(s->settings_json);
+    free(s);
+}
+
+static enum gate_result apply_settings(const struct saved_draft *draft, struct pv_policy *policy,
+                                       struct pv_arena *arena, char *message, size_t message_cap)
+{
+    if (draft->base && pv_policy_copy(draft->base, arena, policy) != PV_OK) return GATE_STORE;
+    for (size_t i = 0; i < draft->count; i++) {
+        const struct gate_setting *s = &draft->settings[i];
+        enum pv_err err = pv_policy_set(policy, arena, s->name, s->value, message, message_cap);
+        if (err) return err == PV_E_NOMEM ? GATE_STORE : GATE_INVALID;
+    }
+    return GATE_OK;
+}
+
+enum gate_result saved_create(const struct saved_draft *draft, struct saved **out, char *message,
+                              size_t message_cap)
+{
+    struct pv_arena arena = {0}, scratch = {0};
+    struct pv_policy policy = {0};
+    struct saved *s = calloc(1, sizeof *s);
+    enum gate_result result = GATE_STORE;
+    if (!s || pv_arena_create(&arena, DRAFT_BYTES) != PV_OK ||
+        pv_arena_create(&scratch, DRAFT_BYTES) != PV_OK)
+        goto out;
+    result = apply_settings(draft, &policy, &arena, message, message_cap);
+    if (result != GATE_OK) goto out;
+
+    atomic_init(&s->holders, 1);
+    s->id = draft->id;
+    s->at = draft->at;
+    snprintf(s->name, sizeof s->name, "%s", draft->name);
+    snprintf(s->parent, sizeof s->parent, "%s", draft->parent ? draft->parent : "");
+    snprintf(s->by, sizeof s->by, "%s", draft->by ? draft->by : "");
+    result = GATE_STORE;
+    if (keep_policy(&policy, &scratch, &s->arena, &s->policy) == PV_OK &&
+        (s->settings_json = settings_text(&policy))) {
+        *out = s;
+        s = NULL;
+        result = GATE_OK;
+    }
+out:
+    saved_free(s);
+    pv_arena_destroy(&arena);
+    pv_arena_destroy(&scratch);
+    return result;
+}
+
+enum gate_result saved_load(const struct policy_record *record, struct saved **out, char *message,
+                            size_t message_cap)
+{
+    struct gate_setting settings[PV_SETTING_COUNT];
+    struct saved_draft draft = {
+        .name = record->name,
+        .parent = record->parent,
+        .by = record->by,
+        .id = record->revision,
+        .at = record->at,
+        .settings = settings,
+    };
+    json_t *all, *value;
+    enum gate_result result = GATE_INVALID;
+    const char *name, *text = record->settings_json;
+    if (!json_of_text(text, strlen(text), JSON_REJECT_DUPLICATES, &all)) return GATE_STORE;
+    if (!json_is_object(all) || json_object_size(all) > PV_SETTING_COUNT ||
+        strlen(record->name) >= POLICY_NAME_MAX) {
+        snprintf(message, message_cap, "its settings are no JSON object of known settings");
+        json_decref(all);
+        return result;
+    }
+    json_object_foreach(all, name, value) settings[draft.count++] =
+        (struct gate_setting){name, json_is_string(value) ? json_string_value(value) : "?"};
+    result = saved_create(&draft, out, message, message_cap);
+    json_decref(all);
+    return result;
+}
+
+struct saved *saved_hold(struct saved *s)
+{
+    atomic_fetch_add_explicit(&s->holders, 1, memory_order_relaxed);
+    return s;
+}
+
+void saved_release(struct saved *s)
+{
+    if (s && atomic_fetch_sub_explicit(&s->holders, 1, memory_order_acq_rel) == 1) saved_free(s);
+}
+
+/* ---- what it amounts to ---- */
+/* As deep as policies inherit, which is bounded. */
+static void revision_free(struct revision *r)
+{
+    if (!r) return;
+    revision_release(r->base);
+    saved_release(r->own);
+    pv_arena_destroy(&r->arena);
+    free(r);
 }
 
 /* What a device of each version would get; a policy that cannot be sent is refused when it is
@@ -76,89 +185,55 @@ static enum pv_err work_out(struct revision *r, struct pv_arena *scratch, uint8_
     return PV_OK;
 }
 
-/* The lists go into an arena of just their size: first measured in the scratch, then copied. */
-static enum pv_err keep_policy(struct revision *r, const struct pv_policy *from,
-                               struct pv_arena *scratch)
+/* Lists stay where they are. */
+static void overlay(const struct pv_policy *own, struct pv_policy *policy)
 {
-    struct pv_policy measured;
-    size_t before = scratch->used;
-    enum pv_err err = pv_policy_copy(from, scratch, &measured);
-    if (!err) err = pv_arena_create(&r->arena, scratch->used - before + 16);
-    if (!err) err = pv_policy_copy(from, &r->arena, &r->policy);
-    return err;
+    policy->set |= own->set;
+    for (int s = 0; s < PV_SETTING_COUNT; s++)
+        if (own->set >> s & 1) policy->value[s] = own->value[s];
+    if (own->set >> PV_SET_UnapprovedInROMApplicationList & 1) policy->unapproved = own->unapproved;
+    if (own->set >> PV_SET_ApprovedApplicationList & 1) policy->approved = own->approved;
 }
 
-static enum gate_result apply_settings(const struct revision_draft *draft, struct pv_policy *policy,
-                                       struct pv_arena *arena, char *message, size_t message_cap)
+static enum gate_result encode(struct revision *r, const struct pv_policy *policy,
+                               struct pv_arena *scratch, uint8_t *document, char *message,
+                               size_t message_cap)
 {
-    if (draft->base && pv_policy_copy(draft->base, arena, policy) != PV_OK) return GATE_STORE;
-    for (size_t i = 0; i < draft->count; i++) {
-        const struct gate_setting *s = &draft->settings[i];
-        enum pv_err err = pv_policy_set(policy, arena, s->name, s->value, message, message_cap);
-        if (err) return err == PV_E_NOMEM ? GATE_STORE : GATE_INVALID;
-    }
-    return pv_policy_check(policy, message, message_cap) == PV_OK ? GATE_OK : GATE_INVALID;
+    if (keep_policy(policy, scratch, &r->arena, &r->policy) != PV_OK) return GATE_STORE;
+    enum pv_err err = work_out(r, scratch, document);
+    if (err == PV_OK) return GATE_OK;
+    snprintf(message, message_cap, "the policy cannot be sent to devices: %s", pv_err_text(err));
+    return GATE_INVALID;
 }
 
-enum gate_result revision_create(const struct revision_draft *draft, struct revision **out,
+enum gate_result revision_create(struct saved *own, struct revision *base, struct revision **out,
                                  char *message, size_t message_cap)
 {
-    struct pv_arena draft_arena = {0}, scratch = {0};
+    struct pv_arena scratch = {0};
     struct pv_policy policy = {0};
     struct revision *r = calloc(1, sizeof *r);
     uint8_t *document = malloc(DOCUMENT_BYTES);
     enum gate_result result = GATE_STORE;
-    if (!r || !document || pv_arena_create(&draft_arena, DRAFT_BYTES) != PV_OK ||
-        pv_arena_create(&scratch, DRAFT_BYTES) != PV_OK)
-        goto out;
-    result = apply_settings(draft, &policy, &draft_arena, message, message_cap);
-    if (result != GATE_OK) goto out;
-
-    atomic_init(&r->holders, 1);
-    r->id = draft->id;
-    r->at = draft->at;
-    snprintf(r->name, sizeof r->name, "%s", draft->name);
-    result = GATE_STORE;
-    if (keep_policy(r, &policy, &scratch) != PV_OK || !(r->settings_json = settings_text(&policy)))
-        goto out;
-    enum pv_err err = work_out(r, &scratch, document);
-    if (err == PV_OK) {
+    if (r && document && pv_arena_create(&scratch, DRAFT_BYTES) == PV_OK) {
+        atomic_init(&r->holders, 1);
+        r->own = saved_hold(own);
+        r->base = base ? revision_hold(base) : NULL;
+        r->name = own->name;
+        r->newest = base && base->id > own->id ? base->newest : own;
+        r->id = r->newest->id;
+        if (base) policy = base->policy;
+        overlay(&own->policy, &policy);
+        result = pv_policy_check(&policy, message, message_cap) == PV_OK ? GATE_OK : GATE_INVALID;
+        if (result == GATE_OK)
+            result = encode(r, &policy, &scratch, document, message, message_cap);
+    }
+    if (result == GATE_OK) {
         *out = r;
         r = NULL;
-        result = GATE_OK;
-    } else {
-        snprintf(message, message_cap, "the policy cannot be sent to devices: %s",
-                 pv_err_text(err));
-        result = GATE_INVALID;
     }
-out:
     revision_free(r);
     free(document);
-    pv_arena_destroy(&draft_arena);
     pv_arena_destroy(&scratch);
-    return result;
-}
-
-enum gate_result revision_load(const struct policy_record *record, struct revision **out,
-                               char *message, size_t message_cap)
-{
-    struct gate_setting settings[PV_SETTING_COUNT];
-    struct revision_draft draft = {
-        .name = record->name, .id = record->revision, .at = record->at, .settings = settings};
-    json_t *all, *value;
-    enum gate_result result = GATE_INVALID;
-    const char *name, *text = record->settings_json;
-    if (!json_of_text(text, strlen(text), JSON_REJECT_DUPLICATES, &all)) return GATE_STORE;
-    if (!json_is_object(all) || json_object_size(all) > PV_SETTING_COUNT ||
-        strlen(record->name) >= POLICY_NAME_MAX) {
-        snprintf(message, message_cap, "its settings are no JSON object of known settings");
-        json_decref(all);
-        return result;
-    }
-    json_object_foreach(all, name, value) settings[draft.count++] =
-        (struct gate_setting){name, json_is_string(value) ? json_string_value(value) : "?"};
-    result = revision_create(&draft, out, message, message_cap);
-    json_decref(all);
     return result;
 }
 
@@ -183,49 +258,9 @@ bool revision_differs(const struct revision *a, const struct revision *b, enum p
            x->refresh_interval != y->refresh_interval || x->uncarried != y->uncarried;
 }
 
-/* ---- books ---- */
-struct book *book_with(const struct book *old, struct revision *r)
+const char *revision_source(const struct revision *r, enum pv_setting setting)
 {
-    size_t count = old ? old->count : 0;
-    struct book *b = malloc(sizeof *b + (count + 1) * sizeof(struct revision *));
-    if (!b) return NULL;
-    atomic_init(&b->holders, 1);
-    b->count = 0;
-    bool placed = false;
-    for (size_t i = 0; i < count; i++) {
-        int order = strcmp(old->current[i]->name, r->name);
-        if (order >= 0 && !placed) {
-            b->current[b->count++] = revision_hold(r);
-            placed = true;
-        }
-        if (order != 0) b->current[b->count++] = revision_hold(old->current[i]);
-    }
-    if (!placed) b->current[b->count++] = revision_hold(r);
-    return b;
-}
-
-struct revision *book_find(const struct book *b, const char *name)
-{
-    for (size_t i = 0; i < b->count; i++)
-        if (strcmp(b->current[i]->name, name) == 0) return b->current[i];
+    for (; r; r = r->base)
+        if (r->own->policy.set >> setting & 1) return r->name;
     return NULL;
-}
-
-struct book *book_hold(struct book *b)
-{
-    atomic_fetch_add_explicit(&b->holders, 1, memory_order_relaxed);
-    return b;
-}
-
-void book_release(struct book *b)
-{
-    if (!b || atomic_fetch_sub_explicit(&b->holders, 1, memory_order_acq_rel) != 1) return;
-    for (size_t i = 0; i < b->count; i++) revision_release(b->current[i]);
-    free(b);
-}
-
-struct revision *policy_for(const struct book *b, const char *user, const char *device_id)
-{
-    (void)user, (void)device_id; /* assignments come before this one */
-    return book_find(b, POLICY_DEFAULT);
 }

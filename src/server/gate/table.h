@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "src/server/gate/policies.h"
+#include "src/server/gate/book.h"
 #include "src/server/gate/desk.h"
 #include "src/server/gate/kinds.h"
 #include "src/server/gate/rules.h"

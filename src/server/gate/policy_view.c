@@ -1,0 +1,166 @@
+/* Policies as administrators see them. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/server/gate/inner.h"
+
+/* ---- how far roll-outs have come ---- */
+static struct roll_view roll_view_of(const struct line *roller)
+{
+    return (struct roll_view){.revision = roller->next->id,
+                              .percent = roller->roll->percent,
+                              .group_count = roller->roll->count,
+                              .groups = roller->roll->groups};
+}
+
+/* A refused acknowledgement leaves the key that was there before. */
+static void count_device(const struct device *d, const struct revision *r, struct roll_view *v)
+{
+    if (!d->key) return;
+    if (memcmp(d->key_hash, r->facts[d->version].hash, PV_HASH_LEN) == 0)
+        v->confirmed++;
+    else if (d->outcome == PV_OUTCOME_REFUSED && d->outcome_revision == r->id)
+        v->refused++;
+    else
+        v->to_ask++;
+}
+
+static void count_roll(struct gate *g, const struct book *b, const struct line *l,
+                       struct roll_view *v)
+{
+    for (size_t i = 0; i < TABLE_SHARDS; i++) {
+        struct shard *s = &g->table->shards[i];
+        pthread_mutex_lock(&s->mutex);
+        for (size_t n = 0; n <= s->mask; n++)
+            for (struct owner *o = s->buckets[n]; o; o = o->next)
+                for (struct device *d = o->devices; d; d = d->next) {
+                    const struct pick p = book_pick(b, o->name, d->id);
+                    if (p.in_roll && p.line->roller == l) count_device(d, p.line->next, v);
+                }
+        pthread_mutex_unlock(&s->mutex);
+    }
+}
+
+/* ---- policies ---- */
+static void show_line(struct gate *g, const struct book *b, const struct line *l,
+                      void (*show)(void *ctx, const struct policy_view *v), void *ctx)
+{
+    struct roll_view roll;
+    struct policy_view v = {
+        .name = l->name,
+        .parent = l->current->parent,
+        .by = l->effective->newest->by,
+        .revision = l->effective->id,
+        .at = l->effective->newest->at,
+        .policy = &l->effective->policy,
+        .own = &l->current->policy,
+    };
+    if (l->candidate) {
+        roll = roll_view_of(l);
+        count_roll(g, b, l, &roll);
+        v.roll = &roll;
+    }
+    show(ctx, &v);
+}
+
+bool gate_show_policy(struct gate *g, const char *name,
+                      void (*show)(void *ctx, const struct policy_view *v), void *ctx)
+{
+    struct book *b = gate_book(g);
+    const struct line *l = book_line(b, name);
+    if (l) show_line(g, b, l, show, ctx);
+    book_release(b);
+    return l != NULL;
+}
+
+void gate_each_policy(struct gate *g, void (*each)(void *ctx, const struct policy_view *v),
+                      void *ctx)
+{
+    struct book *b = gate_book(g);
+    for (size_t i = 0; i < b->line_count; i++) show_line(g, b, b->lines[i], each, ctx);
+    book_release(b);
+}
+
+void gate_each_assignment(struct gate *g,
+                          void (*each)(void *ctx, const struct gate_assignee *to,
+                                       const char *policy),
+                          void *ctx)
+{
+    struct book *b = gate_book(g);
+    for (enum gate_scope scope = GATE_SCOPE_DEFAULT; scope < GATE_SCOPE_COUNT; scope++)
+        for (size_t i = 0; i < b->assignment_count; i++)
+            if (b->assignments[i]->to.scope == scope)
+                each(ctx, &b->assignments[i]->to, b->assignments[i]->policy);
+    book_release(b);
+}
+
+/* ---- what applies to whom ---- */
+static bool fits(const struct gate_assignee *to, enum gate_scope scope, const char *user,
+                 const char *device_id)
+{
+    if (to->scope != scope) return false;
+    if (scope == GATE_SCOPE_USER) return strcmp(to->user, user) == 0;
+    return scope == GATE_SCOPE_DEVICE && strcmp(to->user, user) == 0 &&
+           (!device_id || strcmp(to->device_id, device_id) == 0);
+}
+
+/* Nearest first; groups in the order of the configuration. */
+static size_t find_candidates(const struct book *b, const char *user, const char *device_id,
+                              struct effective_candidate *out)
+{
+    static const enum gate_scope nearest[] = {GATE_SCOPE_DEVICE, GATE_SCOPE_USER};
+    size_t count = 0;
+    for (size_t n = 0; n < sizeof nearest / sizeof *nearest; n++)
+        for (size_t i = 0; i < b->assignment_count; i++)
+            if (fits(&b->assignments[i]->to, nearest[n], user, device_id))
+                out[count++] =
+                    (struct effective_candidate){b->assignments[i]->to, b->assignments[i]->policy};
+    for (size_t g = 0; g < b->groups->count; g++)
+        for (size_t i = 0; i < b->assignment_count; i++) {
+            const struct gate_assignee *to = &b->assignments[i]->to;
+            if (to->scope == GATE_SCOPE_GROUP && strcmp(to->group, b->groups->group[g].name) == 0 &&
+                group_has(b->groups, to->group, user))
+                out[count++] = (struct effective_candidate){*to, b->assignments[i]->policy};
+        }
+    out[count++] = (struct effective_candidate){{.scope = GATE_SCOPE_DEFAULT}, b->by_default->name};
+    return count;
+}
+
+static void fill_settings(struct effective_view *v, const struct revision *r)
+{
+    static const struct pv_partnership fresh; /* only its version can keep it out */
+    v->settings = &r->policy;
+    v->revision = r->id;
+    for (int s = 0; s < PV_SETTING_COUNT; s++) v->from[s] = revision_source(r, (enum pv_setting)s);
+    for (int i = 0; i < PV_VERSION_COUNT; i++)
+        v->barred[i] = pv_server_state(&fresh, &r->facts[i], time(NULL)) == PV_STATE_REFUSED;
+}
+
+bool gate_show_effective(struct gate *g, const char *user, const char *device_id,
+                         void (*show)(void *ctx, const struct effective_view *v), void *ctx)
+{
+    struct book *b = gate_book(g);
+    struct effective_candidate *candidates = calloc(b->assignment_count + 1, sizeof *candidates);
+    if (candidates) {
+        const struct pick p = book_pick(b, user, device_id);
+        struct roll_view roll;
+        struct effective_view v = {
+            .policy = p.line->name,
+            .by = p.by ? p.by->to : (struct gate_assignee){.scope = GATE_SCOPE_DEFAULT},
+            .in_roll = p.in_roll,
+            .candidates = candidates,
+            .candidate_count = find_candidates(b, user, device_id, candidates),
+        };
+        if (p.line->roller) {
+            roll = roll_view_of(p.line->roller);
+            v.roll = &roll;
+            v.roller = p.line->roller->name;
+        }
+        fill_settings(&v, pick_revision(p));
+        show(ctx, &v);
+    }
+    free(candidates);
+    book_release(b);
+    return candidates != NULL;
+}

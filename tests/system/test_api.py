@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import socket
 import ssl
@@ -10,7 +11,7 @@ import time
 
 from harness.api import Api
 from harness.case import OwnServerCase, ServerCase
-from harness.server import BUILD, environment, wait_for
+from harness.server import BUILD, TREE, environment, wait_for
 
 TOKEN = re.compile(r"^pvt_[A-Za-z0-9_-]{43}$")
 # As in src/server/admin/internal.h.
@@ -485,3 +486,37 @@ class Program(ApiCase):
                 self.assertEqual(run.returncode, code, run)
                 self.assertRegex(run.stderr, f"(?i)^provost: .*{says}")
                 self.assertEqual(run.stdout, "")
+
+
+class Documentation(OwnServerCase, ApiCase):
+    """What docs/api.md shows can be done as it stands there."""
+
+    admin_tls = True
+
+    def test_the_examples(self):
+        page = (TREE / "docs" / "api.md").read_text(encoding="utf-8")
+        (self.server.dir / ".curlrc").write_text(
+            f'cacert = "{self.server.make_certificate()[0]}"\nfail\nsilent\nshow-error\n',
+            encoding="ascii")
+        env = dict(environment(), CURL_HOME=str(self.server.dir),
+                   PROVOST_SOCKET=str(self.server.socket),
+                   PATH=f"{self.server.dir / 'bin'}:{os.environ['PATH']}")
+        program = self.server.dir / "bin" / "provost"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\ncase "$1" in -s) set -- --ca-file '
+                           f'{self.server.make_certificate()[0]} "$@";; esac\n'
+                           f'exec {BUILD / "provost"} "$@"\n', encoding="ascii")
+        program.chmod(0o755)
+        blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.S | re.M)
+        self.assertEqual(len(blocks), 3)
+        for block in blocks:
+            script = block.replace("/run/provost/admin.sock", str(self.server.socket)) \
+                .replace("mail.example.org:8443", f"127.0.0.1:{self.server.admin_port}")
+            with self.subTest(block):
+                run = subprocess.run(["sh", "-eux", "-c", script], cwd=self.server.dir, env=env,
+                                     capture_output=True, text=True, timeout=60, check=False)
+                self.assertEqual(run.returncode, 0, run)
+        self.assertEqual(self.admin("policy", "show", "default")["settings"],
+                         {"DevicePasswordEnabled": 1, "MinDevicePasswordLength": 6})
+        self.assertFalse([u for u in self.admin("user", "list") if u["name"] == "eve"][0]["enabled"])
+        self.assertEqual(self.admin("token", "list"), [])

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "src/server/admin/internal.h"
+#include "tests/unit/failing_malloc.h"
 
 #define HANDLER(name)               \
     void name(struct admin_call *c) \
@@ -241,6 +242,31 @@ static void bodies(void **state)
     }
 }
 
+/* ---- memory ---- */
+
+static struct admin_target swept;
+
+static bool find_run(void)
+{
+    char allow[ADMIN_ALLOW_MAX], sentence[ADMIN_SENTENCE_MAX];
+    enum admin_find found = admin_target_find("DELETE", "/v1/users/a%20b", &swept, allow);
+    if (found == ADMIN_FIND_NO_MEMORY) return false;
+    assert_int_equal(found, ADMIN_FOUND);
+    return admin_target_query(&swept, sentence);
+}
+
+static void find_whole(void)
+{
+    assert_string_equal(swept.arg[0], "a b");
+    admin_target_finish(&swept);
+}
+
+static void without_memory(void **state)
+{
+    (void)state;
+    failing_malloc_sweep(&(struct sweep){"find", NULL, find_run, NULL, find_whole, NULL});
+}
+
 /* ---- asking by name ---- */
 
 static void what_came_is_found_by_name(void **state)
@@ -298,6 +324,7 @@ int main(void)
         cmocka_unit_test(every_row_is_found),
         cmocka_unit_test(queries),
         cmocka_unit_test(bodies),
+        cmocka_unit_test(without_memory),
         cmocka_unit_test(what_came_is_found_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* Exchange's mobile device mailbox policies, as ConvertTo-Json writes them. Its values come in
  * several forms: a remote session gives texts ("Unlimited", "00:15:00", "10 MB (10,485,760 bytes)"),
  * a local one objects ({"IsUnlimited": ..., "Value": ...}, {"Ticks": ...}) and enums as numbers. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,35 +143,44 @@ static const struct {
 
 static const char no_such[] = "a value of another kind is wanted";
 
-/* A list as pv_policy_set takes it, to be freed. NULL: told. */
-static char *list_text(struct import *m, const struct property *p, const json_t *value)
+/* The hash of HASH:NAME or {"AppHash": HASH}, any other text as it is. NULL: no memory, or no text */
+static json_t *entry_of(const struct property *p, json_t *item, bool *no_text_out)
+{
+    if (p->kind == HASHES && json_is_object(item)) item = json_object_get(item, "AppHash");
+    const char *text = json_string_value(item);
+    const char *colon = text && p->kind == HASHES ? strchr(text, ':') : NULL;
+    *no_text_out = text == NULL;
+    if (text == NULL) return NULL;
+    return colon ? json_stringn(text, (size_t)(colon - text)) : json_incref(item);
+}
+
+/* A list as pv_policy_set takes it, to be freed. NULL: told, or no memory. */
+static char *list_text(struct import *m, const struct property *p, json_t *value)
 {
     json_t *texts = json_array(), *item;
+    bool wrong = false, good = texts != NULL;
     char *text = NULL;
     size_t i;
     if (json_is_object(value)) value = json_object_get(value, "value");
-    bool good = texts && (json_is_array(value) || json_is_string(value));
-    if (json_is_string(value) && good) good = json_array_append(texts, (json_t *)value) == 0;
-    json_array_foreach(value, i, item)
-    {
-        json_t *hash =
-            p->kind == HASHES && json_is_object(item) ? json_object_get(item, "AppHash") : item;
-        const char *colon =
-            p->kind == HASHES && json_is_string(hash) ? strchr(json_string_value(hash), ':') : NULL;
-        json_t *entry =
-            colon ? json_stringn(json_string_value(hash), (size_t)(colon - json_string_value(hash)))
-                  : json_incref(hash);
-        good = good && entry && json_array_append(texts, entry) == 0;
-        json_decref(entry);
+    if (json_is_string(value) && good)
+        good = json_array_append_new(texts, entry_of(p, value, &wrong)) == 0;
+    else if (!json_is_array(value))
+        wrong = true;
+    for (i = 0; good && !wrong && (item = json_array_get(value, i)) != NULL; i++)
+        good = json_array_append_new(texts, entry_of(p, item, &wrong)) == 0;
+    if (good && !wrong) {
+        text = setting_text(texts);
+        wrong = text == NULL && errno != ENOMEM;
     }
-    if (good) text = setting_text(texts);
-    if (text == NULL)
+    if (wrong)
         import_note(m, 0, true, "%s: a list of texts without commas is wanted", p->name);
+    else if (text == NULL)
+        m->no_memory = true;
     json_decref(texts);
     return text;
 }
 
-/* ""  stands for unlimited. @return NULL, or why not */
+/* "" stands for unlimited. @return NULL, or why not */
 static const char *number_text(const struct property *p, const json_t *value, char out[32])
 {
     int64_t n = 0;
@@ -205,8 +215,7 @@ static bool settled(struct import *m, const struct property *p, const char *text
     return again;
 }
 
-static void take_property(struct import *m, const struct property *p, const json_t *value,
-                          uint64_t *seen)
+static void take_property(struct import *m, const struct property *p, json_t *value, uint64_t *seen)
 {
     char number[32] = "", *list = NULL;
     const char *text = number, *why = NULL;
@@ -265,14 +274,15 @@ bool import_exchange(struct import *m, const char *text, size_t len, const char 
     json_t *item;
     size_t i;
     if (!import_begin(m)) return false;
+    errno = 0; /* which malloc sets: jansson may go on without what found no room */
     json_t *all = json_loadb(text, len, JSON_REJECT_DUPLICATES, &at);
-    if (all == NULL && json_error_code(&at) == json_error_out_of_memory)
+    if (errno == ENOMEM)
         m->no_memory = true;
     else if (all == NULL)
         snprintf(m->error, sizeof m->error, "line %d, column %d: %.160s", at.line, at.column,
                  at.text);
-    if (json_is_object(all)) take_policy(m, all, 0, prefix);
-    json_array_foreach(all, i, item) take_policy(m, item, i, prefix);
+    if (json_is_object(all) && !m->no_memory) take_policy(m, all, 0, prefix);
+    json_array_foreach(all, i, item) if (!m->no_memory) take_policy(m, item, i, prefix);
     json_decref(all);
     if (!m->no_memory && !m->error[0] && json_array_size(m->policies) == 0)
         snprintf(m->error, sizeof m->error, "no policy in it");

@@ -201,7 +201,8 @@ static void set_all(struct reader *r, const struct section *from, const struct s
         if (g->text)
             (void)import_set(r->m, g->line, keys[k].name, keys[k].setting, g->text);
         else if (built_in && keys[k].built_in &&
-                 import_set(r->m, 0, keys[k].name, keys[k].setting, keys[k].built_in))
+                 import_set(r->m, 0, keys[k].name, keys[k].setting, keys[k].built_in) &&
+                 r->defaults) /* told once */
             import_note(r->m, 0, false, "%s: not in the file, Z-Push's own value is %s",
                         keys[k].name, keys[k].built_in);
     }

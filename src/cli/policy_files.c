@@ -140,7 +140,13 @@ static const char *line_of(const char *text, const char *member, char out[24])
 static json_t *parse(const char *file, const char *text, size_t len, char *message)
 {
     json_error_t at;
+    errno = 0; /* which malloc sets: jansson may go on without what found no room */
     json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &at);
+    if (errno == ENOMEM) {
+        json_decref(json);
+        snprintf(message, FILE_MESSAGE_MAX, "%.255s: no memory", file);
+        return NULL;
+    }
     if (json == NULL)
         snprintf(message, FILE_MESSAGE_MAX, "%.255s:%d:%d: %.160s", file, at.line, at.column,
                  at.text);

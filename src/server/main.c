@@ -158,6 +158,7 @@ static void stop(struct server *s)
     notify_stop(s->notify);
     store_close(s->store);
     notify_destroy(s->notify);
+    audit_mover_destroy(s->audit);
 }
 
 static void tell_ready(const struct server *s)

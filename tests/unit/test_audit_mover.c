@@ -81,6 +81,7 @@ static void stop(void)
 {
     audit_mover_stop(mover);
     store_close(store);
+    audit_mover_destroy(mover);
     store = NULL;
 }
 
@@ -290,6 +291,18 @@ static void a_full_disk_holds_lines_back(void **unused)
     assert_string_equal(seen(), "1:1 2:2 3:3 4:4 5:5 ");
 }
 
+/* What was written behind comes to the store's file while it closes. It is moved the next time. */
+static void lines_may_come_until_the_store_closes(void **unused)
+{
+    (void)unused;
+    const struct store_change c = {.kind = STORE_ADD_AUDIT, .u.log.json = "{\"n\":1}"};
+    assert_true(store_submit(store, &c, 1, NULL));
+    stop();
+    start();
+    assert_true(audit_mover_flush(mover));
+    assert_string_equal(seen(), "1:1 ");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -300,6 +313,7 @@ int main(void)
         TEST(an_older_store_goes_on_behind_the_files),
         TEST(lines_that_were_cut_off_are_missed),
         TEST(a_full_disk_holds_lines_back),
+        TEST(lines_may_come_until_the_store_closes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

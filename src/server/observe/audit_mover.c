@@ -283,8 +283,9 @@ static bool open_all(struct audit_mover *m, const char *dir, size_t rotate_size,
     return true;
 }
 
-static void mover_free(struct audit_mover *m)
+void audit_mover_destroy(struct audit_mover *m)
 {
+    if (!m) return;
     audit_files_close(m->files);
     pthread_cond_destroy(&m->done);
     pthread_cond_destroy(&m->wake);
@@ -311,18 +312,19 @@ struct audit_mover *audit_mover_start(struct store *s, const char *dir, size_t r
     m->store = s;
     m->more = true; /* what the last process left */
     if (!open_all(m, dir, rotate_size, keep, error, error_cap)) {
-        mover_free(m);
+        audit_mover_destroy(m);
         return NULL;
     }
     int rc = pthread_create(&m->thread, NULL, mover_main, m);
     if (rc) {
         snprintf(error, error_cap, "the audit log's thread cannot be started: %s", strerror(rc));
-        mover_free(m);
+        audit_mover_destroy(m);
         return NULL;
     }
     if (store_listen(s, lines_came, m)) return m;
     snprintf(error, error_cap, "too many listen to the store");
     audit_mover_stop(m);
+    audit_mover_destroy(m);
     return NULL;
 }
 
@@ -335,5 +337,4 @@ void audit_mover_stop(struct audit_mover *m)
     pthread_cond_signal(&m->wake);
     pthread_mutex_unlock(&m->mutex);
     pthread_join(m->thread, NULL);
-    mover_free(m);
 }

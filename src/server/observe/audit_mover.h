@@ -20,7 +20,10 @@ bool audit_mover_flush(struct audit_mover *m);
 /* The last line that was moved, as this process and, after a start, the store remember it; zeroed if
  * none was. */
 void audit_mover_known(struct audit_mover *m, struct audit_head *head_out);
-/* Moves what is there and ends the thread; before the store closes. NULL is accepted. */
+/* Moves what is there and ends the thread; before the store closes. Lines may still come until
+ * then: they are moved by the next process. NULL is accepted. */
 void audit_mover_stop(struct audit_mover *m);
+/* Once the store is closed. NULL is accepted. */
+void audit_mover_destroy(struct audit_mover *m);
 
 #endif

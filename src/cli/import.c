@@ -54,11 +54,14 @@ void import_note(struct import *m, unsigned line, bool skipped, const char *form
     json_decref(note);
 }
 
-static bool is_plain(const char *text)
+/* As the server has it. */
+static bool is_name(const char *text)
 {
+    size_t len = strlen(text);
+    if (len == 0 || text[0] == '.' || text[0] == ' ' || text[len - 1] == ' ') return false;
     for (const char *p = text; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f) return false;
-    return pv__utf8_valid((const uint8_t *)text, strlen(text));
+        if ((unsigned char)*p < 0x20 || *p == 0x7f || strchr("/\\\"", *p)) return false;
+    return pv__utf8_valid((const uint8_t *)text, len);
 }
 
 static bool is_taken(const struct import *m, const char *name)
@@ -81,10 +84,10 @@ bool import_begin_policy(struct import *m, unsigned line, const char *prefix, co
     pv__escape(name, strlen(name), shown, sizeof shown);
     if (json_array_size(m->policies) >= IMPORT_POLICIES_MAX)
         why = "one policy too many";
-    else if (name[0] == '\0' || !is_plain(name) || !is_plain(prefix))
-        why = "that is no name for a policy";
     else if (snprintf(whole, sizeof whole, "%s%s", prefix, name) > IMPORT_NAME_MAX)
         why = "a policy's name has at most 63 bytes";
+    else if (name[0] == '\0' || !is_name(whole))
+        why = "that is no name for a policy";
     else if (is_taken(m, whole))
         why = "a second policy of that name";
     if (why) {

@@ -200,9 +200,7 @@ enum cli_exit policy_set(struct cli *cli)
 
 enum cli_exit policy_remove(struct cli *cli)
 {
-    if (!cli_has(cli, CLI_OPT_DRY_RUN) &&
-        !cli_sure(cli, "Remove this policy with all its revisions?"))
-        return CLI_FAILED;
+    if (!cli_has(cli, CLI_OPT_DRY_RUN) && !cli_sure(cli, "Remove this policy?")) return CLI_FAILED;
     return policy_change(cli, "DELETE", api_path("/v1/policies/%s", cli->words[0]), NULL,
                          "The policy is gone already", "Policy %s is removed", cli->words[0]);
 }

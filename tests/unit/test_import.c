@@ -150,12 +150,14 @@ static void zpush_sections(void **state)
          "0 default: mindevcomplexchars: not in the file, Z-Push's own value is 3\n"},
         {"[a]\nallowcam=0", "", "[{\"name\":\"a\",\"settings\":{\"AllowCamera\":0}}]",
          "0 : no section [default]: Z-Push itself would not start with it\n"},
-        {"allowcam=0\n[a]\n[a]\nallowcam=0\n[b\nallowcam=0\n[]\nallowcam=0\n[c\x01]\n", "x-",
-         "[{\"name\":\"x-a\",\"settings\":{}}]",
+        {"allowcam=0\n[a]\n[a]\nallowcam=0\n[b\nallowcam=0\n[]\nallowcam=0\n[c\x01]\n[d/e]\n[f ]\n",
+         "x-", "[{\"name\":\"x-a\",\"settings\":{}}]",
          "1 ! stands in no section\n3 ! policy \"a\": a second policy of that name\n"
          "5 ! [ without ]: what follows is left out\n"
          "7 ! policy \"\": that is no name for a policy\n"
          "9 ! policy \"c\\x01\": that is no name for a policy\n"
+         "10 ! policy \"d/e\": that is no name for a policy\n"
+         "11 ! policy \"f \": that is no name for a policy\n"
          "0 : no section [default]: Z-Push itself would not start with it\n"},
         {"[1234567890123456789012345678901234567890123456789012345678901]\n[a]", "abc",
          "[{\"name\":\"abca\",\"settings\":{}}]",

@@ -38,7 +38,7 @@ static const struct cli_command commands[] = {
      policy_revisions},
     {"policy", "restore", "NAME REVISION [--dry-run]", "Make an old revision the current one.", 2,
      2, policy_restore},
-    {"policy", "roll", "NAME (--percent N | --group GROUP... | --back) [--dry-run]",
+    {"policy", "roll", "NAME [--percent N] [--group GROUP...] [--back] [--dry-run]",
      "Give a staged revision to some devices, or take it back.", 1, 1, policy_roll},
     {"policy", "assign",
      "NAME (--default | --group GROUP | --user USER | --device USER ID) [--dry-run]",

@@ -214,29 +214,42 @@ enum cli_exit policy_restore(struct cli *cli)
                          "Policy %s is restored", cli->words[0]);
 }
 
-/* {"percent": N} or {"groups": [...]}. NULL: told. */
-static json_t *roll_body(struct cli *cli)
+/* Groups of --group, NULL: told. */
+static json_t *groups_json(struct cli *cli)
 {
-    const char *percent = cli_value(cli, CLI_OPT_PERCENT), *group;
-    long long n;
-    if (percent)
-        return policy_number("--percent", percent, 100, &n) ? json_pack("{s:I}", "percent", n)
-                                                            : NULL;
     json_t *groups = json_array();
+    const char *group;
     for (int i = 0; (group = cli_value_at(cli, CLI_OPT_GROUP, i, 0)) != NULL; i++)
         if (json_array_append_new(groups, json_string(group)) != 0) {
             cli_fail(CLI_USAGE, "--group: the name is no UTF-8 text");
             json_decref(groups);
             return NULL;
         }
-    return json_pack("{s:o}", "groups", groups);
+    return groups;
+}
+
+/* {"percent": N, "groups": [...]}, what is given. NULL: told. */
+static json_t *roll_body(struct cli *cli)
+{
+    const char *percent = cli_value(cli, CLI_OPT_PERCENT);
+    json_t *groups = NULL, *body = NULL;
+    long long n = 0;
+    if (percent && !policy_number("--percent", percent, 100, &n)) return NULL;
+    if (cli_has(cli, CLI_OPT_GROUP) && (groups = groups_json(cli)) == NULL) return NULL;
+    body = json_pack("{s:o*}", "groups", groups);
+    if (body && percent && json_object_set_new(body, "percent", json_integer(n)) != 0) {
+        json_decref(body);
+        body = NULL;
+    }
+    if (body == NULL) cli_fail(CLI_FAILED, "no memory");
+    return body;
 }
 
 enum cli_exit policy_roll(struct cli *cli)
 {
     bool back = cli_has(cli, CLI_OPT_BACK);
-    if (back + cli_has(cli, CLI_OPT_PERCENT) + cli_has(cli, CLI_OPT_GROUP) != 1)
-        return cli_fail(CLI_USAGE, "one of --percent, --group and --back is wanted");
+    if (back == (cli_has(cli, CLI_OPT_PERCENT) || cli_has(cli, CLI_OPT_GROUP)))
+        return cli_fail(CLI_USAGE, "--percent, --group or both are wanted, or else --back");
     json_t *body = back ? NULL : roll_body(cli);
     if (!back && body == NULL) return CLI_USAGE;
     return policy_change(cli, back ? "DELETE" : "PUT",

@@ -129,6 +129,8 @@ class Changing(Case):
              {"percent": 5}),
             (["roll", "default", "--group", "a", "--group", "b"], "PUT",
              "/v1/policies/default/roll", {"groups": ["a", "b"]}),
+            (["roll", "default", "--group", "a", "--percent", "0"], "PUT",
+             "/v1/policies/default/roll", {"groups": ["a"], "percent": 0}),
             (["roll", "default", "--back"], "DELETE", "/v1/policies/default/roll", None),
             (["assign", "default", "--default"], "PUT", "/v1/assignments",
              {"scope": "default", "policy": "default"}),

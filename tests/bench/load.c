@@ -22,6 +22,7 @@
 
 static const char usage[] =
     "usage: bench_load handshakes PORT SECONDS CONNECTIONS   provision again and again\n"
+    "       bench_load enrolments PORT SECONDS CONNECTIONS   each time as a new device\n"
     "       bench_load provision PORT DEVICES               provision and FolderSync once each\n"
     "       bench_load pings PORT DEVICES FOLDER            wait until standard input ends\n"
     "       bench_load commits DIRECTORY SECONDS            write and fsync\n";
@@ -43,6 +44,7 @@ static int port;
 static _Atomic unsigned next_device, done;
 static unsigned devices;
 static double seconds;
+static bool enrol;
 static const char *folder;
 
 _Noreturn static void fail(const char *what) {
@@ -139,7 +141,10 @@ static void *again_and_again(void *unused) {
     unsigned device = next_device++;
     char key[KEY_MAX];
     int s = dial();
-    for (double end = now() + seconds; now() < end; done++) handshake(s, device, key);
+    for (double end = now() + seconds; now() < end; done++) {
+        if (enrol) device = next_device++;
+        handshake(s, device, key);
+    }
     close(s);
     return unused;
 }
@@ -207,7 +212,8 @@ int main(int argc, char **argv) {
         return commits(argv[2]);
     }
     port = (int)strtol(argv[2], NULL, 10);
-    if (strcmp(argv[1], "handshakes") == 0 && argc == 5) {
+    enrol = strcmp(argv[1], "enrolments") == 0;
+    if ((enrol || strcmp(argv[1], "handshakes") == 0) && argc == 5) {
         seconds = strtod(argv[3], NULL);
         double began = now();
         run_threads(again_and_again, (unsigned)strtoul(argv[4], NULL, 10));

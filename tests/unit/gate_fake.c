@@ -160,6 +160,7 @@ bool store_load(struct store *s, const struct store_visitor *v, void *ctx, char 
         default: v->user(ctx, &world.loaded[i].u.user); break;
         }
     }
+    if (world.load) world.load(v, ctx);
     return true;
 }
 

@@ -16,6 +16,7 @@ struct world {
     char last_audit[1024], last_event[1024];
     struct store_change loaded[16];    /* what the store holds at the start */
     size_t loaded_count;
+    void (*load)(const struct store_visitor *v, void *ctx); /* more of it; may be NULL */
     struct auth_check *auth_waiting;   /* of the user "slow" */
 };
 extern struct world world;

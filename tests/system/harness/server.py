@@ -116,10 +116,13 @@ class Server:
         return Maildir(self.dir / "mail" / user / "Maildir")
 
     # ---- the process ----
+    def command(self):
+        return [str(BUILD / "provostd"), "-c", str(self.config_file)]
+
     def start(self):
         self.lines = []
-        self.process = subprocess.Popen([str(BUILD / "provostd"), "-c", str(self.config_file)],
-                                        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        self.process = subprocess.Popen(self.command(), stderr=subprocess.PIPE,
+                                        stdout=subprocess.DEVNULL,
                                         env=dict(environment(), **self.env), cwd=self.dir,
                                         restore_signals=not self.ignore_signals)
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)

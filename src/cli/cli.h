@@ -37,7 +37,9 @@ const char *cli_exit_name(enum cli_exit code);
     X(FOLLOW, "follow")               \
     X(FROM, "from")                   \
     X(GROUP, "group")                 \
+    X(KEEP_KNOWN, "keep-known")       \
     X(LAST, "last")                   \
+    X(NOTE, "note")                   \
     X(PARENT, "parent")               \
     X(PASSWORD_FILE, "password-file") \
     X(PERCENT, "percent")             \
@@ -84,6 +86,8 @@ struct cli_command {
 /* Say what is wrong on standard error, as "provost: ...". @return code */
 enum cli_exit cli_fail(enum cli_exit code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Is there a person who can answer? */
+bool cli_terminal(void);
 /* On a terminal: ask, true for yes. Without one, or with --yes: true. */
 bool cli_sure(const struct cli *cli, const char *question);
 
@@ -122,6 +126,11 @@ enum cli_exit policy_effective(struct cli *cli);
 enum cli_exit policy_export(struct cli *cli);
 enum cli_exit policy_apply(struct cli *cli);
 enum cli_exit policy_import(struct cli *cli);
+enum cli_exit rule_list(struct cli *cli);
+enum cli_exit rule_add(struct cli *cli);
+enum cli_exit rule_remove(struct cli *cli);
+enum cli_exit rule_test(struct cli *cli);
+enum cli_exit rule_default(struct cli *cli);
 enum cli_exit device_list(struct cli *cli);
 enum cli_exit audit_show(struct cli *cli);
 enum cli_exit status_show(struct cli *cli);

@@ -56,6 +56,14 @@ static const struct cli_command commands[] = {
      "zpush|exchange FILE [--prefix TEXT] [--assign] [--strict] [--dry-run] "
      "[--yes]",
      "Take over the policies of another server.", 2, 2, policy_import},
+    {"rule", "list", "", "List the access rules, in the order of decision.", 0, 0, rule_list},
+    {"rule", "add", "(allow|block|quarantine) CONDITION=PATTERN... [--note TEXT] [--yes]",
+     "Add an access rule.", 2, -1, rule_add},
+    {"rule", "remove", "RULE [--yes]", "Remove an access rule.", 1, 1, rule_remove},
+    {"rule", "test", "(allow|block|quarantine) CONDITION=PATTERN...",
+     "Show which of today's devices a rule would hit.", 2, -1, rule_test},
+    {"rule", "default", "[allow|block|quarantine] [--keep-known] [--yes]",
+     "Show, or set, what applies to devices that no rule fits.", 0, 1, rule_default},
     {"device", "list", "", "List the devices and how they stand.", 0, 0, device_list},
     {"token", "add", "NAME --scope SCOPES [--expires WHEN]",
      "Make a token for administration over HTTPS.", 1, 1, token_add},
@@ -90,9 +98,14 @@ enum cli_exit cli_fail(enum cli_exit code, const char *format, ...)
     return code;
 }
 
+bool cli_terminal(void)
+{
+    return isatty(STDIN_FILENO) == 1;
+}
+
 bool cli_sure(const struct cli *cli, const char *question)
 {
-    if (cli_has(cli, CLI_OPT_YES) || !isatty(STDIN_FILENO)) return true;
+    if (cli_has(cli, CLI_OPT_YES) || !cli_terminal()) return true;
     fprintf(stderr, "%s [y/N] ", question);
     int answer = getchar();
     for (int c = answer; c != '\n' && c != EOF;) c = getchar();

@@ -20,6 +20,7 @@ static void call_free(void *data)
     if (c->settings)
         for (size_t i = 0; i < c->policy.count; i++) free((char *)c->settings[i].value);
     free(c->settings);
+    free(c->rules);
     admin_target_finish(&c->target);
     json_decref(c->body);
     json_decref(c->list);

@@ -29,6 +29,7 @@ struct admin_door {
     struct admin *admin;
     bool wants_token; /* else its permissions protect it, and everything is allowed */
 };
+struct rules_set;
 
 struct admin {
     struct admin_door doors[2];
@@ -61,6 +62,7 @@ struct admin_call {
     struct store_write noted; /* of an act that is done already */
     bool created;             /* by it */
     struct policy_change policy;
+    struct rules_set *rules;
     struct gate_setting *settings; /* names borrowed from body, values owned */
     struct admin_audit {
         struct audit_head known;

@@ -237,7 +237,5 @@ bool gate_load(struct gate *g, char *error, size_t error_cap);
 void gate_save_all(struct gate *g);
 /* The policies in force, held. */
 struct book *gate_book(struct gate *g);
-/* The access rules in force, held. */
-struct rules *gate_rules(struct gate *g);
 
 #endif

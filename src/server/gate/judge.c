@@ -35,7 +35,6 @@ static void device_seen(struct gate_call *gc, struct shard *s, struct device *d,
     d->version = (uint8_t)req->version;
     d->last_seen = (uint32_t)now;
     (void)device_set_kind(s, d, texts); /* without memory: the next time */
-    device_judge_access(gc->call.gate, s, d);
     d->unsaved = true;
 }
 
@@ -158,7 +157,10 @@ void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
     }
     struct device *d = keep ? c->device : owner_device(shard_owner(s, c->user), c->req.device_id);
     struct pv_partnership p = {0}, before;
-    if (d) device_partnership(d, &p);
+    if (d) {
+        device_judge_access(c->gate, s, d); /* rules may have changed since its last request */
+        device_partnership(d, &p);
+    }
     before = p;
     uint32_t expected = p.key;
     struct revision *policy = policy_for(s->book, c->user, c->req.device_id);

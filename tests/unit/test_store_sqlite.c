@@ -1,0 +1,280 @@
+/* What only the store over SQLite has: its file, its schema, the queue before its writer. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "src/server/store/sqlite.h"
+#include "tests/unit/store_help.h"
+
+static void commits_are_shared(void **unused)
+{
+    (void)unused;
+    struct sqlite_store *s = (struct sqlite_store *)open_store();
+    struct wait w[MANY] = {0};
+    uint64_t before = s->commits;
+    sqlite3 *held = hold_file();
+    for (size_t i = 0; i < MANY; i++) {
+        const struct store_change c = user_change("alice", i % 2);
+        w[i].write.done = wait_done;
+        assert_true(store_submit(&s->base, &c, 1, &w[i].write));
+    }
+    release_file(held);
+    for (size_t i = 0; i < MANY; i++)
+        assert_true(wait_for(&w[i]));
+    assert_in_range(s->commits - before, 1, 3);
+    store_close(&s->base);
+}
+
+static void the_queue_is_bounded(void **unused)
+{
+    (void)unused;
+    struct store *s = open_store();
+    const struct store_change c = user_change("alice", true);
+    sqlite3 *held = hold_file();
+    size_t taken = 0;
+    while (taken < SQLITE_STORE_QUEUE_MAX + 2 * SQLITE_STORE_BATCH_MAX &&
+           store_submit(s, &c, 1, NULL))
+        taken++;
+    assert_in_range(taken, SQLITE_STORE_QUEUE_MAX, SQLITE_STORE_QUEUE_MAX + SQLITE_STORE_BATCH_MAX);
+    release_file(held);
+    store_close(s);
+}
+
+static void files_are_private(void **unused)
+{
+    (void)unused;
+    char path[128];
+    struct stat st;
+    mode_t old = umask(0);
+    snprintf(path, sizeof path, "%s/sub", state);
+    struct store *s = store_open(STORE_URL, path, error, sizeof error);
+    umask(old);
+    assert_non_null(s);
+    static const char *const names[] = {"", "/lock", "/provost.db", "/provost.db-wal",
+                                        "/provost.db-shm"};
+    const struct store_change c = user_change("alice", true);
+    assert_true(put(s, &c, 1));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/sub%s", state, names[i]);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, i ? 0600 : 0700);
+    }
+    store_close(s);
+    for (size_t i = sizeof names / sizeof *names; i-- > 0;) {
+        snprintf(path, sizeof path, "%s/sub%s", state, names[i]);
+        i ? unlink(path) : rmdir(path);
+    }
+}
+
+static void sql(const char *text)
+{
+    char path[128];
+    sqlite3 *db;
+    snprintf(path, sizeof path, "%s/provost.db", state);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void a_newer_schema_is_refused(void **unused)
+{
+    (void)unused;
+    store_close(open_store());
+    sql("PRAGMA user_version = 99");
+    assert_null(store_open(STORE_URL, state, error, sizeof error));
+    assert_non_null(strstr(error, "schema 99"));
+    assert_non_null(strstr(error, "provost.db"));
+}
+
+/* A file of the first schema, with a device in each state that it knew. */
+static void a_file_of_the_first_schema_is_brought_up(void **unused)
+{
+    (void)unused;
+    sql("CREATE TABLE device (user TEXT, device_id TEXT, device_type TEXT, user_agent TEXT,"
+        " version TEXT, first_seen INTEGER, last_seen INTEGER, info TEXT, key INTEGER,"
+        " key_at INTEGER, key_revision INTEGER, key_hash TEXT, acked_offer INTEGER,"
+        " acked_status INTEGER, outcome TEXT, refused INTEGER, provisioned_once INTEGER,"
+        " asked INTEGER, access TEXT, wipe TEXT, wipe_sent INTEGER, wipe_failed INTEGER,"
+        " wiped INTEGER, PRIMARY KEY (user, device_id)) STRICT, WITHOUT ROWID;"
+        "CREATE TABLE offer (user TEXT, device_id TEXT, position INTEGER, key INTEGER, at INTEGER,"
+        " revision INTEGER, hash TEXT, PRIMARY KEY (user, device_id, position)) STRICT,"
+        " WITHOUT ROWID;"
+        "CREATE TABLE policy (revision INTEGER PRIMARY KEY, name TEXT, at INTEGER, settings TEXT)"
+        " STRICT;"
+        "CREATE TABLE user (name TEXT PRIMARY KEY, enabled INTEGER) STRICT, WITHOUT ROWID;"
+        "CREATE TABLE folder_state (user TEXT, device_id TEXT, key INTEGER, previous_key INTEGER,"
+        " tree TEXT, previous_tree TEXT, ping TEXT, PRIMARY KEY (user, device_id)) STRICT,"
+        " WITHOUT ROWID;"
+        "CREATE TABLE folder_ids (user TEXT PRIMARY KEY, ids TEXT) STRICT, WITHOUT ROWID;"
+        "INSERT INTO policy VALUES (3, 'default', 9, '{}');"
+        "INSERT INTO user VALUES ('dan', 0);"
+        "INSERT INTO device VALUES"
+        " ('a', 'IN', 'T', 'U', '14.1', 1, 2, '{\"Model\":\"M\",\"OS\":\"O\"}', 7, 8, 3,"
+        "  '00112233445566778899aabbccddeeff', 0, 0, 'compliant', 0, 1, 1, 'ok', 'none', 0, 0, 0),"
+        " ('a', 'NO', 'T', 'U', '12.1', 1, 2, '', 0, 0, 0,"
+        "  '00000000000000000000000000000000', 0, 0, 'partial', 1, 0, 1, 'ok', 'none', 0, 0, 0),"
+        " ('a', 'OUT', 'T', 'U', '16.1', 1, 2, '', 0, 0, 0,"
+        "  '00000000000000000000000000000000', 0, 0, 'none', 0, 0, 0, 'blocked', 'none', 0, 0, 0),"
+        " ('a', 'WIPE', 'T', 'U', '16.1', 1, 2, '', 5, 6, 3,"
+        "  '00112233445566778899aabbccddeeff', 0, 0, 'compliant', 0, 1, 1, 'ok', 'account', 1, 0,"
+        "  0),"
+        " ('a', 'XED', 'T', 'U', '16.1', 1, 2, '', 0, 0, 0,"
+        "  '00000000000000000000000000000000', 0, 0, 'none', 0, 1, 1, 'ok', 'none', 0, 0, 1);"
+        "INSERT INTO offer VALUES"
+        " ('a', 'NO', 0, 77, 5, 3, '00112233445566778899aabbccddeeff');"
+        "PRAGMA user_version = 1");
+    struct store *s = open_store();
+    struct seen *seen = read_all(s);
+    assert_int_equal(seen->device_count, 5);
+    const struct device_record *in = &seen->devices[0], *no = in + 1, *out = in + 2,
+                               *wipe = in + 3, *wiped = in + 4;
+    assert_string_equal(in->model, "M");
+    assert_string_equal(in->os, "O");
+    assert_int_equal(in->state, PV_STATE_PROVISIONED);
+    assert_int_equal(in->partnership.key, 7);
+    assert_int_equal(in->partnership.said, 1);
+    assert_int_equal(in->partnership.wipe_id, 0);
+    assert_int_equal(no->partnership.outcome, PV_OUTCOME_REFUSED);
+    assert_int_equal(no->partnership.said, 2);
+    assert_int_equal(no->partnership.offers[0].key, 77);
+    assert_int_equal(out->partnership.personal, PV_PERSONAL_BLOCK);
+    assert_int_equal(out->state, PV_STATE_BLOCKED);
+    assert_int_equal(wipe->partnership.wipe_state, PV_WIPE_STATE_SENT);
+    assert_int_equal(wipe->partnership.key, 5);
+    assert_true(wipe->partnership.wipe_id != 0);
+    assert_int_equal(wiped->partnership.shut, PV_SHUT_WIPED);
+    assert_int_equal(wiped->partnership.wipe_state, PV_WIPE_STATE_ACKNOWLEDGED);
+    assert_string_equal(seen->policies[0].parent, "");
+    assert_false(seen->users[0].enabled);
+    struct info_record r;
+    void *block;
+    assert_int_equal(store_read_info(s, "a", "IN", &r, &block), 1);
+    assert_string_equal(r.info_json, "{\"Model\":\"M\",\"OS\":\"O\"}");
+    free(block);
+    forget(seen);
+    store_close(s);
+}
+
+static void what_cannot_be_understood_is_told(void **unused)
+{
+    (void)unused;
+    static const char *const spoilt[][2] = {
+        {"UPDATE device SET version = '14.7'", "version \"14.7\""},
+        {"UPDATE device SET key_hash = 'abc'", "key_hash \"abc\""},
+        {"UPDATE device SET key_hash = 'zz112233445566778899aabbccddeeff'", "key_hash \"zz"},
+        {"UPDATE device SET outcome = 'fine'", "outcome \"fine\""},
+        {"UPDATE device SET wipe = 'both'", "wipe \"both\""},
+        {"UPDATE device SET key = 4294967296", "key \"4294967296\""},
+        {"UPDATE device SET asked = 2", "asked \"2\""},
+        {"UPDATE device SET said = 5", "said \"5\""},
+        {"UPDATE device SET state = 'odd'", "state \"odd\""},
+        {"UPDATE device SET personal = 'odd'", "personal \"odd\""},
+        {"UPDATE device SET wipe_state = 'odd'", "wipe_state \"odd\""},
+        {"UPDATE device SET shut = 'odd'", "shut \"odd\""},
+        {"UPDATE device SET wipe_id = -1", "wipe_id \"-1\""},
+        {"UPDATE offer SET position = 4 WHERE position = 0", "position \"4\""},
+        {"UPDATE user SET enabled = -1", "enabled \"-1\""},
+        {"UPDATE policy SET revision = -1", "revision \"-1\""},
+    };
+    for (size_t i = 0; i < sizeof spoilt / sizeof *spoilt; i++) {
+        print_message("# %s\n", spoilt[i][0]);
+        const struct store_change changes[] = {device_change("u", "D"), user_change("u", true),
+                                               policy_change(i + 1, "default")};
+        struct store *s = open_store();
+        assert_true(put(s, changes, 3));
+        sql(spoilt[i][0]);
+        struct seen *seen = calloc(1, sizeof *seen);
+        assert_false(store_load(s, &see_all, seen, error, sizeof error));
+        forget(seen);
+        if (!strstr(error, spoilt[i][1]))
+            fail_msg("message is: %s", error);
+        store_close(s);
+        sql("UPDATE user SET enabled = 1; DELETE FROM policy");
+    }
+}
+
+static void a_file_that_is_none_is_refused(void **unused)
+{
+    (void)unused;
+    char path[128];
+    snprintf(path, sizeof path, "%s/provost.db", state);
+    FILE *f = fopen(path, "w");
+    for (int i = 0; i < 1000; i++)
+        fputs("no database\n", f);
+    fclose(f);
+    assert_null(store_open(STORE_URL, state, error, sizeof error));
+    assert_non_null(strstr(error, "provost.db"));
+    unlink(path);
+
+    assert_int_equal(mkdir(path, 0700), 0); /* no permission stops root, a directory does */
+    assert_null(store_open(STORE_URL, state, error, sizeof error));
+    assert_non_null(strstr(error, "provost.db"));
+    assert_int_equal(rmdir(path), 0);
+
+    assert_null(store_open(STORE_URL, "/dev/null/state", error, sizeof error));
+    assert_non_null(strstr(error, "/dev/null/state"));
+}
+
+/* The disk is full (a limit on the size of files stands in for it), then it is not. */
+static void a_full_disk_is_told_and_survived(void **unused)
+{
+    (void)unused;
+    struct store *s = open_store();
+    const struct store_change c = user_change("alice", true);
+    assert_true(put(s, &c, 1));
+
+    struct rlimit old, small;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = old;
+    small.rlim_cur = 40000;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    unsigned stored = 0, refused = 0, told = logged_failures;
+    char name[16];
+    for (int i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "user%02d", i);
+        const struct store_change more = device_change(name, "D");
+        *(put(s, &more, 1) ? &stored : &refused) += 1;
+    }
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_true(refused > 0);
+    assert_true(logged_failures > told);
+
+    unsigned back = logged_back;
+    const struct store_change after = device_change("zoe", "D");
+    assert_true(put(s, &after, 1));
+    store_close(s); /* joins the writer: its log line is written */
+    assert_int_equal(logged_back, back + 1);
+    s = open_store();
+    struct seen *seen = read_all(s);
+    assert_int_equal(seen->device_count, stored + 1);
+    assert_same_device(&seen->devices[stored], &after.u.device);
+    forget(seen);
+    store_close(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(commits_are_shared),
+        TEST(the_queue_is_bounded),
+        TEST(files_are_private),
+        TEST(a_newer_schema_is_refused),
+        TEST(a_file_of_the_first_schema_is_brought_up),
+        TEST(what_cannot_be_understood_is_told),
+        TEST(a_file_that_is_none_is_refused),
+        TEST(a_full_disk_is_told_and_survived),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -118,6 +118,7 @@ static bool start_http(struct server *s, char *error, size_t cap)
     struct http_listen listens[LISTENS_MAX];
     size_t n = make_listens(s, listens);
     s->http = http_start(listens, n, worker_count(s->config), error, cap);
+    if (s->http) gate_begin(s->gate, http_worker(s->http, 0));
     return s->http != NULL;
 }
 

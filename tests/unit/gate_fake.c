@@ -59,6 +59,14 @@ void worker_post(struct worker *w, struct task *t)
     w->tail = &t->next;
 }
 
+void timer_set(struct worker *w, struct timer *t, uint64_t in_ms, void (*fn)(struct timer *))
+{
+    assert_ptr_equal(w, &the_worker);
+    assert_true(in_ms > 0);
+    t->fn = fn;
+    world.timer = t;
+}
+
 unsigned run_tasks(void)
 {
     unsigned n = 0;
@@ -109,6 +117,7 @@ static bool take_change(const struct store_change *c)
         snprintf(world.last_event, sizeof world.last_event, "%s", c->u.log.json);
         return true;
     case STORE_PUT_POLICY: world.put_policies++; return true;
+    case STORE_REMOVE_DEVICE: world.removed_devices++; return true;
     default: return true;
     }
 }

@@ -10,7 +10,7 @@ struct world {
     int64_t now;
     enum store_mode store;             /* WRITES: durable when the tasks run */
     size_t held;                       /* writes that STORE_HOLDS keeps back */
-    unsigned put_devices, put_policies, audited;
+    unsigned put_devices, removed_devices, put_policies, audited;
     struct pv_partnership last_put;
     char last_info[512];               /* DeviceInformation, merged */
     char last_audit[1024], last_event[1024];
@@ -18,6 +18,7 @@ struct world {
     size_t loaded_count;
     void (*load)(const struct store_visitor *v, void *ctx); /* more of it; may be NULL */
     struct auth_check *auth_waiting;   /* of the user "slow" */
+    struct timer *timer;               /* set last */
 };
 extern struct world world;
 

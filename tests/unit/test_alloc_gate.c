@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "src/server/gate/order.h"
 #include "tests/unit/failing_malloc.h"
 #include "tests/unit/gate_fake.h"
 
@@ -297,12 +298,129 @@ static void administrators_are_told(void **unused)
                                          everything_was_loaded, end});
 }
 
+/* ---- orders ---- */
+static struct device_order an_order;
+
+static void order_done(struct device_order *o)
+{
+    o->gate = NULL;
+}
+
+static bool order_run(void)
+{
+    gate_order(gate, &an_order);
+    run_tasks();
+    assert_null(an_order.gate);
+    assert_true(an_order.result == ORDER_DONE || an_order.result == ORDER_STORE);
+    return an_order.result == ORDER_DONE;
+}
+
+static void order_begin(enum pv_order_kind kind, const char *device_id)
+{
+    command_begin();
+    an_order = (struct device_order){.user = "ann", .device_id = device_id, .kind = kind,
+                                     .actor = "uid 0", .reason = "lost", .done = order_done};
+}
+
+static void wipe_begin(void)
+{
+    order_begin(PV_ORDER_WIPE_DEVICE, "DEV1");
+}
+
+static void view_wipe(void *ctx, const struct device_view *v)
+{
+    (void)ctx;
+    assert_string_equal(v->wipe_by, "uid 0");
+    assert_string_equal(v->wipe_reason, "lost");
+}
+
+static void wipe_check(void)
+{
+    assert_int_equal(gate_show_device(gate, "ann", "DEV1", view_wipe, NULL), 1);
+    assert_int_equal(folder_sync("ann", "14.1", key), 140);
+}
+
+static void removal_begin(void)
+{
+    order_begin(PV_ORDER_COUNT, "DEV1");
+    an_order.remove = true;
+}
+
+static void removal_check(void)
+{
+    struct gate_counts n;
+    gate_count(gate, &n);
+    assert_int_equal(n.devices, 0);
+}
+
+static void entry_begin(void)
+{
+    order_begin(PV_ORDER_BLOCK, "NEW1");
+    an_order.add = true;
+}
+
+static void no_entry(void)
+{
+    struct gate_counts n;
+    gate_count(gate, &n);
+    assert_int_equal(n.devices, 1);
+    key_holds();
+}
+
+static void entry_check(void)
+{
+    struct gate_counts n;
+    gate_count(gate, &n);
+    assert_int_equal(n.devices, 2);
+}
+
+static void sweep_begin(void)
+{
+    wipe_begin();
+    an_order.wipe_expires_at = world.now + 1;
+    assert_true(order_run());
+    world.now++;
+}
+
+static bool sweep_run(void)
+{
+    gate_sweep(gate);
+    return world.last_put.wipe_state == PV_WIPE_STATE_EXPIRED;
+}
+
+static void sweep_check(void)
+{
+    assert_non_null(strstr(world.last_audit, "WIPE_EXPIRED"));
+    assert_int_equal(folder_sync("ann", "14.1", key), 129);
+}
+
+static bool show_run(void)
+{
+    unsigned count = 0;
+    return gate_show_device(gate, "ann", "DEV1", view_device, &count) == 1;
+}
+
+static void orders_are_whole_or_not_at_all(void **unused)
+{
+    (void)unused;
+    failing_malloc_sweep(&(struct sweep){"gate_order, wipe", wipe_begin, order_run, key_holds,
+                                         wipe_check, end});
+    failing_malloc_sweep(&(struct sweep){"gate_order, remove", removal_begin, order_run, key_holds,
+                                         removal_check, end});
+    failing_malloc_sweep(
+        &(struct sweep){"gate_order, new entry", entry_begin, order_run, no_entry, entry_check, end});
+    failing_malloc_sweep(&(struct sweep){"gate_sweep", sweep_begin, sweep_run, NULL, sweep_check, end});
+    failing_malloc_sweep(&(struct sweep){"gate_show_device", begin, show_run, NULL,
+                                         everything_was_loaded, end});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_gate_starts),
         cmocka_unit_test(requests_are_answered),
         cmocka_unit_test(administrators_are_told),
+        cmocka_unit_test(orders_are_whole_or_not_at_all),
     };
     json_set_alloc_funcs(malloc, free);
     return cmocka_run_group_tests(tests, NULL, NULL);

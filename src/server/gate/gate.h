@@ -42,6 +42,10 @@ struct call {
 struct gate *gate_create(const struct config *c, struct auth *a, struct store *s, char *error,
                          size_t error_cap);
 void gate_destroy(struct gate *g);
+/* What is due by time alone is looked after on this worker from now on, until it ends. */
+void gate_begin(struct gate *g, struct worker *w);
+/* Once, at once: wipes that have expired. */
+void gate_sweep(struct gate *g);
 /* Commands of the own mailbox; what is not registered is not advertised and gets 501. Call
  * before serving. */
 void gate_register(struct gate *g, const struct command *commands, size_t count);
@@ -106,13 +110,26 @@ struct device_view {                     /* a copy for listing; strings live for
     uint64_t revision;                   /* that the device confirmed, 0 none */
     unsigned said;                       /* Status of its last acknowledgement, 0 none */
     uint64_t outcome_revision;           /* that it acknowledged so */
+    enum pv_personal personal;
+    enum pv_wipe_kind wipe;              /* of the last wipe that was ordered */
     enum pv_wipe_state wipe_state;
     uint64_t wipe_id;
-    int64_t first_seen, last_seen, key_at;
+    int64_t wipe_at, wipe_sent_at, wipe_ended_at, wipe_expires_at;
+    const char *wipe_by, *wipe_reason;
+    bool user_disabled;
+    int64_t first_seen, last_seen, key_at; /* last_seen 0: an administrator has made the entry */
 };
 /* Sorted by user and device id. false: some were left out, for want of memory. */
 bool gate_each_device(struct gate *g, void (*each)(void *ctx, const struct device_view *d),
                       void *ctx);
+
+/* One of them. @return 1 shown, 0 there is none, -1 out of memory. */
+int gate_show_device(struct gate *g, const char *user, const char *device_id,
+                     void (*show)(void *ctx, const struct device_view *d), void *ctx);
+/* Whoever has a device of exactly that id, but for one user. each must be quick. Looks at every user:
+ * not on a worker. */
+void gate_each_user_of(struct gate *g, const char *device_id, const char *but,
+                       void (*each)(void *ctx, const char *user), void *ctx);
 
 /* ---- policies ---- */
 struct gate_setting { const char *name, *value; }; /* value "": unset */

@@ -37,6 +37,8 @@ struct gate {
     uint64_t last_revision;        /* of whoever is at the desk */
     struct bell bells[WORKERS_MAX];
     bool notify;                   /* somebody is told of events */
+    struct task sweep_task;
+    struct timer sweep_timer;
     _Atomic uint64_t requests, refusals, handshakes;
 };
 
@@ -133,6 +135,9 @@ void note_add(struct note *n, const struct store_change *c);
 bool note_device(struct note *n, const struct gate *g, const struct device *d,
                  const struct pv_partnership *before, const struct pv_partnership *after,
                  const struct pv_policy_facts *policy, int64_t now, const struct cause *cause);
+/* The same for a device that is forgotten; it leaves the table once that is stored. */
+bool note_removal(struct note *n, const struct device *d, const struct pv_partnership *p,
+                  const struct pv_policy_facts *policy, int64_t now, const struct cause *cause);
 void note_end(struct note *n);
 
 /* ---- step.c: a change of a partnership, one at a time for each device, durable before it

@@ -33,6 +33,7 @@ static void device_seen(struct gate_call *gc, struct shard *s, struct device *d,
     };
     if (d->version != (uint8_t)req->version) d->ruled = 0;
     d->version = (uint8_t)req->version;
+    if (!d->first_seen) d->first_seen = (uint32_t)now;
     d->last_seen = (uint32_t)now;
     (void)device_set_kind(s, d, texts); /* without memory: the next time */
     d->unsaved = true;
@@ -45,7 +46,6 @@ bool judge_device(struct gate_call *gc, struct shard *s, int64_t now, bool *full
     if (!d) {
         d = device_add(s, c->user, c->req.device_id, full_out);
         if (!d) return false;
-        d->first_seen = (uint32_t)now;
     }
     device_seen(gc, s, d, now);
     c->device = device_hold(d);

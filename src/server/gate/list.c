@@ -45,21 +45,40 @@ static int by_name(const void *a, const void *b)
 /* The texts that may change, copied; NULL: out of memory. */
 static char *copy_texts(const struct device *d, struct device_view *v)
 {
-    const char **const to[KIND_TEXTS] = {
-        [KIND_TYPE] = &v->device_type,
-        [KIND_AGENT] = &v->user_agent,
-        [KIND_MODEL] = &v->model,
-        [KIND_OS] = &v->os,
+    const struct extra *e = d->extra;
+    const struct {
+        const char **to, *from;
+    } texts[] = {
+        {&v->device_type, device_text(d, KIND_TYPE)},
+        {&v->user_agent, device_text(d, KIND_AGENT)},
+        {&v->model, device_text(d, KIND_MODEL)},
+        {&v->os, device_text(d, KIND_OS)},
+        {&v->wipe_by, e && e->wipe_by ? e->wipe_by : ""},
+        {&v->wipe_reason, e && e->wipe_reason ? e->wipe_reason : ""},
     };
+    const size_t count = sizeof texts / sizeof *texts;
     size_t size = 0;
-    for (enum kind_text i = 0; i < KIND_TEXTS; i++) size += strlen(device_text(d, i)) + 1;
+    for (size_t i = 0; i < count; i++) size += strlen(texts[i].from) + 1;
     char *block = malloc(size), *at = block;
-    for (enum kind_text i = 0; block && i < KIND_TEXTS; i++) {
-        size_t len = strlen(device_text(d, i)) + 1;
-        *to[i] = memcpy(at, device_text(d, i), len);
+    for (size_t i = 0; block && i < count; i++) {
+        size_t len = strlen(texts[i].from) + 1;
+        *texts[i].to = memcpy(at, texts[i].from, len);
         at += len;
     }
     return block;
+}
+
+/* Into a view that has the rest already. A wipe that is over counts as expired at once. */
+static void view_wipe(struct device_view *v, struct pv_partnership p, int64_t now)
+{
+    (void)pv_wipe_expire(&p, now);
+    v->wipe = (enum pv_wipe_kind)p.wipe;
+    v->wipe_state = (enum pv_wipe_state)p.wipe_state;
+    v->wipe_id = p.wipe_id;
+    v->wipe_at = p.wipe_at;
+    v->wipe_sent_at = p.wipe_sent_at;
+    v->wipe_ended_at = p.wipe_ended_at;
+    v->wipe_expires_at = p.wipe_expires_at;
 }
 
 /* false: out of memory. */
@@ -90,9 +109,10 @@ static bool show_device(struct gate *g, struct device *d,
         .key_at = p->key ? p->key_at : 0,
         .said = p->said,
         .outcome_revision = p->outcome_revision,
-        .wipe_state = (enum pv_wipe_state)p->wipe_state,
-        .wipe_id = p->wipe_id,
+        .personal = (enum pv_personal)p->personal,
+        .user_disabled = d->owner->disabled,
     };
+    view_wipe(&v, partnership, time(NULL));
     char *texts = copy_texts(d, &v);
     bool gone = d->gone;
     revision_hold(r);
@@ -116,6 +136,32 @@ bool gate_each_device(struct gate *g, void (*each)(void *ctx, const struct devic
     }
     free(l.at);
     return ok;
+}
+
+int gate_show_device(struct gate *g, const char *user, const char *device_id,
+                     void (*show)(void *ctx, const struct device_view *d), void *ctx)
+{
+    struct shard *s = table_lock(g->table, user);
+    struct device *d = owner_device(shard_owner(s, user), device_id);
+    if (d) device_hold(d);
+    table_unlock(s);
+    if (!d) return 0;
+    bool ok = show_device(g, d, show, ctx);
+    device_release(d);
+    return ok ? 1 : -1;
+}
+
+void gate_each_user_of(struct gate *g, const char *device_id, const char *but,
+                       void (*each)(void *ctx, const char *user), void *ctx)
+{
+    for (size_t i = 0; i < TABLE_SHARDS; i++) {
+        struct shard *s = &g->table->shards[i];
+        pthread_mutex_lock(&s->mutex);
+        for (size_t b = 0; b <= s->mask; b++)
+            for (struct owner *o = s->buckets[b]; o; o = o->next)
+                if (owner_device(o, device_id) && strcmp(o->name, but) != 0) each(ctx, o->name);
+        pthread_mutex_unlock(&s->mutex);
+    }
 }
 
 void gate_count(struct gate *g, struct gate_counts *out)

@@ -121,6 +121,7 @@ static void load_device(void *ctx, const struct device_record *r)
         d->first_seen = (uint32_t)r->first_seen;
         d->last_seen = d->saved_at = (uint32_t)r->last_seen;
         device_keep(d, &r->partnership);
+        shard_wipe_ends(s, r->partnership.wipe_expires_at);
     } else {
         l->out_of_memory = true;
     }

@@ -6,6 +6,7 @@
 
 #include "src/json_text.h"
 #include "src/server/gate/inner.h"
+#include "src/server/gate/order.h"
 #include "src/server/observe/when.h"
 
 /* What of a device the audit log follows. before and after are of the same device. */
@@ -20,7 +21,8 @@ static json_t *standing_json(const struct standing *s)
     json_t *all = json_pack("{s:s}", "state", pv_state_text(s->state));
     if (!p) return all;
     json_t *more =
-        json_pack("{s:s,s:s,s:I}", "outcome", pv_outcome_text((enum pv_outcome)p->outcome), "wipe",
+        json_pack("{s:s,s:s,s:s,s:I}", "personal", pv_personal_text((enum pv_personal)p->personal),
+                  "outcome", pv_outcome_text((enum pv_outcome)p->outcome), "wipe",
                   pv_wipe_state_text((enum pv_wipe_state)p->wipe_state), "revision",
                   (json_int_t)p->key_revision);
     if (!all || !more || json_object_update(all, more) != 0) {
@@ -40,7 +42,10 @@ static json_t *when_json(int64_t at)
 
 static json_t *wipe_id_json(const struct pv_partnership *p)
 {
-    return p->wipe_id ? json_integer((json_int_t)p->wipe_id) : json_null();
+    char text[ORDER_WIPE_ID_TEXT];
+    if (!p->wipe_id) return json_null();
+    wipe_id_text(p->wipe_id, text);
+    return json_string(text);
 }
 
 /* An object and the text of it, which the caller frees; NULL: no memory. */
@@ -51,6 +56,7 @@ static char *text_and_free(json_t *json)
     return text;
 }
 
+/* after NULL: the device is forgotten. */
 static char *audit_text(const struct device *d, const struct standing *before,
                         const struct standing *after, int64_t now, const struct cause *cause)
 {
@@ -59,8 +65,8 @@ static char *audit_text(const struct device *d, const struct standing *before,
         json_of_peer(cause->actor ? cause->actor : "device"), "act",
         cause->act ? cause->act : "device.state", "user", json_of_peer(d->owner->name), "device_id",
         json_of_peer(d->id), "protocol_version", pv_version_text((enum pv_version)d->version),
-        "reason", cause->reason, "wipe_id", wipe_id_json(after->p), "before", standing_json(before),
-        "after", standing_json(after)));
+        "reason", cause->reason, "wipe_id", wipe_id_json(after ? after->p : before->p), "before",
+        standing_json(before), "after", after ? standing_json(after) : json_null()));
 }
 
 /* Name of the event, or NULL. */
@@ -145,6 +151,16 @@ bool note_device(struct note *n, const struct gate *g, const struct device *d,
     c.u.device.state = new_.state;
     note_add(n, &c);
     return !news || add_logs(n, g, d, &old, &new_, now, cause);
+}
+
+bool note_removal(struct note *n, const struct device *d, const struct pv_partnership *p,
+                  const struct pv_policy_facts *policy, int64_t now, const struct cause *cause)
+{
+    const struct standing old = {pv_server_state(p, policy, now), p};
+    const struct store_change c = {.kind = STORE_REMOVE_DEVICE,
+                                   .u.device = {.user = d->owner->name, .device_id = d->id}};
+    note_add(n, &c);
+    return add_text(n, STORE_ADD_AUDIT, audit_text(d, &old, NULL, now, cause));
 }
 
 void note_end(struct note *n)

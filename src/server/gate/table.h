@@ -64,6 +64,7 @@ struct shard {
     pthread_mutex_t mutex;
     struct owner **buckets;
     size_t mask, owners, devices, waiters;
+    int64_t wipe_ends_at;           /* no pending wipe expires before that; 0: none ever does */
     struct kinds kinds;
     struct book *book;              /* policies in force */
     struct rules *rules;            /* access rules in force */
@@ -111,6 +112,10 @@ void device_keep(struct device *d, const struct pv_partnership *p);
 void device_count(struct device *d, const struct pv_partnership *p);
 /* extra, made if need be. NULL: no memory. */
 struct extra *device_extra(struct device *d);
+
+/* ---- expiry.c ---- */
+/* A pending wipe expires at that time (0: never). Shard locked. */
+void shard_wipe_ends(struct shard *s, int64_t at);
 
 /* Any time. */
 struct device *device_hold(struct device *d);

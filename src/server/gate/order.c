@@ -1,0 +1,288 @@
+/* Orders of administrators: like a step (step.c), on a copy, in the table only once it is durable. */
+#include "src/server/gate/order.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "src/server/gate/inner.h"
+#include "src/server/observe/log.h"
+
+enum progress { UNDER_WAY, ENDED };
+
+static struct shard *lock_of(struct device_order *o)
+{
+    return table_lock(o->gate->table, o->user);
+}
+
+static bool is_wipe(const struct device_order *o)
+{
+    return !o->remove && (o->kind == PV_ORDER_WIPE_ACCOUNT || o->kind == PV_ORDER_WIPE_DEVICE);
+}
+
+static bool says_a_word(const struct device_order *o)
+{
+    return !o->remove && (o->kind == PV_ORDER_ALLOW || o->kind == PV_ORDER_BLOCK ||
+                          o->kind == PV_ORDER_QUARANTINE || o->kind == PV_ORDER_CLEAR);
+}
+
+/* ---- the end ---- */
+static void tell(struct task *task)
+{
+    struct device_order *o = CONTAINER_OF(task, struct device_order, write.task);
+    o->done(o);
+}
+
+/* Results that are there at once come by the same way as the others: later, on the worker. */
+static void finish(struct device_order *o, enum order_result result)
+{
+    o->result = result;
+    device_release(o->device);
+    o->device = NULL;
+    free(o->wipe_by);
+    free(o->wipe_reason);
+    o->wipe_by = o->wipe_reason = NULL;
+    o->write.task.fn = tell;
+    worker_post(worker_self(), &o->write.task);
+}
+
+static void log_order(const struct device_order *o)
+{
+    LOG(LOG_INFO, 0, "order", KV_TEXT("actor", o->actor), KV_TEXT("user", o->user),
+        KV_TEXT("device", o->device_id),
+        KV_TEXT("order", o->remove ? "remove" : pv_order_text(o->kind)),
+        KV_TEXT("was", pv_state_text(o->before)),
+        KV_TEXT("is", o->remove ? "gone" : pv_state_text(o->noted)));
+}
+
+/* The turn is over. What changed in the meantime is written now, unless the next one does it. Shard
+ * locked. */
+static void leave(struct device_order *o, struct shard *s, int64_t now)
+{
+    static const struct cause cause = {0};
+    struct device *d = o->device;
+    desk_leave(&d->desk);
+    if (d->gone) return;
+    if (o->made && !d->last_seen && d->personal == PV_PERSONAL_NONE)
+        device_remove(s, d); /* the entry was for an order that came to nothing */
+    else if (d->unsaved)
+        device_save_behind(o->gate, s, d, NULL, now, &cause);
+}
+
+/* ---- what is durable comes into force ---- */
+static void put_in_force(struct device_order *o, struct shard *s, int64_t now)
+{
+    struct device *d = o->device;
+    if (!says_a_word(o)) o->next.personal = d->personal; /* which may have changed meanwhile */
+    device_keep(d, &o->next);
+    if (is_wipe(o) && o->wipe_by) {
+        struct extra *e = d->extra; /* reserved, and kept by the desk */
+        free(e->wipe_by);
+        free(e->wipe_reason);
+        e->wipe_by = o->wipe_by;
+        e->wipe_reason = o->wipe_reason;
+        o->wipe_by = o->wipe_reason = NULL;
+        shard_wipe_ends(s, o->next.wipe_expires_at);
+    }
+    d->state = (uint8_t)o->noted;
+    d->saved_at = (uint32_t)now;
+    device_judge_access(o->gate, s, d);
+    device_wake(o->gate, d);
+}
+
+static void stored(struct store_write *w)
+{
+    struct device_order *o = CONTAINER_OF(w, struct device_order, write);
+    struct device *d = o->device;
+    int64_t now = time(NULL);
+    struct shard *s = lock_of(o);
+    enum order_result result = !w->durable ? ORDER_STORE : d->gone ? ORDER_UNKNOWN : o->result;
+    if (w->durable && !d->gone) {
+        if (o->remove) {
+            device_wake(o->gate, d);
+            device_remove(s, d);
+        } else {
+            put_in_force(o, s, now);
+        }
+    } else {
+        d->unsaved = true;
+    }
+    leave(o, s, now);
+    table_unlock(s);
+    if (result == ORDER_DONE) log_order(o);
+    finish(o, result);
+}
+
+/* ---- what is written ---- */
+static bool copy_texts(struct device_order *o)
+{
+    o->wipe_by = strdup(o->actor);
+    o->wipe_reason = o->reason ? strdup(o->reason) : NULL;
+    return o->wipe_by && (o->wipe_reason || !o->reason);
+}
+
+/* changed: by the order, not only by the time that has ended a wipe. Shard locked. */
+static bool submit(struct device_order *o, const struct pv_policy_facts *policy, bool changed,
+                   int64_t now)
+{
+    char act[32];
+    struct device *d = o->device;
+    struct cause cause = {.actor = changed ? o->actor : "server", .reason = o->reason};
+    struct note n = {0};
+    snprintf(act, sizeof act, "device.%s", pv_order_text(o->kind));
+    if (changed) cause.act = act;
+    o->write.done = stored;
+    bool ok = device_reserve(d, &o->next) && (!changed || !is_wipe(o) || copy_texts(o)) &&
+              note_device(&n, o->gate, d, &o->was, &o->next, policy, now, &cause);
+    if (ok && o->wipe_by) { /* the record comes first in a note */
+        n.changes[0].u.device.wipe_by = o->wipe_by;
+        n.changes[0].u.device.wipe_reason = o->wipe_reason;
+    }
+    o->noted = n.state;
+    ok = ok && store_submit(o->gate->store, n.changes, n.count, &o->write);
+    note_end(&n);
+    if (ok) d->unsaved = false;
+    return ok;
+}
+
+static bool submit_removal(struct device_order *o, const struct pv_policy_facts *policy,
+                           int64_t now)
+{
+    const struct cause cause = {.actor = o->actor, .act = "device.remove", .reason = o->reason};
+    struct note n = {0};
+    o->write.done = stored;
+    bool ok = note_removal(&n, o->device, &o->was, policy, now, &cause) &&
+              store_submit(o->gate->store, n.changes, n.count, &o->write);
+    note_end(&n);
+    return ok;
+}
+
+/* 63 bits, since the store keeps signed numbers; never 0. */
+static bool new_wipe_id(uint64_t *out)
+{
+    do {
+        if (getrandom(out, sizeof *out, 0) != (ssize_t)sizeof *out) return false;
+        *out &= INT64_MAX;
+    } while (*out == 0);
+    return true;
+}
+
+/* What the rules say of the device when nobody has said a word about it. */
+static enum pv_access ruled_access(const struct gate *g, const struct shard *s, struct device *d)
+{
+    uint8_t personal = d->personal;
+    d->personal = PV_PERSONAL_NONE;
+    enum pv_access access = access_now(g, s, d).access;
+    d->personal = personal;
+    return access;
+}
+
+/* ---- its turn; shard locked ---- */
+static enum progress order_locked(struct device_order *o, struct shard *s, int64_t now)
+{
+    struct device *d = o->device;
+    const struct revision *policy = policy_for(s->book, o->user, o->device_id);
+    const struct pv_policy_facts *facts = &policy->facts[d->version];
+    struct pv_server_out out;
+
+    o->result = ORDER_STORE;
+    device_judge_access(o->gate, s, d);
+    device_partnership(d, &o->was);
+    o->next = o->was;
+    o->before = pv_server_state(&o->was, facts, now);
+    o->wipe_pending = o->before == PV_STATE_WIPE_PENDING;
+    if (o->remove) {
+        if (!submit_removal(o, facts, now)) return ENDED;
+        o->result = ORDER_DONE;
+        return UNDER_WAY;
+    }
+    if (o->kind == PV_ORDER_WIPE_DEVICE && d->owner->no_device_wipe) {
+        o->result = ORDER_FORBIDDEN;
+        return ENDED;
+    }
+    struct pv_order order = {.kind = o->kind,
+                             .now = now,
+                             .wipe_expires_at = o->wipe_expires_at,
+                             .access = ruled_access(o->gate, s, d),
+                             .policy = *facts};
+    if (is_wipe(o) && !new_wipe_id(&order.wipe_id)) return ENDED;
+    if (pv_server_order(&o->next, &order, &out) != PV_OK) { /* over before its turn has come */
+        o->result = ORDER_IMPOSSIBLE;
+        o->why = PV_WHY_WIPE_EXPIRED;
+        return ENDED;
+    }
+    o->why = out.reason;
+    enum order_result result = out.action == PV_ACT_DONE        ? ORDER_DONE
+                               : out.action == PV_ACT_UNCHANGED ? ORDER_UNCHANGED
+                                                                : ORDER_IMPOSSIBLE;
+    if (out.store == PV_STORE_NOTHING) {
+        o->result = result;
+        return ENDED;
+    }
+    if (!submit(o, facts, result == ORDER_DONE, now)) return ENDED;
+    o->result = result;
+    return UNDER_WAY;
+}
+
+static void run(struct device_order *o)
+{
+    int64_t now = time(NULL);
+    struct shard *s = lock_of(o);
+    enum progress p = ENDED;
+    if (o->device->gone)
+        o->result = ORDER_UNKNOWN;
+    else
+        p = order_locked(o, s, now);
+    if (p == ENDED) leave(o, s, now);
+    table_unlock(s);
+    if (p == ENDED) finish(o, o->result);
+}
+
+static void turn_has_come(struct ticket *t)
+{
+    run(CONTAINER_OF(t, struct device_order, ticket));
+}
+
+/* ---- entries before the device was ever seen ---- */
+static unsigned unseen(const struct owner *o)
+{
+    unsigned n = 0;
+    for (const struct device *d = o ? o->devices : NULL; d; d = d->next) n += !d->last_seen;
+    return n;
+}
+
+/* NULL: *result_out says why. Shard locked. */
+static struct device *make_entry(struct device_order *o, struct shard *s,
+                                 enum order_result *result_out)
+{
+    bool full = unseen(shard_owner(s, o->user)) >= ORDER_UNSEEN_MAX;
+    struct device *d = full ? NULL : device_add(s, o->user, o->device_id, &full);
+    *result_out = full ? ORDER_FULL : ORDER_STORE;
+    if (!d) return NULL;
+    o->made = true;
+    d->version = (uint8_t)o->gate->version_most; /* until it says which */
+    return d;
+}
+
+void gate_order(struct gate *g, struct device_order *o)
+{
+    enum order_result result = ORDER_UNKNOWN;
+    enum desk_result turn = DESK_FULL;
+    o->gate = g;
+    o->made = false;
+    o->ticket.run = turn_has_come;
+    struct shard *s = table_lock(g->table, o->user);
+    struct device *d = owner_device(shard_owner(s, o->user), o->device_id);
+    if (!d && o->add) d = make_entry(o, s, &result);
+    if (d) {
+        o->device = device_hold(d);
+        turn = desk_take(&d->desk, &o->ticket, STEPS_WAITING_MAX);
+        result = ORDER_BUSY;
+    }
+    table_unlock(s);
+    if (turn == DESK_NOW)
+        run(o);
+    else if (turn == DESK_FULL)
+        finish(o, result);
+}

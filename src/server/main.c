@@ -28,6 +28,7 @@
 #define DRAIN_MS 10000
 #define STOP_S 15 /* all of the end: draining, writing what is to be written, closing */
 #define ADMIN_CONNECTIONS_MAX 64
+#define ADMIN_HTTPS_CONNECTIONS_MAX 512 /* strangers may hold some of them */
 #define ADMIN_SOCKET_MODE 0600
 #define LISTENS_MAX (2 * CONFIG_LIST_MAX + 1)
 
@@ -108,6 +109,7 @@ static size_t make_listens(const struct server *s, struct http_listen *listens)
         listens[n].address = c->admin.listen.name[i];
         listens[n].tls_certificate = c->admin.certificate;
         listens[n].tls_key = c->admin.key;
+        listens[n].connections_max = ADMIN_HTTPS_CONNECTIONS_MAX;
         listens[n].handler = admin_handler(s->admin, true);
     }
     return n;

@@ -318,6 +318,34 @@ class Tokens(OwnServerCase, ApiCase):
                            lambda: (a := api("GET", "/v1/status")).http != 200 and a)
         self.assertRefusedWith(refused, 401, "unauthorized")
 
+    def test_a_call_begun_before_its_token_was_removed_does_nothing(self):
+        token = self.make_token("operate", name="late")
+        context = ssl.create_default_context(cafile=self.server.make_certificate()[0])
+        body = b'{"name":"eve","password":"word"}'
+        with socket.create_connection(("127.0.0.1", self.server.admin_port), 30) as raw, \
+                context.wrap_socket(raw, server_hostname="127.0.0.1") as tls:
+            tls.sendall(f"POST /v1/users HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n"
+                        f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+            self.assertIn(b"100 Continue", tls.recv(4096))  # the head has been judged
+            self.assertEqual(self.api()("DELETE", "/v1/tokens/late").http, 200)
+            tls.sendall(body)
+            self.assertIn(b"HTTP/1.1 401 ", tls.recv(4096))
+        self.assertNotIn("eve", [u["name"] for u in self.admin("user", "list")])
+
+    def test_a_certificate_is_renewed_by_a_reload(self):
+        token = self.make_token("read")
+        first = self.api(tls=True, token=token)
+        self.assertEqual(first("GET", "/v1/status").http, 200)
+        for name in ("key.pem", "cert.pem"):
+            (self.server.dir / name).unlink()
+        self.server.make_certificate()
+        with self.assertRaises(ssl.SSLError):
+            self.api(tls=True, token=token)("GET", "/v1/status")
+        self.server.reload()
+        wait_for("the reload", lambda: "reloaded" in self.server.log)
+        self.assertEqual(self.api(tls=True, token=token)("GET", "/v1/status").http, 200)
+        self.assertEqual(first("GET", "/v1/status").http, 200)
+
     def test_a_token_may_manage_tokens_only_with_all_scopes(self):
         api = self.https("read", "operate", "wipe")
         made = api("POST", "/v1/tokens", {"name": "second", "scopes": ["read"]})

@@ -164,8 +164,7 @@ static void head(struct http_exchange *x, void *ctx)
 static void serve(struct http_exchange *x, void *ctx)
 {
     struct admin_call *c = http_data(x);
-    (void)ctx;
-    if (!read_body(c)) return;
+    if (!admin_still_in(c, ctx) || !read_body(c)) return;
     LOG(LOG_DEBUG, http_session(x), "admin", KV_TEXT("method", c->route->method),
         KV_TEXT("path", c->route->path), KV_TEXT("of", c->target.arg[0] ? c->target.arg[0] : ""));
     c->route->serve(c);

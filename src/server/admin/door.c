@@ -59,6 +59,15 @@ static void refuse(struct admin_call *c)
                                          .field = {"WWW-Authenticate", "Bearer"}});
 }
 
+bool admin_still_in(struct admin_call *c, const struct admin_door *door)
+{
+    if (!door->wants_token ||
+        tokens_check(c->admin->tokens, http_field(c->http, "Authorization"), time(NULL), &c->token))
+        return true;
+    refuse(c);
+    return false;
+}
+
 bool admin_let_in(struct admin_call *c, const struct admin_door *door)
 {
     unsigned retry_after;
@@ -66,11 +75,7 @@ bool admin_let_in(struct admin_call *c, const struct admin_door *door)
         c->token.scopes = ADMIN_ALL_SCOPES;
         return true;
     }
-    if (!tokens_check(c->admin->tokens, http_field(c->http, "Authorization"), time(NULL),
-                      &c->token)) {
-        refuse(c);
-        return false;
-    }
+    if (!admin_still_in(c, door)) return false;
     uint64_t key = key_of(c->admin, c->token.hash, sizeof c->token.hash);
     if (limiter_take(c->admin->calls, key, now_ms(), &retry_after)) return true;
     too_many(c->http, retry_after);

@@ -115,9 +115,11 @@ struct admin_refusal {
 void admin_refuse(struct http_exchange *x, const struct admin_refusal *r);
 
 /* door.c: who calls, and may they? false: answered. The first comes before anything of the request
- * is looked at, the second when its route is known. */
+ * is looked at, the second when its route is known, the third when its body is there: that may have
+ * taken long enough for the token to be removed. */
 bool admin_let_in(struct admin_call *c, const struct admin_door *door);
 bool admin_may(struct admin_call *c);
+bool admin_still_in(struct admin_call *c, const struct admin_door *door);
 
 /* tokens_route.c: from the store, at start. */
 bool admin_load_tokens(struct admin *a, char *error, size_t error_cap);

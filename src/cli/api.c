@@ -6,12 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "src/cli/password.h"
 #include "src/cli/text.h"
 #include "src/json_text.h"
 
-enum { ANSWER_MAX = 256 * 1024 * 1024, WAIT_SECONDS = 60 };
+enum {
+    ANSWER_MAX = 256 * 1024 * 1024,
+    WAIT_SECONDS = 60,
+    RETRIES_MAX = 5,      /* of a call that came too soon after many others */
+    RETRY_SECONDS_MAX = 2 /* who is to wait longer is told so */
+};
 
 /* One connection for all calls of a command. */
 struct api {
@@ -162,6 +168,19 @@ static enum cli_exit judge(struct cli *cli, CURLcode result, json_t *json)
     return exit_of(http);
 }
 
+/* Many calls in a row, as policy apply makes them, may be more than a token is good for at once. The
+ * server has refused such a call before it did anything. */
+static bool too_soon(CURL *curl, unsigned tries)
+{
+    long http = 0;
+    curl_off_t seconds = 0;
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http);
+    curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &seconds);
+    if (http != 429 || tries == RETRIES_MAX || seconds > RETRY_SECONDS_MAX) return false;
+    sleep((unsigned)seconds);
+    return true;
+}
+
 static enum cli_exit perform(struct cli *cli, const char *method, const char *url, const char *text,
                              json_t **json_out)
 {
@@ -173,8 +192,13 @@ static enum cli_exit perform(struct cli *cli, const char *method, const char *ur
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &a);
-    cli->api->error[0] = '\0';
-    CURLcode result = curl_easy_perform(curl);
+    CURLcode result;
+    unsigned tries = 0;
+    do {
+        a.len = 0;
+        cli->api->error[0] = '\0';
+        result = curl_easy_perform(curl);
+    } while (result == CURLE_OK && too_soon(curl, tries++));
     json_t *json = a.text ? json_loadb(a.text, a.len, JSON_DECODE_ANY, NULL) : NULL;
     enum cli_exit code = judge(cli, result, json);
     if (code == CLI_DONE)

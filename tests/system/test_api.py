@@ -35,6 +35,18 @@ class ApiCase(ServerCase):
         self.assertRegex(answer.json["token"], TOKEN)
         return answer.json["token"]
 
+    def provost(self, *argv, env=None, url=None):
+        certificate = self.server.make_certificate()[0]
+        return subprocess.run(
+            [BUILD / "provost", "-s", url or f"https://127.0.0.1:{self.server.admin_port}",
+             "--ca-file", certificate, *argv], capture_output=True, text=True, check=False,
+            timeout=60, env=dict(environment(), **(env or {})))
+
+    def token_file(self, text, name="token"):
+        path = self.server.dir / name
+        path.write_text(text + "\n", encoding="ascii")
+        return str(path)
+
     def assertRefusedWith(self, answer, http, code):
         self.assertTrue(answer.is_json, answer)
         self.assertEqual((answer.http, answer.code), (http, code), answer)
@@ -239,7 +251,7 @@ class Https(ApiCase):
                     self.assertRefusedWith(answer, 403, "scope")
 
 
-class Limits(ApiCase):
+class Limits(OwnServerCase, ApiCase):
     admin_tls = True
 
     def test_a_token_that_calls_too_often(self):
@@ -264,6 +276,17 @@ class Limits(ApiCase):
         self.assertRefusedWith(answer, 429, "too_many")
         self.assertRegex(answer.fields["Retry-After"], r"^[1-9]\d*$")
         self.assertEqual(self.https("read")("GET", "/v1/status").http, 200)
+
+    def test_many_calls_are_spread(self):
+        token = self.make_token("read")
+        api = self.api(tls=True, token=token)
+        wait_for("the limit", lambda: api("GET", "/v1/status").http == 429)
+        run = self.provost("--token-file", self.token_file(token, "busy"), "status")
+        self.assertEqual(run.returncode, 0, run)
+        stranger = self.api(tls=True, token="pvt_" + "x" * 43)
+        wait_for("the limit", lambda: stranger("GET", "/v1/status").http == 429)
+        run = self.provost("--token-file", self.token_file("pvt_" + "x" * 43, "wrong"), "status")
+        self.assertEqual(run.returncode, 9, run)
 
 
 class Tokens(OwnServerCase, ApiCase):
@@ -454,18 +477,6 @@ class Program(ApiCase):
     """provost on the other side."""
 
     admin_tls = True
-
-    def provost(self, *argv, env=None, url=None):
-        certificate = self.server.make_certificate()[0]
-        return subprocess.run(
-            [BUILD / "provost", "-s", url or f"https://127.0.0.1:{self.server.admin_port}",
-             "--ca-file", certificate, *argv], capture_output=True, text=True, check=False,
-            timeout=60, env=dict(environment(), **(env or {})))
-
-    def token_file(self, text, name="token"):
-        path = self.server.dir / name
-        path.write_text(text + "\n", encoding="ascii")
-        return str(path)
 
     def test_tokens_are_made_listed_and_removed(self):
         run = self.admin.run("token", "add", "cli", "--scope", "read,operate", "--expires", "12h")

@@ -145,6 +145,10 @@ enum pv_change { PV_SAME, PV_STRICTER, PV_LOOSER, PV_DIFFERENT };
 PV_API enum pv_change
 pv_policy_compare(const struct pv_policy *old, const struct pv_policy *new_,
                   enum pv_version version, enum pv_change change_out[PV_SETTING_COUNT]);
+/** Is the setting part of what a device of that version is sent of this policy? Treatments never
+ *  are. */
+PV_API bool pv_policy_carries(const struct pv_policy *policy, enum pv_setting setting,
+                              enum pv_version version);
 /** Settings that demand more than unset ones and that the version cannot carry. @return their
  *  number; the first cap of them in out (may be NULL with cap 0). */
 PV_API size_t

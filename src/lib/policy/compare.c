@@ -5,7 +5,7 @@
 #include "src/lib/base/sha256.h"
 #include "src/lib/policy/settings.h"
 
-bool pv__policy_carried(const struct pv_policy *policy, enum pv_setting s, enum pv_version v)
+bool pv_policy_carries(const struct pv_policy *policy, enum pv_setting s, enum pv_version v)
 {
     const struct pv_setting_info *info = &pv__settings[s];
 
@@ -20,7 +20,7 @@ int64_t pv__policy_seen(const struct pv_policy *policy, enum pv_setting s, enum 
 {
     int64_t value = pv_policy_value(policy, s);
 
-    if (!pv__policy_carried(policy, s, v)) return pv__settings[s].unset;
+    if (!pv_policy_carries(policy, s, v)) return pv__settings[s].unset;
     if (v == PV_V2_5 && s == PV_SET_MaxInactivityTimeDeviceLock && value != PV_NO_LIMIT)
         return pv__wap_seconds(pv__wap_minutes(value));
     return value;
@@ -44,7 +44,7 @@ size_t pv_policy_uncarried(const struct pv_policy *policy, enum pv_version versi
 
     for (unsigned i = 0; i < PV_WIRE_SETTING_COUNT; i++) {
         enum pv_setting s = (enum pv_setting)i;
-        if (!pv__policy_demands(policy, s) || pv__policy_carried(policy, s, version)) continue;
+        if (!pv__policy_demands(policy, s) || pv_policy_carries(policy, s, version)) continue;
         if (count < cap) out[count] = s;
         count++;
     }

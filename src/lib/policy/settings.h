@@ -47,7 +47,6 @@ struct pv_list pv__list_end(struct pv__list_maker *m);
 /* What a device of that version is told: the effective value, or what unset means where the
  * version cannot say it. Not for lists. */
 int64_t pv__policy_seen(const struct pv_policy *policy, enum pv_setting s, enum pv_version v);
-bool pv__policy_carried(const struct pv_policy *policy, enum pv_setting s, enum pv_version v);
 /* Does it ask more of the device than an unset setting does? */
 bool pv__policy_demands(const struct pv_policy *policy, enum pv_setting s);
 

@@ -17,10 +17,12 @@ enum { POOL_THREADS = 1, POOL_QUEUE = 64 }; /* the users file is edited by one a
 static void call_free(void *data)
 {
     struct admin_call *c = data;
-    if (c->settings)
-        for (size_t i = 0; i < c->policy.count; i++) free((char *)c->settings[i].value);
-    free(c->settings);
     free(c->rules);
+    admin_free_settings(c);
+    policy_change_finish(&c->policy);
+    json_decref(c->revisions.row[0]);
+    json_decref(c->revisions.row[1]);
+    free(c->groups);
     admin_target_finish(&c->target);
     json_decref(c->body);
     json_decref(c->list);

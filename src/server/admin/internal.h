@@ -63,7 +63,13 @@ struct admin_call {
     bool created;             /* by it */
     struct policy_change policy;
     struct rules_set *rules;
-    struct gate_setting *settings; /* names borrowed from body, values owned */
+    struct gate_setting *settings; /* of policy: names borrowed, values owned */
+    const char **groups;           /* of policy, borrowed from body */
+    struct admin_revisions {       /* read on the pool */
+        uint64_t want[2];          /* 0: none */
+        json_t *row[2];            /* {revision, at, by, parent, settings}; NULL: not there */
+        bool failed;
+    } revisions;
     struct admin_audit {
         struct audit_head known;
         struct audit_report report;
@@ -139,6 +145,42 @@ void admin_on_pool(struct admin_call *c, void (*run)(struct job *), void (*done)
 static inline struct admin_call *admin_call_of_job(struct job *j)
 {
     return CONTAINER_OF(j, struct admin_call, job);
+}
+
+/* ---- policies: settings.c ---- */
+/* As the interface has them; NULL: no memory. */
+json_t *admin_settings_json(const struct pv_policy *policy);
+json_t *admin_setting_json(const struct pv_policy *policy, enum pv_setting s);
+/* Of an object into c->policy, which borrows its names. false: answered. */
+bool admin_take_settings(struct admin_call *c, const json_t *settings);
+void admin_free_settings(struct admin_call *c);
+#define ADMIN_POLICY_ARENA (4 * PV_LIST_MAX * (PV_LIST_ITEM_MAX + 32) + 65536) /* enough for one */
+/* Settings out of such an object over those that are in policy. What this version does not know is
+ * passed over. false: no memory. */
+bool admin_overlay_settings(const json_t *settings, struct pv_arena *arena,
+                            struct pv_policy *policy);
+
+/* policies.c: the policy of the path as a view. false: answered. */
+bool admin_find_policy(struct admin_call *c, const char *name,
+                       void (*show)(void *ctx, const struct policy_view *v), void *ctx);
+/* Reads c->revisions.want of the policy into row, or all of it into c->list. */
+void admin_read_revisions(struct admin_call *c, void (*done)(struct job *));
+bool admin_revisions_failed(struct admin_call *c); /* true: answered */
+void admin_unknown_policy(struct admin_call *c);
+void admin_unknown_revision(struct admin_call *c);
+
+/* policy_change.c: answers for what went wrong. false: nothing did. */
+bool admin_policy_failed(struct admin_call *c);
+/* {devices_to_ask, cannot_keep, devices of a dry run}, into o. false: no memory. */
+bool admin_put_affected(json_t *o, const struct policy_change *p);
+/* Starts c->policy, as whoever calls. */
+void admin_policy_start(struct admin_call *c, enum policy_act act,
+                        void (*done)(struct policy_change *));
+/* The same, with dry_run of the body, and answers what came of it. */
+void admin_policy_change(struct admin_call *c, enum policy_act act);
+static inline struct admin_call *admin_call_of_policy(struct policy_change *p)
+{
+    return CONTAINER_OF(p, struct admin_call, policy);
 }
 
 /* Handlers: one for each route. */

@@ -1,51 +1,47 @@
-/* Policies: listing, showing, changing settings. */
-#include <stdio.h>
+/* Policies: looking at them and at what they were. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/json_text.h"
 #include "src/server/admin/internal.h"
-#include "src/server/observe/log.h"
 
-static json_t *list_json(const struct pv_list *list)
+void admin_unknown_policy(struct admin_call *c)
 {
-    json_t *array = json_array();
-    for (size_t i = 0; i < list->count; i++)
-        if (json_array_append_new(array, json_string(list->items[i])) != 0) {
-            json_decref(array);
-            return NULL;
-        }
-    return array;
+    admin_error(c, 404, "unknown_policy", "There is no policy of that name.");
 }
 
-/* A time is a text in JSON. */
-static json_t *date_json(const struct pv_policy *policy, enum pv_setting s)
+void admin_unknown_revision(struct admin_call *c)
 {
-    char text[32];
-    return pv_policy_text(policy, s, text, sizeof text) == PV_OK ? json_string(text) : NULL;
+    admin_error(c, 404, "unknown_revision", "The policy never had that revision.");
 }
 
-static json_t *settings_json(const struct pv_policy *policy)
+static json_t *parent_json(const char *parent)
 {
-    json_t *all = json_object();
-    for (int s = 0; s < PV_SETTING_COUNT; s++) {
-        if (!(policy->set >> s & 1)) continue;
-        const struct pv_setting_info *info = pv_setting_info((enum pv_setting)s);
-        json_t *value = s == PV_SET_UnapprovedInROMApplicationList ? list_json(&policy->unapproved)
-                        : s == PV_SET_ApprovedApplicationList      ? list_json(&policy->approved)
-                        : info->kind == PV_SETTING_DATE ? date_json(policy, (enum pv_setting)s)
-                                                        : json_integer(policy->value[s]);
-        if (json_object_set_new(all, info->name, value) != 0) {
-            json_decref(all);
+    return parent && *parent ? admin_text(parent) : json_null();
+}
+
+/* ---- in force ---- */
+static json_t *roll_json(const struct roll_view *r)
+{
+    json_t *groups = json_array();
+    bool only_groups = r->percent == 0 && r->group_count > 0;
+    for (size_t i = 0; i < r->group_count; i++)
+        if (json_array_append_new(groups, admin_text(r->groups[i])) != 0) {
+            json_decref(groups);
             return NULL;
         }
-    }
-    return all;
+    return json_pack("{s:I,s:o,s:o,s:i,s:i,s:i}", "revision", (json_int_t)r->revision, "percent",
+                     only_groups ? json_null() : json_integer(r->percent), "groups", groups,
+                     "confirmed", (int)r->confirmed, "to_ask", (int)r->to_ask, "refused",
+                     (int)r->refused);
 }
 
 static json_t *view_json(const struct policy_view *v)
 {
-    return json_pack("{s:o,s:I,s:o}", "name", admin_text(v->name), "revision",
-                     (json_int_t)v->revision, "changed_at", admin_time(v->at));
+    return json_pack("{s:o,s:I,s:o,s:o,s:o,s:o}", "name", admin_text(v->name), "revision",
+                     (json_int_t)v->revision, "changed_at", admin_time(v->at), "changed_by",
+                     admin_text(v->by), "parent", parent_json(v->parent), "roll",
+                     v->roll ? roll_json(v->roll) : json_null());
 }
 
 static void list_one(void *ctx, const struct policy_view *v)
@@ -54,136 +50,141 @@ static void list_one(void *ctx, const struct policy_view *v)
     if (json_array_append_new(c->list, view_json(v)) != 0) c->out_of_memory = true;
 }
 
-void admin_policies(struct admin_call *c)
+/* c->list, or that there was no memory for it. */
+static void reply_list(struct admin_call *c)
 {
-    c->list = json_array();
-    gate_each_policy(c->admin->gate, list_one, c);
     if (c->out_of_memory)
         admin_no_memory(c);
     else
         admin_reply(c, 200, json_incref(c->list));
 }
 
+void admin_policies(struct admin_call *c)
+{
+    c->list = json_array();
+    gate_each_policy(c->admin->gate, list_one, c);
+    reply_list(c);
+}
+
+bool admin_find_policy(struct admin_call *c, const char *name,
+                       void (*show)(void *ctx, const struct policy_view *v), void *ctx)
+{
+    if (gate_show_policy(c->admin->gate, name, show, ctx)) return true;
+    admin_unknown_policy(c);
+    return false;
+}
+
 static void show_one(void *ctx, const struct policy_view *v)
 {
     struct admin_call *c = ctx;
     c->list = view_json(v);
-    if (json_object_set_new(c->list, "settings", settings_json(v->policy)) != 0)
+    if (json_object_set_new(c->list, "settings", admin_settings_json(v->own)) != 0 ||
+        json_object_set_new(c->list, "effective", admin_settings_json(v->policy)) != 0)
         c->out_of_memory = true;
 }
 
-static void unknown_policy(struct admin_call *c)
+/* ---- as it was saved ---- */
+/* Settings of a newer version are shown as they are kept. */
+static json_t *kept_settings(const char *text)
 {
-    admin_error(c, 404, "unknown_policy", "There is no policy of that name.");
+    struct pv_arena arena = {0};
+    struct pv_policy policy = {0};
+    json_t *kept, *all = NULL;
+    if (!json_of_text(text, strlen(text), JSON_REJECT_DUPLICATES, &kept)) return NULL;
+    if (pv_arena_create(&arena, ADMIN_POLICY_ARENA) == PV_OK &&
+        admin_overlay_settings(kept, &arena, &policy))
+        all = admin_settings_json(&policy);
+    if (all && json_object_update_missing(all, kept) != 0) {
+        json_decref(all);
+        all = NULL;
+    }
+    pv_arena_destroy(&arena);
+    json_decref(kept);
+    return all;
+}
+
+static json_t *row_json(const struct policy_record *r)
+{
+    return json_pack("{s:I,s:o,s:o,s:o,s:o}", "revision", (json_int_t)r->revision, "at",
+                     admin_time(r->at), "by", admin_text(r->by), "parent", parent_json(r->parent),
+                     "settings", kept_settings(r->settings_json));
+}
+
+static void take_row(void *ctx, const struct policy_record *r)
+{
+    struct admin_call *c = ctx;
+    if (c->list) {
+        if (json_array_append_new(c->list, row_json(r)) != 0) c->out_of_memory = true;
+        return;
+    }
+    for (size_t i = 0; i < 2; i++)
+        if (c->revisions.want[i] == r->revision && !(c->revisions.row[i] = row_json(r)))
+            c->out_of_memory = true;
+}
+
+static void read_run(struct job *j)
+{
+    struct admin_call *c = admin_call_of_job(j);
+    c->revisions.failed =
+        !store_read_revisions(gate_store(c->admin->gate), admin_arg(c, "name"), take_row, c);
+}
+
+void admin_read_revisions(struct admin_call *c, void (*done)(struct job *))
+{
+    admin_on_pool(c, read_run, done);
+}
+
+/* true: the rows could not be read, which is answered. */
+bool admin_revisions_failed(struct admin_call *c)
+{
+    if (c->revisions.failed)
+        admin_error(c, 503, "store", "The store is out of reach.");
+    else if (c->out_of_memory)
+        admin_no_memory(c);
+    return c->revisions.failed || c->out_of_memory;
+}
+
+static void revisions_read(struct job *j)
+{
+    struct admin_call *c = admin_call_of_job(j);
+    if (admin_revisions_failed(c)) return;
+    if (json_array_size(c->list) == 0)
+        admin_unknown_policy(c);
+    else
+        reply_list(c);
+}
+
+void admin_policy_revisions(struct admin_call *c)
+{
+    c->list = json_array();
+    if (c->list)
+        admin_read_revisions(c, revisions_read);
+    else
+        admin_no_memory(c);
+}
+
+static void revision_read(struct job *j)
+{
+    struct admin_call *c = admin_call_of_job(j);
+    const json_t *row = c->revisions.row[0];
+    if (admin_revisions_failed(c)) return;
+    if (row == NULL) {
+        admin_unknown_revision(c);
+        return;
+    }
+    admin_reply(c, 200,
+                json_pack("{s:o,s:O,s:O,s:O,s:O,s:O,s:n}", "name", admin_text(admin_arg(c, "name")),
+                          "revision", json_object_get(row, "revision"), "changed_at",
+                          json_object_get(row, "at"), "changed_by", json_object_get(row, "by"),
+                          "parent", json_object_get(row, "parent"), "settings",
+                          json_object_get(row, "settings"), "roll"));
 }
 
 void admin_policy(struct admin_call *c)
 {
-    if (!gate_show_policy(c->admin->gate, admin_arg(c, "name"), show_one, c))
-        unknown_policy(c);
-    else if (c->out_of_memory)
-        admin_no_memory(c);
-    else
-        admin_reply(c, 200, json_incref(c->list));
-}
-
-/* ---- change ---- */
-
-/* A list as pv_policy_set takes it. NULL: no memory, or an entry that is no text or has a comma. */
-static char *joined(const json_t *array)
-{
-    size_t cap = 1, len = 0, i;
-    const json_t *item;
-    json_array_foreach(array, i, item)
-    {
-        if (!json_is_string(item) || strchr(json_string_value(item), ',')) return NULL;
-        cap += json_string_length(item) + 1;
-    }
-    char *text = calloc(1, cap);
-    if (text == NULL) return NULL;
-    json_array_foreach(array, i, item)
-    {
-        if (i > 0) text[len++] = ',';
-        memcpy(text + len, json_string_value(item), json_string_length(item));
-        len += json_string_length(item);
-    }
-    return text;
-}
-
-/* Text for pv_policy_set, owned. NULL: no memory, or no value for a setting. */
-static char *value_text(const json_t *v)
-{
-    char number[24];
-    switch (json_typeof(v)) {
-    case JSON_NULL: return strdup("");
-    case JSON_TRUE: return strdup("1");
-    case JSON_FALSE: return strdup("0");
-    case JSON_STRING: return strdup(json_string_value(v));
-    case JSON_ARRAY: return joined(v);
-    case JSON_INTEGER:
-        snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
-        return strdup(number);
-    default: return NULL;
-    }
-}
-
-static void take_hint(void *hint_out, const struct policy_view *v)
-{
-    *(const char **)hint_out = pv_policy_hint(v->policy);
-}
-
-static void set_done(struct policy_change *s)
-{
-    const char *hint = NULL;
-    struct admin_call *c = CONTAINER_OF(s, struct admin_call, policy);
-    switch (s->result) {
-    case GATE_OK:
-    case GATE_UNCHANGED:
-        LOG(LOG_INFO, http_session(c->http), "policy-set", KV_TEXT("policy", s->name),
-            KV_UINT("revision", s->revision), KV_UINT("affected", s->affected));
-        (void)gate_show_policy(c->admin->gate, s->name, take_hint, &hint);
-        admin_reply(c, 200,
-                    json_pack("{s:o,s:I,s:b,s:i,s:s?}", "name", admin_text(s->name), "revision",
-                              (json_int_t)s->revision, "changed", (int)(s->result == GATE_OK),
-                              "devices_to_ask", (int)s->affected, "hint", hint));
-        return;
-    case GATE_UNKNOWN: unknown_policy(c); return;
-    case GATE_INVALID: admin_error(c, 422, "bad_setting", s->message); return;
-    default: break;
-    }
-    admin_error(c, 503, "store", "The store is out of reach; nothing was changed.");
-}
-
-void admin_policy_set(struct admin_call *c)
-{
-    json_t *settings = admin_body(c, "settings"), *value;
-    const char *name;
-    if (json_object_size(settings) == 0) {
-        admin_error(c, 400, "bad_value", "settings must have at least one setting in it.");
+    if (admin_query_number(c, "revision", &c->revisions.want[0])) {
+        admin_read_revisions(c, revision_read);
         return;
     }
-    c->settings = calloc(json_object_size(settings), sizeof *c->settings);
-    if (c->settings == NULL) {
-        admin_no_memory(c);
-        return;
-    }
-    json_object_foreach(settings, name, value)
-    {
-        struct gate_setting *s = &c->settings[c->policy.count];
-        *s = (struct gate_setting){.name = name, .value = value_text(value)};
-        if (s->value == NULL) {
-            admin_error(c, 400, "bad_value",
-                        "A value is a text, a number, true, false, null or a "
-                        "list of texts without commas.");
-            return;
-        }
-        c->policy.count++;
-    }
-    c->policy.act = POLICY_SET;
-    c->policy.actor = admin_actor(c);
-    c->policy.name = admin_arg(c, "name");
-    c->policy.settings = c->settings;
-    c->policy.done = set_done;
-    http_wait(c->http, NULL);
-    gate_change_policies(c->admin->gate, &c->policy);
+    if (admin_find_policy(c, admin_arg(c, "name"), show_one, c)) reply_list(c);
 }

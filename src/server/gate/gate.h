@@ -149,7 +149,7 @@ struct gate_assignee {
 
 /* How far a candidate revision has come. */
 struct roll_view {
-    uint64_t revision;
+    uint64_t revision;                   /* the candidate, as it was saved */
     unsigned percent;
     size_t group_count;
     char *const *groups;
@@ -161,6 +161,7 @@ struct policy_view {
     const char *name, *parent, *by;      /* parent "": none; by: who saved the revision */
     uint64_t revision;                   /* the newest in its line: its own or of an ancestor */
     int64_t at;
+    uint64_t own_revision;               /* its own, as it was saved */
     const struct pv_policy *policy;      /* with what it inherits */
     const struct pv_policy *own;
     const struct roll_view *roll;        /* NULL: none */

@@ -220,7 +220,6 @@ bool note_difference(const struct saved *old, const struct saved *new_, json_t *
  * freed by the caller. NULL: no memory. */
 char *line_item(const struct line *l);
 char *removed_item(uint64_t revision);
-json_t *assignee_json(const struct gate_assignee *to);
 char *assignment_item(const struct assignment *a);
 
 /* ---- policy_load.c ---- */

@@ -11,4 +11,8 @@
 char *note_act(const char *actor, const char *act, int64_t now, json_t *object, json_t *before,
                json_t *after);
 
+struct gate_assignee;
+/* {"scope": ..., and what the scope needs}. NULL: no memory. */
+json_t *note_assignee(const struct gate_assignee *to);
+
 #endif

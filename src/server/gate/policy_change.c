@@ -33,7 +33,7 @@ static uint64_t revision_of(const struct book *b, const struct policy_change *c)
 {
     const struct line *l = c->name ? book_line(b, c->name) : NULL;
     bool candidate = l && l->candidate && (c->staged || c->act == POLICY_ROLL);
-    return !l ? 0 : candidate ? l->next->id : l->effective->id;
+    return !l ? 0 : candidate ? l->candidate->id : l->effective->id;
 }
 
 static void take_counts(struct policy_change *c, const struct effect *e)

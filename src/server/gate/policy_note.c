@@ -88,7 +88,7 @@ char *removed_item(uint64_t revision)
     return text_and_free(json_pack("{s:I}", "removed", (json_int_t)revision));
 }
 
-json_t *assignee_json(const struct gate_assignee *to)
+json_t *note_assignee(const struct gate_assignee *to)
 {
     json_t *o = json_pack("{s:s}", "scope", gate_scope_text(to->scope));
     bool ok = o != NULL;
@@ -105,7 +105,7 @@ json_t *assignee_json(const struct gate_assignee *to)
 
 char *assignment_item(const struct assignment *a)
 {
-    json_t *o = assignee_json(&a->to);
+    json_t *o = note_assignee(&a->to);
     if (json_object_set_new(o, "policy", json_string(a->policy)) == 0) return text_and_free(o);
     json_decref(o);
     return NULL;

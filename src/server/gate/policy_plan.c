@@ -214,7 +214,7 @@ static enum gate_result check_assignee(struct act *a)
 
 static enum gate_result audit_assignment(struct act *a, const char *before, const char *after)
 {
-    return audit(a, assignee_json(&a->c->to), before ? json_pack("{s:s}", "policy", before) : NULL,
+    return audit(a, note_assignee(&a->c->to), before ? json_pack("{s:s}", "policy", before) : NULL,
                  after ? json_pack("{s:s}", "policy", after) : NULL);
 }
 

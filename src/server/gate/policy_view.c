@@ -8,7 +8,7 @@
 /* ---- how far roll-outs have come ---- */
 static struct roll_view roll_view_of(const struct line *roller)
 {
-    return (struct roll_view){.revision = roller->next->id,
+    return (struct roll_view){.revision = roller->candidate->id,
                               .percent = roller->roll->percent,
                               .group_count = roller->roll->count,
                               .groups = roller->roll->groups};
@@ -53,6 +53,7 @@ static void show_line(struct gate *g, const struct book *b, const struct line *l
         .by = l->effective->newest->by,
         .revision = l->effective->id,
         .at = l->effective->newest->at,
+        .own_revision = l->current->id,
         .policy = &l->effective->policy,
         .own = &l->current->policy,
     };

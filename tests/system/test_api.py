@@ -256,14 +256,12 @@ class Limits(OwnServerCase, ApiCase):
 
     def test_a_token_that_calls_too_often(self):
         api, other = self.https("read"), self.https("read")
-        began = time.monotonic()
         for _ in range(20 * CALLS_BURST):
             answer = api("GET", "/v1/status")
             if answer.http != 200:
                 break
         self.assertRefusedWith(answer, 429, "too_many")
         self.assertRegex(answer.fields["Retry-After"], r"^[1-9]\d*$")
-        self.assertGreater(time.monotonic() - began, 0)
         self.assertEqual(other("GET", "/v1/status").http, 200)
         wait_for("the bucket to fill", lambda: api("GET", "/v1/status").http == 200)
 
@@ -432,7 +430,7 @@ class Document(ApiCase):
         for path, methods in self.document["paths"].items():
             concrete = re.sub(r"\{\w+\}", "x", path)
             with self.subTest(path=path):
-                answer = api("TRACE" if "/" not in path else "OPTIONS", concrete)
+                answer = api("OPTIONS", concrete)
                 self.assertEqual(answer.http, 405)
                 allowed = set(answer.fields["Allow"].split(", "))
                 self.assertTrue({m.upper() for m in methods} <= allowed, allowed)

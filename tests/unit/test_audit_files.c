@@ -1,5 +1,8 @@
 /* Files of the audit log: rotation, disks and memory that fail, reading. */
+#include <assert.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -261,6 +264,49 @@ static void test_read(void **state)
     }
 }
 
+/* ---- all at once ---- */
+
+static atomic_bool stop_looking;
+
+/* What was wrong, to be freed; NULL: nothing. */
+static void *look(void *count)
+{
+    char why[256], out[64], *wrong = NULL;
+    struct audit_report r;
+    for (unsigned *looks = count; !stop_looking && !wrong; ++*looks) {
+        /* A line may be half written. Everything else is always of one piece. */
+        if (!audit_verify(dir, NULL, &r, why, sizeof why))
+            wrong = strdup(why);
+        else if (r.fault != AUDIT_FAULT_NONE && r.fault != AUDIT_FAULT_PART)
+            assert(asprintf(&wrong, "%s:%" PRIu64 ": %s", r.file, r.line, r.why) > 0);
+        out[0] = '\0';
+        if (!wrong && !audit_read(dir, r.last_seq, 5, collect, out, why, sizeof why))
+            wrong = strdup(why);
+    }
+    return wrong;
+}
+
+static void test_looking_beside_the_writer(void **state)
+{
+    (void)state;
+    for (unsigned keep = 1; keep < 5; keep++) {
+        pthread_t looker;
+        unsigned looks = 0;
+        void *wrong;
+        struct audit_files *f = open_files(TWO_LINES, keep);
+        add_lines(f, 1);
+        stop_looking = false;
+        assert_int_equal(pthread_create(&looker, NULL, look, &looks), 0);
+        for (unsigned i = 0; i < 400; i++) assert_true(add(f));
+        stop_looking = true;
+        pthread_join(looker, &wrong);
+        audit_files_close(f);
+        print_message("# keep %u: %u looks\n", keep, looks);
+        if (wrong) fail_msg("%s", (char *)wrong);
+        assert_true(looks > 0);
+    }
+}
+
 /* ---- memory ---- */
 
 /* A log that is rotated and cut off: opened, written to, verified and read. */
@@ -324,6 +370,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_rotation_that_fails, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_places_that_cannot_be, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_read, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_looking_beside_the_writer, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_no_memory, make_dir, remove_dir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -291,6 +291,18 @@ static void a_full_disk_holds_lines_back(void **unused)
     assert_string_equal(seen(), "1:1 2:2 3:3 4:4 5:5 ");
 }
 
+static void a_line_that_cannot_be_sealed_leaves_no_gap(void **unused)
+{
+    (void)unused;
+    const struct store_change c = {.kind = STORE_ADD_AUDIT, .u.log.json = "no JSON"};
+    add(1, 1);
+    assert_true(store_submit(store, &c, 1, NULL));
+    add(3, 3);
+    assert_true(audit_mover_flush(mover));
+    assert_string_equal(seen(), "1:1 2:-1 3:3 ");
+    assert_int_equal(verified(), AUDIT_FAULT_NONE);
+}
+
 /* What was written behind comes to the store's file while it closes. It is moved the next time. */
 static void lines_may_come_until_the_store_closes(void **unused)
 {
@@ -313,6 +325,7 @@ int main(void)
         TEST(an_older_store_goes_on_behind_the_files),
         TEST(lines_that_were_cut_off_are_missed),
         TEST(a_full_disk_holds_lines_back),
+        TEST(a_line_that_cannot_be_sealed_leaves_no_gap),
         TEST(lines_may_come_until_the_store_closes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

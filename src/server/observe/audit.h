@@ -11,7 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define AUDIT_LINE_MAX ((size_t)1 << 20) /* bytes of a sealed line, without its end */
+/* Bytes of a sealed line, without its end. The longest tells of a policy with both lists full, before
+ * and after, every byte of them escaped. */
+#define AUDIT_LINE_MAX ((size_t)2 << 20)
 #define AUDIT_HASH_CAP 65                /* SHA-256 in hex, terminated */
 
 /* The end of a chain. Zeroed: nothing was written yet. */

@@ -13,7 +13,7 @@ struct audit_spans {
     size_t count;
 };
 void audit_span_name(const struct audit_span *s, char out[NAME_MAX + 1]);
-/* The full files. false: errno says why. To be freed with free(spans_out->span). */
+/* The full files, as they are now. false: errno says why. To be freed with free(spans_out->span). */
 bool audit_list(int dir_fd, struct audit_spans *spans_out);
 
 /* ---- lines, in a buffer that never grows ---- */

@@ -99,31 +99,29 @@ static uint64_t seq_of(const struct audit_mover *m, uint64_t id)
     return m->moved.head.seq + (id - m->moved.id);
 }
 
-/* A line that cannot be sealed is our bug; it stays a gap, so that all others go on. */
+/* A line that cannot be sealed is our bug. One that says so takes its place, always the same one, so
+ * that the chain has no gap and all others go on. */
 static bool seal(const struct audit_head *prev, uint64_t id, uint64_t seq, const char *json,
                  char **line_out, struct audit_head *head_out, char *why, size_t cap)
 {
-    *line_out = NULL;
-    switch (audit_seal(prev, seq, json, line_out, head_out)) {
-    case AUDIT_SEALED: return true;
-    case AUDIT_UNFIT:
-    case AUDIT_TOO_LONG:
+    char instead[128];
+    enum audit_sealing rc = audit_seal(prev, seq, json, line_out, head_out);
+    if (rc == AUDIT_UNFIT || rc == AUDIT_TOO_LONG) {
         LOG(LOG_ERROR, 0, "audit-line-unfit", KV_UINT("id", id));
-        *head_out = *prev;
-        head_out->seq = seq;
-        return true;
-    case AUDIT_NO_MEMORY: break;
+        snprintf(instead, sizeof instead,
+                 "{\"actor\":\"server\",\"act\":\"audit.unfit\",\"bytes\":%zu}", strlen(json));
+        rc = audit_seal(prev, seq, instead, line_out, head_out);
     }
-    snprintf(why, cap, "out of memory");
-    return false;
+    if (rc != AUDIT_SEALED) snprintf(why, cap, "out of memory");
+    return rc == AUDIT_SEALED;
 }
 
 static bool place_line(struct audit_mover *m, uint64_t id, const char *json, char *why, size_t cap)
 {
     struct audit_head head;
-    char *line;
+    char *line = NULL;
     bool ok = seal(audit_files_head(m->files), id, seq_of(m, id), json, &line, &head, why, cap) &&
-              (!line || audit_files_append(m->files, &head, line, why, cap));
+              audit_files_append(m->files, &head, line, why, cap);
     if (ok) m->moved = (struct mark){id, head};
     free(line);
     return ok;

@@ -10,6 +10,8 @@
 
 #include "src/server/observe/audit_dir.h"
 
+#define LOOKS_MAX 100 /* at the directory, while files are rotated under our eyes */
+
 /* ---- the walk ---- */
 
 struct place {
@@ -26,21 +28,55 @@ struct walk {
     /* One line, a part of one, or the end of the file (AUDIT_GOT_END). false: enough. */
     bool (*step)(void *ctx, const struct place *at, enum audit_got what, const char *line,
                  size_t len);
+    /* Everything up to here was dropped by rotation while it was looked at. */
+    void (*begin_anew)(void *ctx);
     void *ctx;
 };
 
-/* The current file is opened before the full ones are listed: if it is rotated in between we have
- * it twice and know it by its inode; the other way round it would be missing. */
+static bool same_file(int a, int b)
+{
+    struct stat x, y;
+    return a >= 0 && b >= 0 && fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_ino == y.st_ino &&
+           x.st_dev == y.st_dev;
+}
+
+/* -1: there is none, or errno says why it cannot be opened. */
+static int open_current(const struct walk *w)
+{
+    return openat(w->dir_fd, AUDIT_CURRENT, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* The full files and the current one, of the same moment: with the same one current before and
+ * behind, none was rotated in between. *again_out: not so. */
+static bool look_around(struct walk *w, bool *again_out)
+{
+    w->current_fd = open_current(w);
+    if ((w->current_fd < 0 && errno != ENOENT) || !audit_list(w->dir_fd, &w->spans)) return false;
+    int behind = open_current(w);
+    if (behind < 0 && errno != ENOENT) return false;
+    *again_out =
+        (behind >= 0) != (w->current_fd >= 0) || (behind >= 0 && !same_file(behind, w->current_fd));
+    if (behind >= 0) close(behind);
+    if (!*again_out) return true;
+    if (w->current_fd >= 0) close(w->current_fd);
+    free(w->spans.span);
+    w->spans = (struct audit_spans){0};
+    w->current_fd = -1;
+    errno = EAGAIN;
+    return false;
+}
+
 static bool walk_open(struct walk *w, const char *dir, char *error, size_t error_cap)
 {
+    bool again = true, good = false;
     w->current_fd = -1;
     w->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (w->dir_fd < 0 && errno == ENOENT) return true; /* nothing was written yet */
-    if (w->dir_fd >= 0)
-        w->current_fd = openat(w->dir_fd, AUDIT_CURRENT, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (w->dir_fd >= 0 && (w->current_fd >= 0 || errno == ENOENT) &&
-        audit_list(w->dir_fd, &w->spans) && audit_lines_init(&w->lines, -1))
-        return true;
+    for (unsigned i = 0; w->dir_fd >= 0 && again && i < LOOKS_MAX; i++) {
+        again = false;
+        good = look_around(w, &again);
+    }
+    if (good && audit_lines_init(&w->lines, -1)) return true;
     snprintf(error, error_cap, "%s: %s", dir, strerror(errno));
     return false;
 }
@@ -70,23 +106,25 @@ static bool walk_file(struct walk *w, int fd, bool *failed)
     return true;
 }
 
-static bool same_file(int a, int b)
+/* A full file that has gone since they were listed: by rotation, if none is left before it. */
+static bool is_dropped(const struct walk *w, const struct audit_span *span)
 {
-    struct stat x, y;
-    return a >= 0 && b >= 0 && fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_ino == y.st_ino &&
-           x.st_dev == y.st_dev;
+    struct audit_spans now;
+    bool dropped =
+        audit_list(w->dir_fd, &now) && (now.count == 0 || now.span[0].first > span->first);
+    free(now.span);
+    return dropped;
 }
 
-/* As walk_file; *rotated: it was the current file a moment ago. */
-static bool walk_full(struct walk *w, const struct audit_span *span, bool *rotated, bool *failed)
+static bool walk_full(struct walk *w, const struct audit_span *span, bool *failed)
 {
     audit_span_name(span, w->at.file);
     w->at.span = *span;
     int fd = openat(w->dir_fd, w->at.file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    bool dropped = fd < 0 && errno == ENOENT; /* while we were reading those before it */
-    *failed = fd < 0 && !dropped;
-    *rotated = *rotated || same_file(fd, w->current_fd);
-    bool more = !*failed && (dropped || walk_file(w, fd, failed));
+    bool gone = fd < 0 && errno == ENOENT;
+    *failed = fd < 0 && !gone;
+    bool more = !*failed && (gone || walk_file(w, fd, failed));
+    if (gone && is_dropped(w, span)) w->begin_anew(w->ctx);
     int why = errno;
     if (fd >= 0) close(fd);
     errno = why;
@@ -97,13 +135,12 @@ static bool walk_full(struct walk *w, const struct audit_span *span, bool *rotat
 /* Lines above after, and some before them. */
 static bool walk(struct walk *w, uint64_t after, const char *dir, char *error, size_t error_cap)
 {
-    bool more = true, failed = false, rotated = false;
+    bool more = true, failed = false;
     if (!walk_open(w, dir, error, error_cap)) return false;
     for (size_t i = 0; i < w->spans.count && more; i++) {
-        if (w->spans.span[i].last > after)
-            more = walk_full(w, &w->spans.span[i], &rotated, &failed);
+        if (w->spans.span[i].last > after) more = walk_full(w, &w->spans.span[i], &failed);
     }
-    if (more && w->current_fd >= 0 && !rotated) {
+    if (more && w->current_fd >= 0) {
         snprintf(w->at.file, sizeof w->at.file, "%s", AUDIT_CURRENT);
         w->at.span = (struct audit_span){0};
         walk_file(w, w->current_fd, &failed);
@@ -205,6 +242,13 @@ static bool verify_step(void *ctx, const struct place *at, enum audit_got what, 
     }
 }
 
+/* The log begins behind what was dropped: that is no fault. */
+static void verify_anew(void *ctx)
+{
+    struct verifying *v = ctx;
+    *v->report = (struct audit_report){0};
+}
+
 /* Everything that is there is good. Is everything there? */
 static void check_head(struct verifying *v)
 {
@@ -223,7 +267,7 @@ bool audit_verify(const char *dir, const struct audit_head *known, struct audit_
 {
     *report_out = (struct audit_report){0};
     struct verifying v = {.report = report_out, .known = known && known->seq ? known : NULL};
-    struct walk w = {.step = verify_step, .ctx = &v};
+    struct walk w = {.step = verify_step, .begin_anew = verify_anew, .ctx = &v};
     bool good = walk(&w, 0, dir, error, error_cap);
     walk_close(&w);
     if (good) check_head(&v);
@@ -252,12 +296,18 @@ static bool read_step(void *ctx, const struct place *at, enum audit_got what, co
     return r->left > 0 && what != AUDIT_GOT_LONG;
 }
 
+/* What was read stays read. */
+static void read_on(void *ctx)
+{
+    (void)ctx;
+}
+
 bool audit_read(const char *dir, uint64_t after, size_t most,
                 void (*each)(void *ctx, uint64_t seq, const char *line, size_t len), void *ctx,
                 char *error, size_t error_cap)
 {
     struct reading r = {after, most, each, ctx};
-    struct walk w = {.step = read_step, .ctx = &r};
+    struct walk w = {.step = read_step, .begin_anew = read_on, .ctx = &r};
     bool good = most == 0 || walk(&w, after, dir, error, error_cap);
     if (most > 0) walk_close(&w);
     return good;

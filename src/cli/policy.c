@@ -44,15 +44,34 @@ static char *roll_text(const json_t *roll)
     return text;
 }
 
+static long long count_assignments(const json_t *assignments, const char *policy)
+{
+    const json_t *one;
+    long long n = 0;
+    size_t i;
+    json_array_foreach(assignments, i, one)
+    {
+        const char *name = text_in(one, "policy");
+        n += name && policy && strcmp(name, policy) == 0;
+    }
+    return n;
+}
+
 enum cli_exit policy_list(struct cli *cli)
 {
-    static const char *const titles[] = {"POLICY", "PARENT", "REVISION", "CHANGED", "BY", "ROLL"};
-    json_t *policies, *policy;
+    static const char *const titles[] = {"POLICY", "PARENT",   "REVISION", "CHANGED",
+                                         "BY",     "ASSIGNED", "ROLL"};
+    json_t *policies, *assignments = NULL, *policy;
     size_t i;
     struct table t;
     enum cli_exit code = api_show(cli, "GET", api_path("/v1/policies"), NULL, &policies);
     if (code != CLI_DONE || policies == NULL) return code;
-    table_begin(&t, 6, titles);
+    code = api_call(cli, "GET", api_path("/v1/assignments"), NULL, &assignments);
+    if (code != CLI_DONE) {
+        json_decref(policies);
+        return code;
+    }
+    table_begin(&t, 7, titles);
     json_array_foreach(policies, i, policy)
     {
         char *roll = roll_text(json_object_get(policy, "roll"));
@@ -61,10 +80,12 @@ enum cli_exit policy_list(struct cli *cli)
         table_cell_int(&t, json_integer_value(json_object_get(policy, "revision")));
         table_cell(&t, text_in(policy, "changed_at"));
         table_cell(&t, text_in(policy, "changed_by"));
+        table_cell_int(&t, count_assignments(assignments, text_in(policy, "name")));
         table_cell(&t, roll);
         free(roll);
     }
     json_decref(policies);
+    json_decref(assignments);
     return table_end(&t, stdout, 0) == 0 ? CLI_DONE : no_memory();
 }
 

@@ -108,6 +108,22 @@ static char *not_carried(const json_t *versions, const char *name)
     return text;
 }
 
+/* Versions too old for what the policy demands, if the server keeps them out for it. */
+static void tell_barred(const json_t *versions)
+{
+    const json_t *version;
+    const char *before = "Devices that speak these versions are not let in: ";
+    size_t i;
+    json_array_foreach(versions, i, version)
+    {
+        if (!json_is_true(json_object_get(version, "barred"))) continue;
+        fputs(before, stdout);
+        text_print(stdout, text_in(version, "version"));
+        before = ", ";
+    }
+    if (*before == ',') putchar('\n');
+}
+
 static enum cli_exit tell_effective(const json_t *effective)
 {
     static const char *const titles[] = {"SETTING", "VALUE", "FROM", "NOT CARRIED BY"};
@@ -148,7 +164,9 @@ enum cli_exit policy_effective(struct cli *cli)
     printf(", revision %lld, by the assignment to ",
            (long long)json_integer_value(json_object_get(effective, "revision")));
     text_print(stdout, scope ? scope : text_in(effective, "assigned_by"));
-    fputs("\n\n", stdout);
+    putchar('\n');
+    tell_barred(json_object_get(effective, "versions"));
+    putchar('\n');
     free(scope);
     code = tell_effective(effective);
     json_decref(effective);

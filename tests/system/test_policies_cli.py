@@ -7,6 +7,7 @@ import stat
 import tempfile
 import unittest
 
+from harness.case import OwnServerCase
 from harness.fake_admin import FakeAdmin
 from harness.server import TREE
 
@@ -56,8 +57,8 @@ class Looking(Case):
         self.fake.rolls["sales"] = {"revision": 7, "percent": 5, "groups": None}
         self.fake.rolls["default"] = {"revision": 8, "percent": None, "groups": ["a", "b"]}
         out = self.ok("list")
-        self.assertRegex(out, r"sales +default +1 +2026\S+ +uid 0 \(root\) +revision 7: 5 %\n")
-        self.assertRegex(out, r"default +- +1 +2026\S+ +uid 0 \(root\) +revision 8: a, b\n")
+        self.assertRegex(out, r"sales +default +1 +2026\S+ +uid 0 \(root\) +2 +revision 7: 5 %\n")
+        self.assertRegex(out, r"default +- +1 +2026\S+ +uid 0 \(root\) +0 +revision 8: a, b\n")
         self.assertEqual(self.admin("policy", "list")[1]["name"], "sales")
 
     def test_show_tells_what_is_inherited(self):
@@ -86,10 +87,12 @@ class Looking(Case):
                      "from": "default", "carried": True}]
         self.fake.answers["/v1/effective?user=ann&device=D1"] = {
             "policy": "sales", "revision": 3, "assigned_by": {"scope": "group", "group": "g"},
-            "versions": [{"version": "12.0", "settings": [dict(s, carried=False) for s in settings]},
+            "versions": [{"version": "12.0", "barred": True,
+                          "settings": [dict(s, carried=False) for s in settings]},
                          {"version": "14.1", "settings": settings}]}
         out = self.ok("effective", "ann", "D1")
-        self.assertRegex(out, "^Policy sales, revision 3, by the assignment to group g\n")
+        self.assertRegex(out, "^Policy sales, revision 3, by the assignment to group g\n"
+                              "Devices that speak these versions are not let in: 12.0\n")
         self.assertRegex(out, r"\nAllowCamera +0 +sales +12.0\n")
         self.assertRegex(out, r"\nUnapprovedInROMApplicationList +a,b +default +12.0\n")
 
@@ -397,6 +400,93 @@ class Import(Case):
         self.write("x.json", "{")
         self.refused(1, r"x\.json: line 1, column 1: ", "import", "exchange",
                      str(self.dir / "x.json"))
+
+
+class RealServer(OwnServerCase):
+    """The same commands with provostd at the other end."""
+
+    config = 'groups = { sales = ["ann", "bob"]; };\n'
+
+    def setUp(self):
+        super().setUp()
+        where = tempfile.TemporaryDirectory(prefix="provost-files-")
+        self.addCleanup(where.cleanup)
+        self.dir = pathlib.Path(where.name) / "policies"
+
+    def ok(self, *argv):
+        run = self.admin.run("policy", *argv)
+        self.assertEqual(run.returncode, 0, run)
+        return run.stdout
+
+    def test_a_life_of_a_policy(self):
+        device = self.device(user="ann", device_id="D1")
+        device.handshake()
+        self.assertIn("revision", self.ok("new", "sales", "MinDevicePasswordLength=6",
+                                          "DevicePasswordEnabled=1", "--parent", "default"))
+        self.assertRegex(self.ok("assign", "sales", "--group", "sales", "--dry-run"),
+                         r"1 device would be asked again:\n\n.*\nann +D1 +14\.1 +provisioned +keeps it ")
+        self.assertFolders(device.foldersync())
+        self.assertRegex(self.ok("assign", "sales", "--group", "sales"),
+                         "assigned to group sales.*; 1 device will be asked again")
+        self.assertRefused(device.foldersync(), "FolderSync", 143, "14.1")
+        device.handshake()
+        self.assertRegex(self.ok("list"), r"\nsales +default +\d+ +\S+ +uid \d+ \(.*\) +1 ")
+        self.assertRegex(self.ok("effective", "ann", "D1"),
+                         r"(?s)^Policy sales, revision \d+, by the assignment to group sales\n.*"
+                         r"\nMinDevicePasswordLength +6 +sales")
+        self.assertRegex(self.ok("diff", "sales", "MinDevicePasswordLength=8"),
+                         r"(?s)MinDevicePasswordLength +6 +8\n.*1 device would be asked again")
+        first = self.admin("policy", "show", "sales")["revision"]
+        self.ok("set", "sales", "MinDevicePasswordLength=8")
+        self.assertRegex(self.ok("revisions", "sales"), r"MinDevicePasswordLength=8 \(was 6\)\n")
+        self.assertRegex(self.ok("diff", "sales", "--from", str(first)),
+                         r"MinDevicePasswordLength +6 +8 +stricter\n")
+        self.assertRegex(self.ok("diff", "sales", "--with", "default"), "MinDevicePasswordLength")
+        self.ok("restore", "sales", str(first))
+        self.assertEqual(self.admin("policy", "show", "sales")["settings"], {
+            "DevicePasswordEnabled": 1, "MinDevicePasswordLength": 6})
+        run = self.admin.run("policy", "remove", "sales")
+        self.assertEqual(run.returncode, 1, run)
+        self.ok("unassign", "--group", "sales")
+        self.ok("remove", "sales")
+        self.assertNotIn("sales", self.ok("list"))
+
+    def test_rolling_out(self):
+        self.ok("new", "sales", "AllowCamera=1")
+        self.ok("assign", "sales", "--group", "sales")
+        device = self.device(user="ann")
+        device.handshake()
+        self.ok("set", "sales", "AllowCamera=0", "--staged")
+        self.assertFolders(device.foldersync())
+        self.assertRegex(self.ok("roll", "sales", "--group", "sales", "--dry-run"),
+                         "1 device would be asked again")
+        self.ok("roll", "sales", "--group", "sales")
+        self.assertRefused(device.foldersync(), "FolderSync", 143, "14.1")
+        self.assertRegex(self.ok("list"), r"\nsales .* revision \d+: .*sales\n")
+        self.ok("roll", "sales", "--back")
+        self.assertFolders(device.foldersync())
+
+    def test_import_export_apply(self):
+        self.ok("import", "zpush", str(DATA / "policies.ini"), "--dry-run")
+        self.assertEqual(len(self.admin("policy", "list")), 1)
+        self.ok("import", "zpush", str(DATA / "policies.ini"))
+        self.ok("import", "exchange", str(DATA / "exchange-local.json"), "--prefix", "ex ",
+                "--assign")
+        self.ok("assign", "board", "--device", "ann", "D1")
+        self.ok("set", "sales", "AllowNonProvisionableUntil=2031-01-01", "RefreshInterval=12h")
+        self.ok("export", str(self.dir))
+        self.assertEqual(self.ok("apply", str(self.dir), "--prune"), "Everything is so already.\n")
+        # Elsewhere it is made from the files alone.
+        for scope in (["--default"], ["--device", "ann", "D1"]):
+            self.ok("unassign", *scope)
+        for name in ("sales", "board", "ex Default", "ex Warehouse"):
+            self.ok("remove", name)
+        self.ok("set", "default", "MinDevicePasswordLength=")
+        self.assertIn("Done: ", self.ok("apply", str(self.dir)))
+        self.assertEqual(self.ok("apply", str(self.dir), "--prune"), "Everything is so already.\n")
+        (self.dir / "sales.json").unlink()
+        self.assertIn("sales: removed\n", self.ok("apply", str(self.dir), "--prune"))
+        self.assertNotIn("sales", {row["name"] for row in self.admin("policy", "list")})
 
 
 if __name__ == "__main__":

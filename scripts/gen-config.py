@@ -49,8 +49,7 @@ def man(keys):
         elif k["type"] in ("choice", "list") and " " in k["allowed"]:
             extra = (" One of: " if k["type"] == "choice" else " Any of: ") + ", ".join(k["allowed"].split()) + "."
         elif k["type"] == "later":
-            extra = " Not available in this version." + (
-                f' Only the value {k["default"]} may stand here.' if default else "")
+            extra = " Not available in this version."
         escape = str.maketrans({"_": "\\_", "*": "\\*", "#": "\\#", "<": "\\<"})
         out += [f'*{k["key"].translate(escape)}*{default.translate(escape)}',
                 "\t" + (k["sentence"] + extra).translate(escape), ""]

@@ -256,6 +256,8 @@ enum pv_action { PV_ACTIONS(PV_ACTION_ENUM) PV_ACTION_COUNT };
     X(NO_DEVICE_INFO, "the device did not send its DeviceInformation") \
     X(BAD_REQUEST, "the Provision request is malformed") \
     X(BLOCKED, "the device is blocked") \
+    /* of the caller, who counts: the machine never says it */ \
+    X(LOOP, "the device loops: it is slowed down, or shut out for a time") \
     X(QUARANTINED, "the device is in quarantine") \
     X(WIPE, "a remote wipe is pending") \
     X(WIPED, "the device was wiped and has not been allowed again") \

@@ -254,15 +254,7 @@ static void read_groups(struct reading *r, const config_setting_t *s, const stru
 /* Known, so that a file for a later version is understood, but never silently without effect. */
 static void read_later(struct reading *r, const config_setting_t *s, const struct key *k)
 {
-    char value[24] = "";
-    if (config_setting_type(s) == CONFIG_TYPE_BOOL)
-        snprintf(value, sizeof value, "%s", config_setting_get_bool(s) ? "true" : "false");
-    else if (config_setting_is_number(s))
-        snprintf(value, sizeof value, "%lld", config_setting_get_int64(s));
-    if (!k->fallback)
-        complain(r, s, "%s is not available in this version", k->name);
-    else if (strcmp(value, k->fallback) != 0)
-        complain(r, s, "%s is not available in this version; allowed: %s", k->name, k->fallback);
+    complain(r, s, "%s is not available in this version", k->name);
 }
 
 static void read_key(struct reading *r, const config_setting_t *s, const struct key *k)

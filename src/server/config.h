@@ -40,6 +40,7 @@ struct config {
     struct { const char *program, *url;        /* NULL: nobody is told */
              struct config_names events; unsigned timeout; } notify; /* seconds */
     bool require_device_information;
+    bool damping;
     unsigned devices_per_user;                 /* 0: no limit */
     const char *protocol_version_min, *protocol_version_max;
     struct config_groups groups;

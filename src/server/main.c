@@ -145,6 +145,7 @@ static bool start(struct server *s, char *error, size_t cap)
            (s->gate = gate_create(s->config, s->auth, s->store, error, cap)) &&
            (s->mailbox = mailbox_open(s->config, error, cap)) &&
            (s->commands = commands_create(s->gate, s->mailbox, s->config, error, cap)) &&
+           gate_start(s->gate, error, cap) &&
            (s->admin = admin_create(s->gate, s->audit, error, cap)) && start_http(s, error, cap);
 }
 

@@ -116,6 +116,10 @@ static bool take_change(const struct store_change *c)
     case STORE_ADD_EVENT:
         snprintf(world.last_event, sizeof world.last_event, "%s", c->u.log.json);
         return true;
+    case STORE_PUT_TRAIL:
+        snprintf(world.last_trail, sizeof world.last_trail, "%s", c->u.trail.trail_json);
+        world.put_trails++;
+        return true;
     case STORE_PUT_POLICY: world.put_policies++; return true;
     case STORE_REMOVE_DEVICE: world.removed_devices++; return true;
     default: return true;
@@ -171,6 +175,19 @@ bool store_load(struct store *s, const struct store_visitor *v, void *ctx, char 
     }
     if (world.load) world.load(v, ctx);
     return true;
+}
+
+int store_read_trail(struct store *s, const char *user, const char *device_id,
+                     struct trail_record *out, void **block_out)
+{
+    (void)s;
+    if (world.store == STORE_FAILS)
+        return -1;
+    if (!*world.last_trail)
+        return 0;
+    *block_out = strdup(world.last_trail);
+    *out = (struct trail_record){user, device_id, *block_out};
+    return *block_out ? 1 : -1;
 }
 
 /* ---- login: the value of Authorization is the user ---- */

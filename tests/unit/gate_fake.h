@@ -13,6 +13,8 @@ struct world {
     unsigned put_devices, removed_devices, put_policies, audited;
     struct pv_partnership last_put;
     char last_info[512];               /* DeviceInformation, merged */
+    char last_trail[16384];            /* as the store holds it */
+    unsigned put_trails;
     char last_audit[1024], last_event[1024];
     struct store_change loaded[16];    /* what the store holds at the start */
     size_t loaded_count;

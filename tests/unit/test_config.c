@@ -72,6 +72,7 @@ static void test_defaults(void **state)
     assert_int_equal(c->admin.listen.count, 0);
     assert_null(c->admin.certificate);
     assert_false(c->require_device_information);
+    assert_true(c->damping);
     assert_int_equal(c->audit.rotate_size, 16777216);
     assert_int_equal(c->audit.keep, 0);
     assert_null(c->notify.program);
@@ -92,7 +93,7 @@ static void test_values(void **state)
                    "auth: { file = \"sub/users\"; cache_seconds = 0; };\n"
                    "mailbox = { path = \"/m/%d/%n\"; special = { sent = \"Gesendet\"; }; };\n"
                    "body_max = 67108864L; require_device_information = true;\n"
-                   "damping = true; devices_per_user = 0;\n"
+                   "damping = false; devices_per_user = 0;\n"
                    "groups = { sales = [\"alice\", \"bob\"]; nobody = []; };\n"
                    "admin = { listen = \":8443\"; certificate = \"a.pem\"; key = \"/k.pem\"; };\n"
                    "audit = { rotate_size = 65536; keep = 12; };\n"
@@ -122,6 +123,7 @@ static void test_values(void **state)
     assert_string_equal(c->admin.key, "/k.pem");
     assert_string_equal(c->admin.socket, "/run/provost/admin.sock");
     assert_true(c->require_device_information);
+    assert_false(c->damping);
     assert_int_equal(c->audit.rotate_size, 65536);
     assert_int_equal(c->audit.keep, 12);
     snprintf(file, sizeof file, "%s/tell", dir);
@@ -158,7 +160,6 @@ static const struct {
     { "store = \"paper\";", ":1: store is \"paper\"; allowed: sqlite" },
     { "auth = { method = \"ldap\"; };",
       ":1: auth.method \"ldap\" is not available in this version; allowed: file" },
-    { "damping = false;", ":1: damping is not available in this version; allowed: true" },
     { "devices_per_user = -1;", ":1: devices_per_user is -1; allowed: 0 to 100000 devices" },
     { "protocol_version_min = \"13.0\";",
       ":1: protocol_version_min is \"13.0\"; allowed: 2.5 12.0 12.1 14.0 14.1 16.0 16.1" },

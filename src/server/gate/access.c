@@ -101,7 +101,9 @@ void device_judge_access(const struct gate *g, const struct shard *s, struct dev
 void access_refine(const struct gate *g, const struct shard *s, struct device *d,
                    struct pv_server_out *out)
 {
-    if (out->status == 129 && out->reason == PV_WHY_BLOCKED &&
-        access_now(g, s, d).by == ACCESS_BY_LIMIT_DEVICES)
+    if (out->reason != PV_WHY_BLOCKED) return;
+    const enum access_by by = access_now(g, s, d).by;
+    if (by == ACCESS_BY_LOOP) out->reason = PV_WHY_LOOP;
+    if (out->status == 129 && by == ACCESS_BY_LIMIT_DEVICES)
         out->status = 177; /* MaximumDevicesReached */
 }

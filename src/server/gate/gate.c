@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "src/server/gate/inner.h"
+#include "src/server/gate/keeper.h"
 #include "src/server/observe/log.h"
 
 static void call_free(void *data)
@@ -240,10 +241,18 @@ void gate_destroy(struct gate *g)
 {
     if (!g) return;
     gate_save_all(g);
+    keeper_destroy(g->keeper);
     table_destroy(g->table);
     bells_destroy(g);
     pthread_mutex_destroy(&g->admin_mutex);
     free(g);
+}
+
+bool gate_start(struct gate *g, char *error, size_t error_cap)
+{
+    if (keeper_start(g->keeper)) return true;
+    snprintf(error, error_cap, "no thread to keep the trails of devices");
+    return false;
 }
 
 struct gate *gate_create(const struct config *c, struct auth *a, struct store *s, char *error,
@@ -265,8 +274,9 @@ struct gate *gate_create(const struct config *c, struct auth *a, struct store *s
     list_versions(g);
     list_commands(g);
     g->table = table_create();
-    if (g->table && gate_load(g, error, error_cap)) return g;
-    if (!g->table) snprintf(error, error_cap, "out of memory");
+    g->keeper = keeper_create(g);
+    if (g->table && g->keeper && gate_load(g, error, error_cap)) return g;
+    if (!g->table || !g->keeper) snprintf(error, error_cap, "out of memory");
     gate_destroy(g);
     return NULL;
 }

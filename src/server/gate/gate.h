@@ -41,6 +41,8 @@ struct call {
 
 struct gate *gate_create(const struct config *c, struct auth *a, struct store *s, char *error,
                          size_t error_cap);
+/* After everything is made: the gate's thread runs. false: with error, one sentence. */
+bool gate_start(struct gate *g, char *error, size_t error_cap);
 void gate_destroy(struct gate *g);
 /* What is due by time alone is looked after on this worker from now on, until it ends. */
 void gate_begin(struct gate *g, struct worker *w);

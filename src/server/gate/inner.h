@@ -24,6 +24,8 @@ struct bell {
     bool rung;                     /* the task is under way */
 };
 
+struct keeper;                     /* keeper.h */
+
 struct gate {
     const struct config *config;
     struct auth *auth;
@@ -36,6 +38,7 @@ struct gate {
     struct desk admin_desk;        /* changes of policies and users, one at a time */
     uint64_t last_revision;        /* of whoever is at the desk */
     struct bell bells[WORKERS_MAX];
+    struct keeper *keeper;         /* of trails */
     bool notify;                   /* somebody is told of events */
     struct task sweep_task;
     struct timer sweep_timer;
@@ -50,6 +53,7 @@ struct gate_call {
     void (*gone)(struct call *c);  /* the command's, while it waits */
     void (*info_done)(struct call *c, bool durable);
     bool options, answered;
+    bool quiet;                    /* its device has filled the log enough */
     bool big_head, big_body;       /* the arena was allocated */
     struct pv_arena head;          /* of the request line, while call.arena holds the body */
     _Alignas(16) unsigned char block[HEAD_ARENA];
@@ -65,6 +69,7 @@ struct cause {
     const char *actor;             /* who did it; NULL: the device itself */
     const char *act;               /* "device.block"; NULL: its state follows from something else */
     const char *reason;            /* name or sentence; may be NULL */
+    const char *event;             /* what the notifier calls it; NULL: it follows from the change */
 };
 
 /* ---- decode.c ---- */
@@ -157,6 +162,7 @@ struct step {
     enum pv_state noted;           /* until it is kept */
     uint32_t expected;             /* active key before the step, for the log */
     struct revision *policy;       /* in force when it was stepped; held */
+    const char *bad;               /* what is wrong with the request, for the log; NULL: nothing */
     void (*done)(struct step *s, enum step_result result); /* on the call's worker */
     void (*go)(struct gate_call *gc); /* of judge_command */
 };
@@ -172,6 +178,8 @@ char *info_patch(const struct pv_device_info *info, uint32_t *mark_out);
 
 /* ---- provision.c ---- */
 void provision_serve(struct call *c);
+/* Is it told by an HTTP code alone? */
+bool provision_by_http(const struct pv_server_in *in, const struct pv_server_out *out);
 
 /* ---- wait.c ---- */
 void bells_init(struct gate *g);

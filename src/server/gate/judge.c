@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "src/server/gate/inner.h"
+#include "src/server/gate/track.h"
 #include "src/server/observe/log.h"
 
 void device_save_behind(struct gate *g, struct shard *s, struct device *d,
@@ -35,7 +36,9 @@ static void device_seen(struct gate_call *gc, struct shard *s, struct device *d,
     d->version = (uint8_t)req->version;
     if (!d->first_seen) d->first_seen = (uint32_t)now;
     d->last_seen = (uint32_t)now;
+    struct kind *before = track_face(d);
     (void)device_set_kind(s, d, texts); /* without memory: the next time */
+    track_seen(d, gc->call.gate, s, before, now);
     d->unsaved = true;
 }
 
@@ -46,6 +49,7 @@ bool judge_device(struct gate_call *gc, struct shard *s, int64_t now, bool *full
     if (!d) {
         d = device_add(s, c->user, c->req.device_id, full_out);
         if (!d) return false;
+        track_new(c->gate, d, now);
     }
     device_seen(gc, s, d, now);
     c->device = device_hold(d);
@@ -150,6 +154,12 @@ void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
     bool keep = len > 0 || info->empty_body, full = false;
 
     struct shard *s = table_lock(c->gate->table, c->user);
+    unsigned wait = keep ? track_wait_new(gc, s, now) : 0;
+    if (wait) {
+        table_unlock(s);
+        call_slowed(gc, wait);
+        return;
+    }
     if (keep && !judge_device(gc, s, now, &full)) {
         table_unlock(s);
         judge_no_device(gc, full);
@@ -166,10 +176,17 @@ void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
     struct revision *policy = policy_for(s->book, c->user, c->req.device_id);
     const struct pv_server_in in = judge_facts(gc, policy, event, now);
     struct pv_server_out out;
+    wait = keep ? track_wait(gc, s, &in, policy->id, now) : 0;
+    if (wait) {
+        table_unlock(s);
+        call_slowed(gc, wait);
+        return;
+    }
     enum pv_err err = pv_server_step(&p, &in, &out);
     if (!err && d) access_refine(c->gate, s, d, &out);
     bool durably = !err && keep && out.store == PV_STORE_FIRST;
     if (!err && keep && !durably && !judge_keep(gc, s, &before, &p, &out, now)) err = PV_E_NOMEM;
+    if (!err && keep && !durably) track_step(gc, s, &in, &out, &before, &p, now);
     table_unlock(s);
 
     if (err)

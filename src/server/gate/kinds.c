@@ -64,6 +64,12 @@ struct kind *kinds_take(struct kinds *all, const char *const texts[KIND_TEXTS])
     return k;
 }
 
+bool kind_same_face(const struct kind *a, const struct kind *b)
+{
+    return strcmp(kind_text(a, KIND_TYPE), kind_text(b, KIND_TYPE)) == 0 &&
+           strcmp(kind_text(a, KIND_AGENT), kind_text(b, KIND_AGENT)) == 0;
+}
+
 void kinds_drop(struct kinds *all, struct kind *k)
 {
     if (!k || --k->devices) return;

@@ -3,6 +3,7 @@
 #ifndef PROVOSTD_GATE_KINDS_H
 #define PROVOSTD_GATE_KINDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,9 @@ static inline const char *kind_text(const struct kind *k, enum kind_text which)
 {
     return k->text + k->at[which];
 }
+
+/* Do they show the same type and User-Agent? */
+bool kind_same_face(const struct kind *a, const struct kind *b);
 
 /* Zeroed: none. */
 struct kinds {

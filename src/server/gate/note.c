@@ -70,8 +70,10 @@ static char *audit_text(const struct device *d, const struct standing *before,
 }
 
 /* Name of the event, or NULL. */
-static const char *event_of(const struct standing *before, const struct standing *after)
+static const char *event_of(const struct standing *before, const struct standing *after,
+                            const struct cause *cause)
 {
+    if (cause->event) return cause->event;
     if (before->p && before->p->wipe_state != after->p->wipe_state) {
         if (after->p->wipe_state == PV_WIPE_STATE_ACKNOWLEDGED) return "wipe-acknowledged";
         if (after->p->wipe_state == PV_WIPE_STATE_FAILED) return "wipe-failed";
@@ -132,7 +134,7 @@ static bool add_logs(struct note *n, const struct gate *g, const struct device *
                      const struct standing *before, const struct standing *after, int64_t now,
                      const struct cause *cause)
 {
-    const char *event = g->notify ? event_of(before, after) : NULL;
+    const char *event = g->notify ? event_of(before, after, cause) : NULL;
     return add_text(n, STORE_ADD_AUDIT, audit_text(d, before, after, now, cause)) &&
            (!event || add_text(n, STORE_ADD_EVENT, event_text(d, event, after, now)));
 }

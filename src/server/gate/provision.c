@@ -19,7 +19,10 @@ static void log_step(struct step *s)
 {
     const struct call *c = &s->call->call;
     char sent[12], told[12];
-    if (!log_on(LOG_INFO)) return;
+    if (s->call->quiet || !log_on(LOG_INFO)) return;
+    if (s->bad)
+        LOG(LOG_INFO, call_session(c), "provision-bad", KV_TEXT("user", c->user),
+            KV_TEXT("device", c->req.device_id), KV_TEXT("why", s->bad));
     pv_key_mask(s->in.key, sent);
     pv_key_mask((struct pv_sent_key){s->out.key ? PV_KEY_NUMBER : PV_KEY_ABSENT, s->out.key}, told);
     LOG(LOG_INFO, call_session(c), "provision", KV_TEXT("user", c->user),
@@ -60,11 +63,11 @@ static struct pv_provision_answer answer_of(const struct step *s)
 
 /* Below 14.0 an HTTP code stands for every Status from 101 on (MS-ASCMD 2.2.2), but the verdict
  * over an acknowledgement has none: it is in the body at every version. */
-static bool is_http(const struct step *s)
+bool provision_by_http(const struct pv_server_in *in, const struct pv_server_out *out)
 {
-    return s->out.action == PV_ACT_PROVISION_STATUS && s->out.status > 100 &&
-           s->call->call.req.version < PV_V14_0 && s->out.reason != PV_WHY_PARTIAL_REFUSED &&
-           s->out.reason != PV_WHY_NOT_APPLIED_REFUSED && s->out.reason != PV_WHY_EXTERNAL_REFUSED;
+    return out->action == PV_ACT_PROVISION_STATUS && out->status > 100 && in->version < PV_V14_0 &&
+           out->reason != PV_WHY_PARTIAL_REFUSED && out->reason != PV_WHY_NOT_APPLIED_REFUSED &&
+           out->reason != PV_WHY_EXTERNAL_REFUSED;
 }
 
 static void send(struct step *s)
@@ -94,7 +97,7 @@ static void stepped(struct step *s, enum step_result result)
     log_step(s);
     if (s->out.action == PV_ACT_CONFIRM)
         atomic_fetch_add_explicit(&c->gate->handshakes, 1, memory_order_relaxed);
-    if (is_http(s))
+    if (provision_by_http(&s->in, &s->out))
         call_refuse(c, s->out.status);
     else
         send(s);
@@ -114,12 +117,10 @@ void provision_serve(struct call *c)
         call_http(c, 503, RETRY_AFTER_S);
         return;
     }
-    if (ask->kind == PV_ASK_BAD)
-        LOG(LOG_INFO, call_session(c), "provision-bad", KV_TEXT("user", c->user),
-            KV_TEXT("device", c->req.device_id), KV_TEXT("why", ask->why));
     s = step_create(gate_call_of(c));
     if (!s) return;
     s->machine = true;
+    s->bad = ask->kind == PV_ASK_BAD ? ask->why : NULL;
     s->in = (struct pv_server_in){
         .event = events[ask->kind],
         .key = ask->key,

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "src/server/gate/inner.h"
+#include "src/server/gate/track.h"
 #include "src/server/observe/log.h"
 
 struct step *step_create(struct gate_call *gc)
@@ -68,6 +69,7 @@ static void stored(struct store_write *w)
         keep(s);
         d->state = (uint8_t)s->noted;
         d->saved_at = (uint32_t)now;
+        if (s->machine) track_step(s->call, shard, &s->in, &s->out, &s->before, &s->next, now);
         s->before = s->next; /* as it is written */
     } else {
         d->unsaved = true;
@@ -165,6 +167,7 @@ static enum progress step_locked(struct step *s, struct shard *shard, int64_t no
         return FAILED;
     if (s->machine && s->out.store == PV_STORE_BEHIND) d->unsaved = true;
     keep(s);
+    if (s->machine) track_step(s->call, shard, &s->in, &s->out, &s->before, &s->next, now);
     return STEPPED;
 }
 
@@ -187,14 +190,35 @@ static void turn_has_come(struct ticket *t)
     run(CONTAINER_OF(t, struct step, ticket));
 }
 
+/* A Provision of a device that loops; commands have been looked at before. */
+static unsigned must_wait(struct step *s, struct shard *shard, int64_t now)
+{
+    const struct call *c = &s->call->call;
+    const struct revision *policy = policy_for(shard->book, c->user, c->req.device_id);
+    return track_wait(s->call, shard, &s->in, policy->id, now);
+}
+
 void step_start(struct step *s)
 {
     struct gate_call *gc = s->call;
     bool full = false;
     struct shard *shard = lock_of(s);
-    if (!gc->call.device && !judge_device(gc, shard, time(NULL), &full)) {
+    int64_t now = time(NULL);
+    unsigned wait = gc->call.device ? 0 : track_wait_new(gc, shard, now);
+    if (wait) {
+        table_unlock(shard);
+        call_slowed(gc, wait);
+        return;
+    }
+    if (!gc->call.device && !judge_device(gc, shard, now, &full)) {
         table_unlock(shard);
         judge_no_device(gc, full);
+        return;
+    }
+    wait = s->machine && !s->go ? must_wait(s, shard, now) : 0;
+    if (wait) {
+        table_unlock(shard);
+        call_slowed(gc, wait);
         return;
     }
     s->ticket.run = turn_has_come;

@@ -228,6 +228,7 @@ void device_remove(struct shard *s, struct device *d)
     d->owner->count--;
     d->owner->in -= d->in;
     s->devices--;
+    trail_free(&s->kinds, trail_pull(&s->trails, d));
     drop_kind(s, d);
     d->gone = true;
     device_release(d);

@@ -10,6 +10,7 @@
 #include "src/server/gate/desk.h"
 #include "src/server/gate/kinds.h"
 #include "src/server/gate/rules.h"
+#include "src/server/gate/trail.h"
 
 #define TABLE_SHARDS 64
 #define TABLE_DEVICES_PER_USER 100000 /* a peer makes a device by naming one: that has to end */
@@ -46,6 +47,8 @@ struct device {
     bool provisioned_once : 1, asked : 1;
     bool gone : 1;                  /* removed from the table while somebody held it */
     bool unsaved : 1;               /* something changed since the last write */
+    bool troubled : 1;              /* its trail ends with something else than a let-in */
+    bool damped : 1;                /* its trail says until when it is slowed */
     bool in : 1;                    /* it fills one of its user's places: see device_count */
     char id[];
 };
@@ -56,6 +59,7 @@ struct owner {
     struct device *devices;
     struct device **ids;            /* by id, open addressing; NULL while the list is short */
     uint32_t ids_mask, count, in;   /* in: devices that fill a place */
+    struct heat new_ids;            /* of devices whose first handshake is not finished */
     bool disabled, no_device_wipe;
     char name[];
 };
@@ -68,6 +72,7 @@ struct shard {
     struct kinds kinds;
     struct book *book;              /* policies in force */
     struct rules *rules;            /* access rules in force */
+    struct trails trails;
 };
 
 struct table {

@@ -87,6 +87,7 @@ class Server:
             "mailbox": f'{{ type = "maildir"; path = "{self.dir}/mail/%u/Maildir"; }}',
             "admin": f'{{ socket = "{self.socket}"; }}',
             "workers": "2",
+            "damping": "false",  # tests of other things do in a second what no phone does
         }
         if self.tls:
             certificate, key = self.make_certificate()

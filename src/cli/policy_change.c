@@ -190,12 +190,10 @@ enum cli_exit policy_set(struct cli *cli)
         return cli_fail(CLI_USAGE, "nothing to set: SETTING=VALUE or --parent is wanted");
     json_t *body = body_of(cli, &code);
     if (body == NULL) return code;
-    return policy_change(cli, "PATCH", api_path("/v1/policies/%s", cli->words[0]), body,
-                         same_values,
-                         cli_has(cli, CLI_OPT_STAGED)
-                             ? "Policy %s has a staged revision, which policy roll gives out"
-                             : "Policy %s is changed",
-                         cli->words[0]);
+    return policy_change(
+        cli, "PATCH", api_path("/v1/policies/%s", cli->words[0]), body, same_values,
+        cli_has(cli, CLI_OPT_STAGED) ? "A change of policy %s is staged" : "Policy %s is changed",
+        cli->words[0]);
 }
 
 enum cli_exit policy_remove(struct cli *cli)

@@ -135,6 +135,7 @@ bool store_submit(struct store *s, const struct store_change *changes, size_t co
     for (size_t i = 0; i < count; i++)
         if (!take_change(&changes[i]))
             return false;
+    for (size_t i = 0; world.see && i < count; i++) world.see(&changes[i]);
     if (!w)
         return true;
     w->durable = world.store != STORE_FAILS;

@@ -16,9 +16,10 @@ struct world {
     char last_trail[16384];            /* as the store holds it */
     unsigned put_trails;
     char last_audit[1024], last_event[1024];
-    struct store_change loaded[16];    /* what the store holds at the start */
+    struct store_change loaded[1024];  /* what the store holds at the start */
     size_t loaded_count;
     void (*load)(const struct store_visitor *v, void *ctx); /* more of it; may be NULL */
+    void (*see)(const struct store_change *c); /* each that was taken; may be NULL */
     struct auth_check *auth_waiting;   /* of the user "slow" */
     struct timer *timer;               /* set last */
 };

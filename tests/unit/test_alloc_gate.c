@@ -16,6 +16,8 @@
 #include "tests/unit/gate_fake.h"
 
 #define INFO "{\"Model\":\"M 1\",\"OS\":\"X\"}"
+#define LINE "{\"current\":5,\"candidate\":0}"
+#define ASSIGNED "{\"scope\":\"user\",\"user\":\"fay\",\"policy\":\"default\"}"
 #define SETTINGS "{\"DevicePasswordEnabled\":\"1\",\"MinDevicePasswordLength\":\"6\"}"
 
 /* ---- start ---- */
@@ -24,6 +26,10 @@ static void world_begin(void)
     world = (struct world){.now = 1700000000};
     memset(&config, 0, sizeof config);
     snprintf(world.last_info, sizeof world.last_info, "%s", INFO);
+    world.loaded[world.loaded_count++] = (struct store_change){
+        .kind = STORE_PUT_ITEM, .u.item = {"line", "default", LINE}};
+    world.loaded[world.loaded_count++] = (struct store_change){
+        .kind = STORE_PUT_ITEM, .u.item = {"assignment", "x", ASSIGNED}};
     load_default(5, SETTINGS);
     world.loaded[world.loaded_count++] = (struct store_change){
         .kind = STORE_PUT_DEVICE,
@@ -237,17 +243,26 @@ static void policy_done(struct policy_change *s)
     s->name = NULL;
 }
 
+/* What came of it is compared by the sweep's own check. */
+static bool change(struct policy_change c)
+{
+    c.actor = "uid 0";
+    c.done = policy_done;
+    gate_change_policies(gate, &c);
+    run_tasks();
+    policy_change_finish(&c);
+    assert_null(c.name);
+    assert_true(c.result == GATE_OK || c.result == GATE_STORE);
+    return c.result == GATE_OK;
+}
+
+static const struct gate_setting changes[] = {
+    {"MinDevicePasswordLength", "8"}, {"UnapprovedInROMApplicationList", "a.exe b.exe"}};
+
 static bool policy_run(void)
 {
-    static const struct gate_setting changes[] = {
-        {"MinDevicePasswordLength", "8"}, {"UnapprovedInROMApplicationList", "a.exe b.exe"}};
-    struct policy_change s = {.act = POLICY_SET, .actor = "uid 0", .name = "default", .settings = changes, .count = 2,
-                           .done = policy_done};
-    gate_change_policies(gate, &s);
-    run_tasks();
-    assert_null(s.name);
-    assert_true(s.result == GATE_OK || s.result == GATE_STORE);
-    return s.result == GATE_OK;
+    return change((struct policy_change){
+        .act = POLICY_SET, .name = "default", .settings = changes, .count = 2});
 }
 
 static void policy_as_before(void)
@@ -262,6 +277,94 @@ static void policy_check(void)
     assert_int_equal(length_in_force(), 8);
     assert_int_equal(world.put_policies, 1);
     assert_int_equal(folder_sync("ann", "14.1", key), 143);
+}
+
+/* ---- layers ---- */
+static const char *const group_names[] = {"sales"};
+static const char *users[] = {"ann", "bob"};
+static struct config_group sales = {"sales", users, 2};
+
+static void layers_begin(void)
+{
+    world_begin();
+    config.groups = (struct config_groups){&sales, 1};
+    start_gate();
+    handshake("ann", "14.1", key);
+}
+
+static bool new_run(void)
+{
+    return change((struct policy_change){
+        .act = POLICY_NEW, .name = "new", .parent = "default", .settings = changes, .count = 2});
+}
+
+static bool dry_run(void)
+{
+    return change((struct policy_change){.act = POLICY_SET, .name = "default", .dry_run = true,
+                                         .settings = changes, .count = 2});
+}
+
+static void assign_begin(void)
+{
+    layers_begin();
+    assert_true(new_run());
+}
+
+static bool assign_run(void)
+{
+    return change((struct policy_change){
+        .act = POLICY_ASSIGN, .name = "new", .to = {GATE_SCOPE_GROUP, "sales", NULL, NULL}});
+}
+
+static void roll_begin(void)
+{
+    layers_begin();
+    assert_true(change((struct policy_change){.act = POLICY_SET, .name = "default", .staged = true,
+                                              .settings = changes, .count = 2}));
+}
+
+static bool roll_run(void)
+{
+    return change((struct policy_change){.act = POLICY_ROLL, .name = "default", .set_groups = true,
+                                         .groups = group_names, .group_count = 1});
+}
+
+static bool end_roll_run(void)
+{
+    return change((struct policy_change){
+        .act = POLICY_ROLL, .name = "default", .set_percent = true, .percent = 100});
+}
+
+static void in_force(void)
+{
+    assert_int_equal(folder_sync("ann", "14.1", key), 143);
+}
+
+static void view_effective(void *ctx, const struct effective_view *v)
+{
+    *(size_t *)ctx = v->candidate_count;
+}
+
+static bool effective_run(void)
+{
+    size_t count = 0;
+    bool shown = gate_show_effective(gate, "ann", "DEV1", view_effective, &count);
+    assert_int_equal(count, shown);
+    return shown;
+}
+
+static void layers_are_changed(void **unused)
+{
+    (void)unused;
+    static const struct sweep sweeps[] = {
+        {"policy new", layers_begin, new_run, key_holds, key_holds, end},
+        {"policy set, dry run", layers_begin, dry_run, key_holds, key_holds, end},
+        {"policy assign", assign_begin, assign_run, key_holds, in_force, end},
+        {"policy roll", roll_begin, roll_run, key_holds, in_force, end},
+        {"policy roll, to all", roll_begin, end_roll_run, key_holds, in_force, end},
+        {"gate_show_effective", layers_begin, effective_run, NULL, key_holds, end},
+    };
+    for (size_t i = 0; i < sizeof sweeps / sizeof *sweeps; i++) failing_malloc_sweep(&sweeps[i]);
 }
 
 static bool user_run(void)
@@ -420,6 +523,7 @@ int main(void)
         cmocka_unit_test(the_gate_starts),
         cmocka_unit_test(requests_are_answered),
         cmocka_unit_test(administrators_are_told),
+        cmocka_unit_test(layers_are_changed),
         cmocka_unit_test(orders_are_whole_or_not_at_all),
     };
     json_set_alloc_funcs(malloc, free);

@@ -54,6 +54,7 @@ class Hook:
 class Notify(unittest.TestCase):
     def setUp(self):
         self.server = Server()  # makes the database
+        self.admin = self.server.admin
         self.addCleanup(self.server.close)
         self.server.stop()
         self.told = self.server.dir / "told"
@@ -176,6 +177,21 @@ class Notify(unittest.TestCase):
         wait_for("the events to be done with", lambda: not self.left())
         self.assertEqual([e["id"] for e in hook.events], [number])
         self.assertRegex(self.server.log, r"notify-dropped target=webhook id=2 event=quarantined")
+
+    def test_a_device_in_quarantine(self):
+        hook = self.hook()
+        self.start(program=str(self.program(self.TELL)), url=f"http://127.0.0.1:{hook.port}/")
+        self.admin("rule", "default", "quarantine")
+        device = Device(self.server)
+        self.addCleanup(device.close)
+        device.handshake()
+        wait_for("both to be told", lambda: self.told_ids() and hook.bodies and not self.left())
+        event = hook.events[0]
+        self.assertEqual((event["event"], event["user"], event["device_id"], event["state"]),
+                         ("quarantined", "ann", device.device_id, "quarantined"))
+        self.assertEqual([json.loads(self.told.read_text(encoding="utf-8"))], hook.events)
+        at = datetime.fromisoformat(event["at"])
+        self.assertLess(abs(datetime.now(timezone.utc) - at), timedelta(minutes=1))
 
     def test_nobody_is_told(self):
         self.add_event()

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "src/lib/base/text.h"
+
 #define NOWHERE SIZE_MAX
 #define PATH_OF_KEY_MAX 128
 
@@ -405,6 +407,24 @@ static void check_mailbox_path(struct reading *r, const config_setting_t *root)
         }
 }
 
+/* A text of the message for devices in quarantine. */
+static void check_message(struct reading *r, const config_setting_t *root, const char *name,
+                          const char *text, size_t most)
+{
+    const config_setting_t *group = config_setting_get_member(root, "quarantine");
+    const config_setting_t *at = group ? config_setting_get_member(group, name) : NULL;
+    if (strlen(text) > most)
+        complain(r, at, "quarantine.%s has %zu bytes; allowed: up to %zu", name, strlen(text),
+                 most);
+    if (!pv__utf8_valid((const uint8_t *)text, strlen(text)))
+        complain(r, at, "quarantine.%s is no UTF-8 text", name);
+    for (const char *p = strchr(text, '%'); p; p = strchr(p + 2, '%'))
+        if (p[1] == '\0' || !strchr("udt%", p[1])) {
+            complain(r, at, "quarantine.%s has \"%.2s\"; allowed: %%u, %%d, %%t, %%%%", name, p);
+            return;
+        }
+}
+
 static void check_notify_url(struct reading *r, const config_setting_t *root)
 {
     const char *url = r->c->notify.url;
@@ -421,6 +441,8 @@ static void check_together(struct reading *r)
     check_listen(r, root);
     check_mailbox_path(r, root);
     check_admin(r);
+    check_message(r, root, "subject", c->quarantine.subject, 200);
+    check_message(r, root, "text", c->quarantine.text, 4000);
     check_notify_url(r, root);
     if (!c->tls_certificate != !c->tls_key)
         complain(r, r->tls, "tls needs both certificate and key");

@@ -43,6 +43,7 @@ struct config {
     bool damping;
     unsigned devices_per_user;                 /* 0: no limit */
     const char *protocol_version_min, *protocol_version_max;
+    struct { const char *subject, *text; } quarantine; /* %u user, %d device id, %t device type */
     struct config_groups groups;
     void *priv;
 };

@@ -8,7 +8,7 @@ import unittest
 from harness.admin import Failed
 from harness.case import OwnServerCase, ServerCase
 from harness.eas import VERSIONS, device_information, number
-from harness.server import BUILD, environment
+from harness.server import BUILD, environment, wait_for
 
 
 def enrol(case, device):
@@ -209,6 +209,231 @@ class Versions(ServerCase):
                 self.assertRefused(device.provision_initial(information=None), "Provision", 129, version)
                 row = self.admin.device("ann", device.device_id)
                 self.assertEqual((row["state"], row["access_by"]), ("blocked", "limit version"))
+
+
+def sync(device, key, collection="1", more=(), root=()):
+    """A Sync of one collection as its version sends it."""
+    old = [("Class", "Email")] if number(device.version) < 121 else []
+    content = old + [("SyncKey", str(key)), ("CollectionId", collection)] + list(more)
+    return device.command("Sync", ("Sync", [("Collections", [("Collection", content)])]
+                                   + list(root)))
+
+
+class Quarantine(OwnServerCase):
+    config = '''domain = "example.org";
+        quarantine = { subject = "Wait, %u"; text = "Your %t:\\n%d waits. 100%%"; };'''
+
+    def setUp(self):
+        super().setUp()
+        self.maildir = self.server.maildir("ann").folder("Work")
+        self.maildir.deliver(subject="Secret")
+        self.admin("rule", "add", "quarantine", "DeviceType=TestPhone", "--yes")
+
+    def quarantined(self, version, **more):
+        """A device that has provisioned and knows its folders."""
+        device = enrol(self, self.device(version, **more))
+        answer = device.foldersync()
+        self.assertFolders(answer)
+        self.assertEqual(answer.text("Changes/Count"), "1")
+        self.assertEqual((answer.text("Changes/Add/DisplayName"), answer.text("Changes/Add/Type")),
+                         ("Inbox", "2"))
+        device.inbox = answer.text("Changes/Add/ServerId")
+        device.folder_key = answer.text("SyncKey")
+        return device
+
+    def told(self, device):
+        """SyncKey after the message, and its ApplicationData."""
+        first = sync(device, 0, device.inbox)
+        self.assertEqual(first.text("Collections/Collection/Status"), "1", first)
+        self.assertFalse(first.has("Collections/Collection/Commands"))
+        key = first.text("Collections/Collection/SyncKey")
+        answer = sync(device, key, device.inbox)
+        collection = "Collections/Collection/"
+        self.assertEqual(answer.text(collection + "Status"), "1", answer)
+        return answer.text(collection + "SyncKey"), answer
+
+    def test_the_message_at_each_version(self):
+        for version in ("2.5", "12.0", "12.1", "14.0", "14.1", "16.0", "16.1"):
+            with self.subTest(version=version):
+                device = self.quarantined(version)
+                key, answer = self.told(device)
+                add = "Collections/Collection/Commands/Add/"
+                data = add + "ApplicationData/"
+                text = f"Your TestPhone:\r\n{device.device_id} waits. 100%"
+                self.assertEqual(answer.text(add + "ServerId"), f"{device.inbox}:1")
+                for name, value in (("To", "ann@example.org"), ("From", "postmaster@example.org"),
+                                    ("Subject", "Wait, ann"), ("Read", "0"),
+                                    ("MessageClass", "IPM.Note")):
+                    self.assertEqual(answer.text(f"{data}Email:{name}"), value, answer)
+                self.assertRegex(answer.text(data + "Email:DateReceived"),
+                                 r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.000Z$")
+                self.assertEqual(answer.has("Collections/Collection/Class"),
+                                 number(version) < 121)
+                if version == "2.5":
+                    self.assertEqual((answer.text(data + "Email:Body"),
+                                      answer.text(data + "Email:BodySize"),
+                                      answer.text(data + "Email:BodyTruncated")),
+                                     (text, str(len(text)), "0"))
+                else:
+                    body = data + "AirSyncBase:Body/"
+                    self.assertEqual((answer.text(body + "Type"), answer.text(body + "Data"),
+                                      answer.text(body + "EstimatedDataSize")),
+                                     ("1", text, str(len(text))))
+                after = sync(device, key, device.inbox)
+                self.assertEqual(after.text("Collections/Collection/SyncKey"), key)
+                self.assertFalse(after.has("Collections/Collection/Commands"))
+                row = self.admin.device("ann", device.device_id)
+                self.assertEqual((row["state"], row["access_by"]), ("quarantined", "rule 1"))
+
+    def test_keys_and_collections(self):
+        device = self.quarantined("14.1")
+        key, _ = self.told(device)
+        other = self.quarantined("14.1")
+        other_key, _ = self.told(other)
+        self.assertNotEqual(key, other_key)
+        status = "Collections/Collection/Status"
+        for name, sent, collection, want in (
+                ("another device's key", other_key, device.inbox, "3"),
+                ("an old key", "1", device.inbox, "3"),
+                ("no number", "abc", device.inbox, "3"),
+                ("another folder", key, "99", "12"),
+                ("no number for a folder", key, "x", "12")):
+            with self.subTest(name):
+                answer = sync(device, sent, collection)
+                self.assertEqual(answer.text(status), want, answer)
+        self.server.restart(kill=True)  # nothing of it is kept
+        device.close()
+        self.assertEqual(sync(device, key, device.inbox).text(status), "1")
+        with self.subTest("an empty body"):
+            self.assertEqual(device.command("Sync").tree, ("Sync", [("Status", "13")]))
+
+    def test_what_the_device_sends(self):
+        device = self.quarantined("16.1")
+        key, _ = self.told(device)
+        message = f"{device.inbox}:1"
+        read = [("Change", [("ServerId", message), ("ApplicationData", [("Email:Read", "1")])])]
+        answer = sync(device, key, device.inbox, [("Commands", read)])
+        self.assertEqual(answer.text("Collections/Collection/Status"), "1")
+        self.assertFalse(answer.has("Collections/Collection/Responses"))
+        more = [("Add", [("ClientId", "c1"), ("ApplicationData", [("Email:Subject", "x")])]),
+                ("Delete", [("ServerId", "7:7")]), ("Fetch", [("ServerId", message)])]
+        answer = sync(device, key, device.inbox, [("Commands", more)])
+        responses = "Collections/Collection/Responses/"
+        self.assertEqual([answer.text(responses + n + "/Status") for n in ("Add", "Delete", "Fetch")],
+                         ["6", "8", "1"], answer)
+        self.assertEqual(answer.text(responses + "Fetch/ApplicationData/Email:Subject"), "Wait, ann")
+
+    def test_estimates_and_item_operations(self):
+        device = self.quarantined("12.1")
+        first = sync(device, 0, device.inbox).text("Collections/Collection/SyncKey")
+        key, _ = self.told(device)
+        for sent, collection, status, count in ((first, device.inbox, "1", "1"),
+                                                (key, device.inbox, "1", "0"),
+                                                ("0", device.inbox, "3", None),
+                                                ("5", device.inbox, "4", None),
+                                                (key, "99", "2", None)):
+            with self.subTest(sent=sent, collection=collection):
+                tree = ("GetItemEstimate", [("Collections", [("Collection", [
+                    ("AirSync:SyncKey", sent), ("CollectionId", collection)])])])
+                answer = device.command("GetItemEstimate", tree)
+                self.assertEqual((answer.text("Response/Status"),
+                                  answer.text("Response/Collection/Estimate")), (status, count))
+        for item, status in ((f"{device.inbox}:1", "1"), ("1:9", "6")):
+            with self.subTest(item=item):
+                fetch = [("Store", "Mailbox"), ("AirSync:CollectionId", device.inbox),
+                         ("AirSync:ServerId", item)]
+                answer = device.command("ItemOperations", ("ItemOperations", [("Fetch", fetch)]))
+                self.assertEqual((answer.text("Status"), answer.text("Response/Fetch/Status")),
+                                 ("1", status), answer)
+        self.assertEqual(device.command("SendMail", b"x").http, 501)
+
+    def test_let_out_it_sees_all_folders_and_nothing_stays(self):
+        device = self.quarantined("14.1")
+        key, _ = self.told(device)
+        device.start("Ping", device.ping_tree(folders=(device.inbox,)), None)
+        waiting = self.device("14.1")
+        waiting.device_id, waiting.key = device.device_id, device.key
+        tree = ("Sync", [("Collections", [("Collection", [
+            ("SyncKey", key), ("CollectionId", device.inbox)])]), ("HeartbeatInterval", "60")])
+        waiting.start("Sync", tree)
+        wait_for("both to wait", lambda: self.admin("status")["waiting_pings"] == 2)
+        self.maildir.deliver()  # news of a mailbox that is not its own
+        self.admin("rule", "remove", "1")
+        self.assertEqual(device.receive().status, 7)
+        self.assertEqual(waiting.receive().status, 12)
+        answer = device.foldersync(device.folder_key)
+        self.assertEqual((answer.status, answer.text("Changes/Count")), (1, "1"))
+        self.assertEqual(answer.text("Changes/Add/DisplayName"), "Work")
+        self.assertEqual(sync(device, key, device.inbox).http, 501)
+        self.assertNotIn("Sync,", device.options().headers["MS-ASProtocolCommands"]
+                         .replace("FolderSync,", ""))
+
+    def test_put_in_again_it_sees_the_inbox_alone(self):
+        self.admin("rule", "remove", "1")
+        device = enrol(self, self.device("14.1"))
+        answer = device.foldersync()
+        inbox = [a for a in answer.tree[1][2][1] if a[0] == "Add"]
+        self.assertEqual(len(inbox), 2)
+        device.start("Ping", device.ping_tree(folders=("1",)), None)
+        wait_for("it to wait", lambda: self.admin("status")["waiting_pings"] == 1)
+        self.admin("rule", "default", "quarantine", "--yes")
+        self.assertEqual(device.receive().status, 7)
+        answer = device.foldersync(answer.text("SyncKey"))
+        self.assertEqual((answer.text("Changes/Count"), answer.has("Changes/Delete")), ("1", True))
+
+    def test_the_mailbox_is_not_opened(self):
+        other = enrol(self, self.device("14.1", device_type="Tablet"))
+        self.assertFolders(other.foldersync())
+        os.rename(self.maildir.path, self.maildir.path.parent / "not-mounted")
+        self.assertEqual(other.foldersync().status, 6)
+        self.told(self.quarantined("14.1"))
+
+    def test_wishes_for_the_wait_that_cannot_be(self):
+        device = self.quarantined("14.1")
+        key, _ = self.told(device)
+        for name, root, want in (
+                ("too short", [("HeartbeatInterval", "5")], [("Status", "14"), ("Limit", "60")]),
+                ("too long", [("Wait", "99")], [("Status", "14"), ("Limit", "59")]),
+                ("both", [("Wait", "5"), ("HeartbeatInterval", "60")], [("Status", "4")]),
+                ("no number", [("Wait", "x")], [("Status", "4")]),
+                ("partial", [("Partial", None)], [("Status", "13")])):
+            with self.subTest(name):
+                self.assertEqual(sync(device, key, device.inbox, root=root).tree, ("Sync", want))
+
+    def test_malformed_requests_are_answered(self):
+        device = self.quarantined("14.1")
+        for name, cmd, content, status in (
+                ("no collections", "Sync", [], "13"),
+                ("none in it", "Sync", [("Collections", None)], "4"),
+                ("no key", "Sync", [("Collections", [("Collection", [("CollectionId", "1")])])], "4"),
+                ("long id", "Sync", [("Collections", [("Collection", [
+                    ("SyncKey", "1"), ("CollectionId", "9" * 65)])])], "4"),
+                ("odd child", "Sync", [("Collections", [("Wait", "1")])], "4"),
+                ("no collections", "GetItemEstimate", [], "2"),
+                ("nothing", "ItemOperations", [], "2"),
+                ("other", "ItemOperations", [("EmptyFolderContents", None)], "2"),
+                ("too many", "ItemOperations", [("Fetch", None)] * 101, "2")):
+            with self.subTest(f"{cmd}: {name}"):
+                answer = device.command(cmd, (cmd, content))
+                self.assertEqual(answer.tree, (cmd, [("Status", status)]))
+
+
+class OldQuarantine(ServerCase):
+    def test_a_body_is_cut_where_the_device_wants_it(self):
+        self.admin("rule", "default", "quarantine")
+        device = enrol(self, self.device("12.1"))
+        inbox = device.foldersync().text("Changes/Add/ServerId")
+        key = sync(device, 0, inbox).text("Collections/Collection/SyncKey")
+        wish = [("Options", [("AirSyncBase:BodyPreference", [("Type", "1"),
+                                                             ("TruncationSize", "10")])])]
+        answer = sync(device, key, inbox, wish)
+        body = "Collections/Collection/Commands/Add/ApplicationData/AirSyncBase:Body/"
+        self.assertEqual((answer.text(body + "Data"), answer.text(body + "Truncated")),
+                         ("This devic", "1"))
+        self.assertGreater(int(answer.text(body + "EstimatedDataSize")), 300)
+        data = "Collections/Collection/Commands/Add/ApplicationData/Email:"
+        self.assertEqual((answer.text(data + "From"), answer.text(data + "To")),
+                         ("postmaster", "ann"))
 
 
 if __name__ == "__main__":

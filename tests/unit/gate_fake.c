@@ -328,8 +328,10 @@ static void serve_settings(struct call *c)
 }
 
 static const struct command commands[] = {
-    {PV_CMD_FolderSync, serve_foldersync}, {PV_CMD_Ping, serve_ping},
-    {PV_CMD_Settings, serve_settings}};
+    {PV_CMD_FolderSync, serve_foldersync, serve_foldersync},
+    {PV_CMD_Ping, serve_ping, serve_ping},
+    {PV_CMD_Settings, serve_settings, serve_settings},
+    {PV_CMD_Sync, NULL, serve_foldersync}};
 
 bool try_gate(void)
 {

@@ -29,7 +29,8 @@ static void call_free(void *data)
 static void dispatch(struct gate_call *gc)
 {
     struct call *c = &gc->call;
-    void (*serve)(struct call *) = c->gate->serve[c->req.cmd];
+    const struct command *command = &c->gate->commands_served[c->req.cmd];
+    void (*serve)(struct call *) = c->inbox_only ? command->quarantined : command->serve;
     if (http_is_gone(c->http)) {
         call_http(c, 503, 0); /* reaches nobody; ends the exchange */
         return;
@@ -205,6 +206,14 @@ const char *gate_commands(const struct gate *g)
     return g->commands;
 }
 
+int64_t call_first_seen(const struct call *c)
+{
+    struct shard *s = table_lock(c->gate->table, c->user);
+    int64_t at = c->device->first_seen;
+    table_unlock(s);
+    return at;
+}
+
 /* Ascending, no blanks: two clients fall back to 2.5 otherwise. */
 static void list_versions(struct gate *g)
 {
@@ -226,14 +235,14 @@ static void list_commands(struct gate *g)
     size_t at = 0;
     g->commands[0] = '\0';
     for (int i = 0; i < PV_CMD_COUNT; i++)
-        if (g->serve[i] || i == PV_CMD_Provision)
+        if (g->commands_served[i].serve || i == PV_CMD_Provision)
             at += (size_t)snprintf(g->commands + at, sizeof g->commands - at, "%s%s", at ? "," : "",
                                    pv_cmd_info((enum pv_cmd)i)->name);
 }
 
 void gate_register(struct gate *g, const struct command *commands, size_t count)
 {
-    for (size_t i = 0; i < count; i++) g->serve[commands[i].cmd] = commands[i].serve;
+    for (size_t i = 0; i < count; i++) g->commands_served[commands[i].cmd] = commands[i];
     list_commands(g);
 }
 

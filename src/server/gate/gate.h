@@ -19,10 +19,11 @@ struct gate;
 struct device;      /* table.h: an entry of the table of partnerships */
 struct call;
 
-/* A command that can be dispatched. */
+/* A command that can be dispatched. On the worker; must answer now or later. */
 struct command {
     enum pv_cmd cmd;
-    void (*serve)(struct call *c);       /* on the worker; must answer now or later */
+    void (*serve)(struct call *c);       /* NULL: not advertised, and 501 */
+    void (*quarantined)(struct call *c); /* for a device in quarantine; NULL: 501 */
 };
 
 /* One request on its way. Freed when the exchange ends. */
@@ -76,6 +77,8 @@ void call_drop_body(struct call *c);
 /* Value of MS-ASProtocolVersions and MS-ASProtocolCommands. Live as long as the gate. */
 const char *gate_versions(const struct gate *g);
 const char *gate_commands(const struct gate *g);
+/* When the device of the call was first seen; seconds since 1970. */
+int64_t call_first_seen(const struct call *c);
 
 /* ---- devices ---- */
 /* Keep DeviceInformation of a device (Provision, Settings): merged, stored; done(c, durable) on

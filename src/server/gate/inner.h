@@ -31,7 +31,7 @@ struct gate {
     struct auth *auth;
     struct store *store;
     struct table *table;
-    void (*serve[PV_CMD_COUNT])(struct call *c);
+    struct command commands_served[PV_CMD_COUNT];
     char versions[64], commands[512];
     enum pv_version version_least, version_most; /* that are spoken */
     pthread_mutex_t admin_mutex;   /* guards the desk */

@@ -12,9 +12,12 @@
 #define LOOKER_QUEUE_MAX 100000
 
 static const struct command table[] = {
-    {PV_CMD_FolderSync, foldersync_serve},
-    {PV_CMD_Settings, settings_serve},
-    {PV_CMD_Ping, ping_serve},
+    {PV_CMD_FolderSync, foldersync_serve, foldersync_serve},
+    {PV_CMD_Settings, settings_serve, settings_serve},
+    {PV_CMD_Ping, ping_serve, ping_serve},
+    {PV_CMD_Sync, NULL, quarantine_sync_serve},
+    {PV_CMD_GetItemEstimate, NULL, quarantine_estimate_serve},
+    {PV_CMD_ItemOperations, NULL, quarantine_items_serve},
 };
 
 /* The gate calls a command with the call alone, and a process has one mailbox. Set before the first

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "src/server/mailbox/internal.h"
+#include "src/server/mailbox/quarantine.h"
 
 static bool read_ids(struct commands *c, const char *user, struct folder_ids *out,
                      bool *store_failed)
@@ -15,12 +16,18 @@ static bool read_ids(struct commands *c, const char *user, struct folder_ids *ou
     return good;
 }
 
+static enum mailbox_result list_quarantine(struct folder_list *out)
+{
+    return quarantine_list(out) ? MAILBOX_OK : MAILBOX_UNREACHABLE;
+}
+
 enum hierarchy_result hierarchy_load(struct commands *c, const char *user, bool inbox_only,
                                      struct hierarchy *out)
 {
     bool store_failed;
     *out = (struct hierarchy){0};
-    enum mailbox_result result = mailbox_list(c->mailbox, user, &out->list);
+    enum mailbox_result result =
+        inbox_only ? list_quarantine(&out->list) : mailbox_list(c->mailbox, user, &out->list);
     if (result == MAILBOX_UNREACHABLE) return HIERARCHY_UNREACHABLE;
     if (!read_ids(c, user, &out->known, &store_failed)) {
         return store_failed ? HIERARCHY_STORE : HIERARCHY_UNREACHABLE;
@@ -30,8 +37,10 @@ enum hierarchy_result hierarchy_load(struct commands *c, const char *user, bool 
     if (result == MAILBOX_NONE && out->known.count > 1) return HIERARCHY_UNREACHABLE;
     out->ids = calloc(out->list.count + 1, sizeof *out->ids);
     if (!out->ids) return HIERARCHY_UNREACHABLE;
-    if (!folder_ids_assign(&out->known, &out->list, out->ids, &out->ids_changed) ||
-        !tree_make(&out->list, out->ids, inbox_only, &out->tree))
+    bool assigned = inbox_only
+                        ? quarantine_inbox_id(&out->known, out->ids, &out->ids_changed)
+                        : folder_ids_assign(&out->known, &out->list, out->ids, &out->ids_changed);
+    if (!assigned || !tree_make(&out->list, out->ids, inbox_only, &out->tree))
         return HIERARCHY_UNREACHABLE;
     return HIERARCHY_OK;
 }

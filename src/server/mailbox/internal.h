@@ -39,10 +39,11 @@ struct hierarchy {
     struct folder_ids known;
     uint32_t *ids;                     /* ServerId of each folder in list */
     bool ids_changed;                  /* known must be stored before an id is told */
-    struct tree tree;                  /* without what a device in quarantine may not see */
+    struct tree tree;
 };
 enum hierarchy_result { HIERARCHY_OK, HIERARCHY_UNREACHABLE, HIERARCHY_STORE };
-/* On a lane. To be freed also after a failure. */
+/* On a lane. inbox_only: for a device in quarantine, the Inbox alone, and the mailbox is not opened. To
+ * be freed also after a failure. */
 enum hierarchy_result hierarchy_load(struct commands *c, const char *user, bool inbox_only,
                                      struct hierarchy *out);
 void hierarchy_free(struct hierarchy *h);
@@ -52,5 +53,9 @@ struct commands *commands_of(const struct call *c);
 void foldersync_serve(struct call *c);
 void settings_serve(struct call *c);
 void ping_serve(struct call *c);
+/* For a device in quarantine; others get 501. */
+void quarantine_sync_serve(struct call *c);
+void quarantine_estimate_serve(struct call *c);
+void quarantine_items_serve(struct call *c);
 
 #endif

@@ -104,6 +104,12 @@ static void test_values(void **state)
     if (!c)
         fail_msg("%s", error);
     assert_int_equal(c->listen.count, 3);
+    assert_int_equal(c->groups.count, 2);
+    assert_string_equal(c->groups.group[0].name, "sales");
+    assert_int_equal(c->groups.group[0].count, 2);
+    assert_string_equal(c->groups.group[0].user[1], "bob");
+    assert_string_equal(c->groups.group[1].name, "nobody");
+    assert_int_equal(c->groups.group[1].count, 0);
     assert_string_equal(c->listen.name[2], "/run/x.sock");
     snprintf(file, sizeof file, "%s/c.pem", dir);
     assert_string_equal(c->tls_certificate, file);

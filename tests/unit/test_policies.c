@@ -719,6 +719,24 @@ static void a_dry_run_tells_what_the_change_does(void **unused)
                      last.revision > before[0].revision, true);
 }
 
+static void the_first_thousand_are_listed(void **unused)
+{
+    (void)unused;
+    char user[16], key[65];
+    for (int i = 0; i < ASKED_DEVICES_MAX + 200; i++) {
+        snprintf(user, sizeof user, "u%04d", i * 7 % (ASKED_DEVICES_MAX + 200)); /* any order */
+        handshake(user, "14.1", key);
+    }
+    assert_int_equal(RUN(.act = POLICY_SET, .name = "default", .dry_run = true, .count = 1,
+                         .settings = setting("AllowCamera", "0")), GATE_OK);
+    assert_int_equal(last.affected, ASKED_DEVICES_MAX + 200);
+    assert_int_equal(last.device_count, ASKED_DEVICES_MAX);
+    for (int i = 0; i < ASKED_DEVICES_MAX; i++) {
+        snprintf(user, sizeof user, "u%04d", i);
+        assert_string_equal(last.devices[i].user, user);
+    }
+}
+
 /* ---- from the store ---- */
 static void what_the_store_says_of_lines_counts(void **unused)
 {
@@ -773,6 +791,7 @@ int main(void)
         TEST(whoever_sees_no_difference_is_not_asked),
         TEST(acts_are_written_down),
         TEST(a_dry_run_tells_what_the_change_does),
+        TEST(the_first_thousand_are_listed),
         TEST(what_the_store_says_of_lines_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,24 +35,32 @@ void line_set_current(struct line *l, struct saved *current)
     saved_release(old);
 }
 
-/* Where a name is, or would be. */
-static size_t line_place(const struct book *b, const char *name, bool *there_out)
+/* Where a name is in a sorted array, or would be. */
+static size_t place(const void *const *array, size_t count, const char *(*name_of)(const void *),
+                    const char *name, bool *there_out)
 {
-    size_t low = 0, high = b->line_count;
-    while (low < high) {
+    size_t low = 0, high = count;
+    *there_out = false;
+    while (low < high && !*there_out) {
         size_t middle = low + (high - low) / 2;
-        int order = strcmp(b->lines[middle]->name, name);
-        if (order == 0) {
-            *there_out = true;
-            return middle;
-        }
+        int order = strcmp(name_of(array[middle]), name);
+        *there_out = order == 0;
         if (order < 0)
             low = middle + 1;
         else
             high = middle;
     }
-    *there_out = false;
-    return low;
+    return *there_out ? high : low;
+}
+
+static const char *name_of_line(const void *line)
+{
+    return ((const struct line *)line)->name;
+}
+
+static size_t line_place(const struct book *b, const char *name, bool *there_out)
+{
+    return place((const void *const *)b->lines, b->line_count, name_of_line, name, there_out);
 }
 
 struct line *book_line(const struct book *b, const char *name)
@@ -103,23 +111,15 @@ void book_remove(struct book *b, const char *name)
 }
 
 /* ---- assignments ---- */
+static const char *key_of_assignment(const void *assignment)
+{
+    return ((const struct assignment *)assignment)->key;
+}
+
 static size_t assignment_place(const struct book *b, const char *key, bool *there_out)
 {
-    size_t low = 0, high = b->assignment_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(b->assignments[middle]->key, key);
-        if (order == 0) {
-            *there_out = true;
-            return middle;
-        }
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    *there_out = false;
-    return low;
+    return place((const void *const *)b->assignments, b->assignment_count, key_of_assignment, key,
+                 there_out);
 }
 
 struct assignment *book_assignment(const struct book *b, const char *key)

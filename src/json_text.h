@@ -24,12 +24,16 @@ static inline char *text_of_json(const json_t *json, size_t flags)
     return text;
 }
 
-/* false: no memory. *json_out NULL: the text is no JSON. */
+/* false: no memory. *json_out NULL: the text is no JSON. When its buffer cannot grow, jansson may
+ * drop a character and go on: what it made then is thrown away. */
 static inline bool json_of_text(const char *text, size_t len, size_t flags, json_t **json_out)
 {
     errno = 0; /* which malloc sets */
     *json_out = json_loadb(text, len, flags, NULL);
-    return *json_out || errno != ENOMEM;
+    if (errno != ENOMEM) return true;
+    json_decref(*json_out);
+    *json_out = NULL;
+    return false;
 }
 
 #define JSON_PEER_TEXT_MAX 1024 /* bytes of a text that is no UTF-8 */

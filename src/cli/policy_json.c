@@ -5,45 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- JSON to settings ---- */
-
-static char *joined(const json_t *array)
-{
-    size_t cap = 1, len = 0, i;
-    const json_t *item;
-    json_array_foreach(array, i, item)
-    {
-        if (!json_is_string(item) || strchr(json_string_value(item), ',')) return NULL;
-        cap += json_string_length(item) + 1;
-    }
-    char *text = calloc(1, cap);
-    if (text == NULL) return NULL;
-    json_array_foreach(array, i, item)
-    {
-        if (i > 0) text[len++] = ',';
-        memcpy(text + len, json_string_value(item), json_string_length(item));
-        len += json_string_length(item);
-    }
-    return text;
-}
-
-char *setting_text(const json_t *value)
-{
-    char *text = NULL;
-    errno = 0; /* which malloc sets */
-    switch (json_typeof(value)) {
-    case JSON_NULL: return strdup("");
-    case JSON_TRUE: return strdup("1");
-    case JSON_FALSE: return strdup("0");
-    case JSON_STRING: return strdup(json_string_value(value));
-    case JSON_ARRAY: return joined(value);
-    case JSON_INTEGER:
-        if (asprintf(&text, "%" JSON_INTEGER_FORMAT, json_integer_value(value)) < 0) text = NULL;
-        return text;
-    default: return NULL;
-    }
-}
-
 enum pv_err settings_read(const json_t *settings, struct pv_arena *arena,
                           struct pv_policy *policy_out, char message[SETTINGS_MESSAGE_MAX])
 {
@@ -71,53 +32,6 @@ enum pv_err settings_read(const json_t *settings, struct pv_arena *arena,
     return err;
 }
 
-/* ---- settings to JSON ---- */
-
-static json_t *list_json(const struct pv_list *list)
-{
-    json_t *array = json_array();
-    for (size_t i = 0; array && i < list->count; i++)
-        if (json_array_append_new(array, json_string(list->items[i])) != 0) {
-            json_decref(array);
-            array = NULL;
-        }
-    return array;
-}
-
-static bool is_set(const struct pv_policy *policy, int setting)
-{
-    return policy->set >> setting & 1;
-}
-
-static const struct pv_list *list_of(const struct pv_policy *policy, int setting)
-{
-    return setting == PV_SET_ApprovedApplicationList ? &policy->approved : &policy->unapproved;
-}
-
-/* A time is a text in JSON. */
-static json_t *text_of(const struct pv_policy *policy, enum pv_setting setting)
-{
-    char text[32];
-    return pv_policy_text(policy, setting, text, sizeof text) == PV_OK ? json_string(text) : NULL;
-}
-
-json_t *settings_json(const struct pv_policy *policy)
-{
-    json_t *all = json_object();
-    for (int s = 0; all && s < PV_SETTING_COUNT; s++) {
-        if (!is_set(policy, s)) continue;
-        const struct pv_setting_info *info = pv_setting_info((enum pv_setting)s);
-        json_t *value = info->kind == PV_SETTING_LIST   ? list_json(list_of(policy, s))
-                        : info->kind == PV_SETTING_DATE ? text_of(policy, (enum pv_setting)s)
-                                                        : json_integer(policy->value[s]);
-        if (json_object_set_new(all, info->name, value) != 0) {
-            json_decref(all);
-            all = NULL;
-        }
-    }
-    return all;
-}
-
 json_t *settings_sorted(const json_t *settings)
 {
     json_t *all = json_object(), *value;
@@ -136,6 +50,16 @@ json_t *settings_sorted(const json_t *settings)
 }
 
 /* ---- comparison ---- */
+
+static bool is_set(const struct pv_policy *policy, int setting)
+{
+    return policy->set >> setting & 1;
+}
+
+static const struct pv_list *list_of(const struct pv_policy *policy, int setting)
+{
+    return setting == PV_SET_ApprovedApplicationList ? &policy->approved : &policy->unapproved;
+}
 
 static bool same_list(const struct pv_list *a, const struct pv_list *b)
 {

@@ -8,6 +8,8 @@
 
 #include <provost/policy.h>
 
+#include "src/setting_json.h"
+
 #define SETTINGS_MESSAGE_MAX 320
 
 /* Set everything in the object; a policy that cannot be is refused as a whole. arena holds the
@@ -17,14 +19,9 @@ PV_MUST_CHECK enum pv_err settings_read(const json_t *settings, struct pv_arena 
                                         struct pv_policy *policy_out,
                                         char message[SETTINGS_MESSAGE_MAX]);
 #define SETTINGS_ARENA ((size_t)256 * 1024)
-/* What is set, in the order of the table; lists as arrays. NULL: no memory. */
-json_t *settings_json(const struct pv_policy *policy);
 /* A copy of the object in the order of the table, members that are no setting behind. NULL: no
  * memory. */
 json_t *settings_sorted(const json_t *settings);
-/* A value as pv_policy_set takes it: number, text, true, false, null, list of texts. To be freed;
- * NULL: no such value (errno 0), or no memory (errno ENOMEM). */
-char *setting_text(const json_t *value);
 /* Same values, whatever the form they are written in. */
 bool settings_same(const struct pv_policy *a, const struct pv_policy *b);
 /* The settings that differ, old as in `from`, new as in `to`; empty text: unset. */

@@ -148,9 +148,6 @@ static inline struct admin_call *admin_call_of_job(struct job *j)
 }
 
 /* ---- policies: settings.c ---- */
-/* As the interface has them; NULL: no memory. */
-json_t *admin_settings_json(const struct pv_policy *policy);
-json_t *admin_setting_json(const struct pv_policy *policy, enum pv_setting s);
 /* Of an object into c->policy, which borrows its names. false: answered. */
 bool admin_take_settings(struct admin_call *c, const json_t *settings);
 void admin_free_settings(struct admin_call *c);

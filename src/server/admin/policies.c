@@ -4,6 +4,7 @@
 
 #include "src/json_text.h"
 #include "src/server/admin/internal.h"
+#include "src/setting_json.h"
 
 void admin_unknown_policy(struct admin_call *c)
 {
@@ -78,8 +79,8 @@ static void show_one(void *ctx, const struct policy_view *v)
 {
     struct admin_call *c = ctx;
     c->list = view_json(v);
-    if (json_object_set_new(c->list, "settings", admin_settings_json(v->own)) != 0 ||
-        json_object_set_new(c->list, "effective", admin_settings_json(v->policy)) != 0)
+    if (json_object_set_new(c->list, "settings", settings_json(v->own)) != 0 ||
+        json_object_set_new(c->list, "effective", settings_json(v->policy)) != 0)
         c->out_of_memory = true;
 }
 
@@ -93,7 +94,7 @@ static json_t *kept_settings(const char *text)
     if (!json_of_text(text, strlen(text), JSON_REJECT_DUPLICATES, &kept)) return NULL;
     if (pv_arena_create(&arena, ADMIN_POLICY_ARENA) == PV_OK &&
         admin_overlay_settings(kept, &arena, &policy))
-        all = admin_settings_json(&policy);
+        all = settings_json(&policy);
     if (all && json_object_update_missing(all, kept) != 0) {
         json_decref(all);
         all = NULL;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "src/server/admin/internal.h"
+#include "src/setting_json.h"
 
 /* The version that carries most: what is stricter there is stricter. */
 #define JUDGED_AT PV_V16_1
@@ -29,7 +30,7 @@ static json_t *differences(const struct pv_policy *old, const struct pv_policy *
     (void)pv_policy_compare(old, new_, JUDGED_AT, changes);
     for (int i = 0; i < PV_SETTING_COUNT && ok; i++) {
         enum pv_setting s = (enum pv_setting)i;
-        json_t *was = admin_setting_json(old, s), *is = admin_setting_json(new_, s);
+        json_t *was = setting_json(old, s), *is = setting_json(new_, s);
         enum pv_change change =
             pv_setting_info(s)->treatment ? change_of_treatment(old, new_, s) : changes[i];
         ok = was && is;
@@ -78,7 +79,7 @@ static void compare_with(void *ctx, const struct policy_view *v)
 {
     struct pair *pair = ctx;
     struct admin_call *c = pair->c;
-    json_t *settings = admin_settings_json(v->policy);
+    json_t *settings = settings_json(v->policy);
     pair->found = true;
     c->list = json_pack("{s:o,s:o}", "name", admin_text(pair->old->name), "settings",
                         differences(pair->old->policy, v->policy));

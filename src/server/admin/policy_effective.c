@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "src/server/admin/internal.h"
+#include "src/setting_json.h"
 #include "src/server/gate/note.h"
 
 /* A treatment never leaves the server: null. */
@@ -19,11 +20,10 @@ static json_t *version_json(const struct effective_view *v, enum pv_version vers
     for (int i = 0; i < PV_SETTING_COUNT && ok; i++) {
         enum pv_setting s = (enum pv_setting)i;
         if (v->from[i] == NULL) continue;
-        ok = json_array_append_new(settings,
-                                   json_pack("{s:s,s:o,s:o,s:o}", "name", pv_setting_info(s)->name,
-                                             "value", admin_setting_json(v->settings, s), "from",
-                                             admin_text(v->from[i]), "carried",
-                                             carried_json(v, s, version))) == 0;
+        ok = json_array_append_new(
+                 settings, json_pack("{s:s,s:o,s:o,s:o}", "name", pv_setting_info(s)->name, "value",
+                                     setting_json(v->settings, s), "from", admin_text(v->from[i]),
+                                     "carried", carried_json(v, s, version))) == 0;
     }
     if (ok)
         return json_pack("{s:s,s:b,s:o}", "version", pv_version_text(version), "barred",

@@ -27,32 +27,39 @@ const char *cli_exit_name(enum cli_exit code);
 
 /* Options that commands have. Which of them a command takes, and how many values each has, says its
  * synopsis; --json and --help go with every command. By alphabet. */
-#define CLI_OPTIONS(X)                \
-    X(ASSIGN, "assign")               \
-    X(BACK, "back")                   \
-    X(DEFAULT, "default")             \
-    X(DEVICE, "device")               \
-    X(DRY_RUN, "dry-run")             \
-    X(EXPIRES, "expires")             \
-    X(FOLLOW, "follow")               \
-    X(FROM, "from")                   \
-    X(GROUP, "group")                 \
-    X(KEEP_KNOWN, "keep-known")       \
-    X(LAST, "last")                   \
-    X(NOTE, "note")                   \
-    X(PARENT, "parent")               \
-    X(PASSWORD_FILE, "password-file") \
-    X(PERCENT, "percent")             \
-    X(PREFIX, "prefix")               \
-    X(PRUNE, "prune")                 \
-    X(REVISION, "revision")           \
-    X(SCOPE, "scope")                 \
-    X(STAGED, "staged")               \
-    X(STRICT, "strict")               \
-    X(TO, "to")                       \
-    X(USER, "user")                   \
-    X(VERIFY, "verify")               \
-    X(WITH, "with")                   \
+#define CLI_OPTIONS(X)                  \
+    X(AFTER, "after")                   \
+    X(ASSIGN, "assign")                 \
+    X(BACK, "back")                     \
+    X(DEFAULT, "default")               \
+    X(DEVICE, "device")                 \
+    X(DRY_RUN, "dry-run")               \
+    X(EXPIRES, "expires")               \
+    X(FOLLOW, "follow")                 \
+    X(FROM, "from")                     \
+    X(GROUP, "group")                   \
+    X(KEEP_KNOWN, "keep-known")         \
+    X(LAST, "last")                     \
+    X(LIMIT, "limit")                   \
+    X(LOOP, "loop")                     \
+    X(NOT_SEEN_SINCE, "not-seen-since") \
+    X(NOTE, "note")                     \
+    X(OUTCOME, "outcome")               \
+    X(PARENT, "parent")                 \
+    X(PASSWORD_FILE, "password-file")   \
+    X(PERCENT, "percent")               \
+    X(POLICY, "policy")                 \
+    X(PREFIX, "prefix")                 \
+    X(PRUNE, "prune")                   \
+    X(REVISION, "revision")             \
+    X(SCOPE, "scope")                   \
+    X(STAGED, "staged")                 \
+    X(STATE, "state")                   \
+    X(STRICT, "strict")                 \
+    X(TO, "to")                         \
+    X(USER, "user")                     \
+    X(VERIFY, "verify")                 \
+    X(WITH, "with")                     \
     X(YES, "yes")
 #define CLI_OPTION_ENUM(id, name) CLI_OPT_##id,
 enum cli_option { CLI_OPTIONS(CLI_OPTION_ENUM) CLI_OPTION_COUNT };
@@ -132,6 +139,8 @@ enum cli_exit rule_remove(struct cli *cli);
 enum cli_exit rule_test(struct cli *cli);
 enum cli_exit rule_default(struct cli *cli);
 enum cli_exit device_list(struct cli *cli);
+enum cli_exit device_why(struct cli *cli);
+enum cli_exit device_compliance(struct cli *cli);
 enum cli_exit audit_show(struct cli *cli);
 enum cli_exit status_show(struct cli *cli);
 enum cli_exit token_add(struct cli *cli);

@@ -64,7 +64,15 @@ static const struct cli_command commands[] = {
      "Show which of today's devices a rule would hit.", 2, -1, rule_test},
     {"rule", "default", "[allow|block|quarantine] [--keep-known] [--yes]",
      "Show, or set, what applies to devices that no rule fits.", 0, 1, rule_default},
-    {"device", "list", "", "List the devices and how they stand.", 0, 0, device_list},
+    {"device", "list",
+     "[--state STATE] [--policy POLICY] [--revision N] [--not-seen-since WHEN] [--user USER] "
+     "[--loop] "
+     "[--outcome OUTCOME] [--limit N] [--after USER/DEVICE]",
+     "List the devices and how they stand.", 0, 0, device_list},
+    {"device", "why", "USER DEVICE",
+     "Show the last steps of a device, why it does not get in, and what to do.", 2, 2, device_why},
+    {"device", "compliance", "", "Count how devices say that they keep each policy.", 0, 0,
+     device_compliance},
     {"token", "add", "NAME --scope SCOPES [--expires WHEN]",
      "Make a token for administration over HTTPS.", 1, 1, token_add},
     {"token", "list", "", "List the tokens.", 0, 0, token_list},

@@ -16,6 +16,7 @@
 #define ADMIN_BODY_MAX (64 * 1024)
 #define ADMIN_PASSWORD_MAX 256 /* bytes, terminator included; crypt(3) takes 511 */
 #define ADMIN_ACTOR_MAX 160
+#define ADMIN_DEVICES_MOST 1000000 /* of one listing */
 
 /* Over HTTPS, calls a second that a token may make for long, and how many at once before that. */
 #define ADMIN_CALLS_BURST 200
@@ -58,6 +59,7 @@ struct admin_call {
     char password[ADMIN_PASSWORD_MAX];
     json_t *list; /* being made */
     bool out_of_memory;
+    bool unreachable; /* the store, from the pool */
     struct user_set user;
     struct store_write noted; /* of an act that is done already */
     bool created;             /* by it */
@@ -133,6 +135,8 @@ bool admin_load_tokens(struct admin *a, char *error, size_t error_cap);
 /* When something is to end: "90d", "12h", or a date as policies have it. false: it is neither, or
  * in the past. */
 bool admin_until(const char *text, int64_t now, int64_t *at_out);
+/* Since when: "30d" ago, or a date. false: it is neither. */
+bool admin_since(const char *text, int64_t now, int64_t *at_out);
 
 /* Text that came from a peer at some time: bytes that are no UTF-8 are escaped, so that one odd
  * device does not spoil a whole listing. NULL counts as "". */
@@ -146,6 +150,9 @@ static inline struct admin_call *admin_call_of_job(struct job *j)
 {
     return CONTAINER_OF(j, struct admin_call, job);
 }
+
+/* devices.c: as it is listed. NULL: no memory. */
+json_t *admin_device_json(const struct device_view *d);
 
 /* ---- policies: settings.c ---- */
 /* Of an object into c->policy, which borrows its names. false: answered. */

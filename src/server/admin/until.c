@@ -1,4 +1,4 @@
-/* When something is to end. */
+/* When something is to end, or since when it is so. */
 #include <string.h>
 
 #include "src/lib/base/text.h"
@@ -23,6 +23,14 @@ static bool span_parse(const char *text, uint64_t *seconds_out)
             return true;
         }
     return false;
+}
+
+bool admin_since(const char *text, int64_t now, int64_t *at_out)
+{
+    uint64_t span;
+    if (!span_parse(text, &span)) return pv__date_parse(text, strlen(text), at_out) == PV_OK;
+    *at_out = now - (int64_t)span;
+    return true;
 }
 
 bool admin_until(const char *text, int64_t now, int64_t *at_out)

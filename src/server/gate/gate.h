@@ -105,6 +105,7 @@ bool gate_ping_due(struct call *c);
 uint32_t gate_ping_due_in(struct call *c);
 
 /* ---- administration (admin/): any thread unless said ---- */
+#define GATE_OTHERS_MAX 8
 struct device_view {                     /* a copy for listing; strings live for the callback */
     const char *user, *device_id, *device_type, *user_agent, *model, *os, *policy;
     enum pv_version version;
@@ -122,9 +123,21 @@ struct device_view {                     /* a copy for listing; strings live for
     int64_t wipe_at, wipe_sent_at, wipe_ended_at, wipe_expires_at;
     const char *wipe_by, *wipe_reason;
     bool user_disabled;
+    bool shut;                           /* after a wipe has ended, until it is allowed */
+    const struct pv_policy *settings;    /* of the policy that applies */
+    const char *slowed_by;               /* what it does in vain, again and again; NULL: it is not slowed */
+    int64_t loop_until;                  /* shut out for looping until then; 0: it is not */
+    /* What it was, and how often it became that again, if it changes its type or User-Agent back and
+     * forth. As far as memory goes. */
+    const char *clone_type, *clone_agent;
+    unsigned clone_returns;
+    /* Others with a device of this id, at most GATE_OTHERS_MAX; of gate_each_device only. */
+    const char *const *other_users;
+    size_t other_user_count;
     int64_t first_seen, last_seen, key_at; /* last_seen 0: an administrator has made the entry */
 };
-/* Sorted by user and device id. false: some were left out, for want of memory. */
+/* Sorted by user and device id; takes its time with many: not on a worker. false: some were left
+ * out, for want of memory. */
 bool gate_each_device(struct gate *g, void (*each)(void *ctx, const struct device_view *d),
                       void *ctx);
 

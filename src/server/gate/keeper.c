@@ -53,7 +53,7 @@ json_t *trail_copy_json(const struct trail_copy *c)
         other ? json_pack("{s:o,s:o,s:i}", "device_type", json_of_peer(c->other_type), "user_agent",
                           json_of_peer(c->other_agent), "returns", (int)c->returns)
               : json_null();
-    if (ok) return json_pack("{s:o,s:o}", "entries", entries, "clone", clone);
+    if (ok) return json_pack("{s:o,s:o}", "steps", entries, "clone", clone);
     json_decref(entries);
     json_decref(clone);
     return NULL;
@@ -65,7 +65,7 @@ static uint8_t read_entries(const json_t *json, struct trail_entry out[TRAIL_ENT
     uint8_t count = 0;
     size_t i;
     json_t *one;
-    json_array_foreach(json_object_get(json, "entries"), i,
+    json_array_foreach(json_object_get(json, "steps"), i,
                        one) if (count < TRAIL_ENTRIES && trail_entry_read(one, &out[count]))
         count++;
     return count;
@@ -100,6 +100,17 @@ bool trail_complete(struct store *store, const char *user, const char *device_id
     json_decref(json);
     if (ok) c->fresh = false;
     return ok;
+}
+
+int gate_device_trail(struct gate *g, const char *user, const char *device_id,
+                      struct trail_copy *out)
+{
+    struct shard *s = table_lock(g->table, user);
+    struct device *d = owner_device(shard_owner(s, user), device_id);
+    if (d) trail_copy(trail_find(&s->trails, d), out);
+    table_unlock(s);
+    if (!d) return 0;
+    return !out->fresh || trail_complete(g->store, user, device_id, out) ? 1 : -1;
 }
 
 /* ---- one round ---- */

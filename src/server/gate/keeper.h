@@ -39,7 +39,11 @@ void trail_copy(const struct trail *t, struct trail_copy *out);
  * reach, or no memory; there may be more than is told. */
 bool trail_complete(struct store *store, const char *user, const char *device_id,
                     struct trail_copy *c);
-/* {"entries": [...], "clone": {"device_type", "user_agent", "returns"} or null}; NULL: no memory. */
+/* The last steps of a device, older ones from the store included. Blocks. @return 1, 0 there is no such
+ * device, -1 the store is out of reach or no memory. */
+int gate_device_trail(struct gate *g, const char *user, const char *device_id,
+                      struct trail_copy *out);
+/* {"steps": [...], "clone": {"device_type", "user_agent", "returns"} or null}; NULL: no memory. */
 json_t *trail_copy_json(const struct trail_copy *c);
 
 #endif

@@ -1,4 +1,5 @@
 /* Listings for administrators: copies, so that nobody waits while they are written out. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -79,16 +80,70 @@ static void view_wipe(struct device_view *v, struct pv_partnership p, int64_t no
     v->wipe_sent_at = p.wipe_sent_at;
     v->wipe_ended_at = p.wipe_ended_at;
     v->wipe_expires_at = p.wipe_expires_at;
+    v->shut = p.shut != PV_SHUT_NOT;
+}
+
+struct faces {
+    char type[KIND_TEXT_MAX], agent[KIND_TEXT_MAX];
+};
+
+/* Shard locked. */
+static void view_trail(struct device_view *v, const struct shard *s, const struct device *d,
+                       int64_t now, struct faces *faces)
+{
+    enum damping_kind kind;
+    const struct trail *t = trail_find(&s->trails, d);
+    v->loop_until = d->extra && now < d->extra->loop_until ? d->extra->loop_until : 0;
+    faces->type[0] = faces->agent[0] = '\0';
+    v->clone_type = faces->type;
+    v->clone_agent = faces->agent;
+    if (!t) return;
+    if (damping_slowed(&t->damping, now, &kind)) v->slowed_by = damping_text(kind);
+    v->clone_returns = t->clone.returns;
+    if (!t->clone.other) return;
+    snprintf(faces->type, sizeof faces->type, "%s", kind_text(t->clone.other, KIND_TYPE));
+    snprintf(faces->agent, sizeof faces->agent, "%s", kind_text(t->clone.other, KIND_AGENT));
+}
+
+/* Who else has a device of an id; names live as long as the table. */
+struct others {
+    const char *names[GATE_OTHERS_MAX];
+    size_t count;
+};
+
+static int by_id(const void *a, const void *b)
+{
+    const struct device *x = *(struct device *const *)a, *y = *(struct device *const *)b;
+    int order = strcmp(x->id, y->id);
+    return order ? order : strcmp(x->owner->name, y->owner->name);
+}
+
+/* ids: all devices, by id. */
+static void find_others(const struct list *ids, const struct device *d, struct others *out)
+{
+    size_t low = 0, high = ids->count;
+    out->count = 0;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(ids->at[middle]->id, d->id) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < ids->count && strcmp(ids->at[low]->id, d->id) == 0; low++)
+        if (ids->at[low] != d && out->count < GATE_OTHERS_MAX)
+            out->names[out->count++] = ids->at[low]->owner->name;
 }
 
 /* false: out of memory. */
-static bool show_device(struct gate *g, struct device *d,
+static bool show_device(struct gate *g, struct device *d, const struct others *others,
                         void (*each)(void *ctx, const struct device_view *d), void *ctx)
 {
     struct shard *s = table_lock(g->table, d->owner->name);
     struct pv_partnership partnership;
     const struct pv_partnership *p = &partnership;
     char by[ACCESS_BY_TEXT];
+    struct faces faces;
     const struct verdict verdict = access_now(g, s, d);
     d->access = (uint8_t)verdict.access;
     access_by_text(&verdict, by);
@@ -98,6 +153,7 @@ static bool show_device(struct gate *g, struct device *d,
         .user = d->owner->name,
         .device_id = d->id,
         .policy = r->name,
+        .settings = &r->policy,
         .access = verdict.access,
         .access_by = by,
         .version = (enum pv_version)d->version,
@@ -111,7 +167,10 @@ static bool show_device(struct gate *g, struct device *d,
         .outcome_revision = p->outcome_revision,
         .personal = (enum pv_personal)p->personal,
         .user_disabled = d->owner->disabled,
+        .other_users = others->names,
+        .other_user_count = others->count,
     };
+    view_trail(&v, s, d, time(NULL), &faces);
     view_wipe(&v, partnership, time(NULL));
     char *texts = copy_texts(d, &v);
     bool gone = d->gone;
@@ -129,11 +188,21 @@ bool gate_each_device(struct gate *g, void (*each)(void *ctx, const struct devic
     struct list l = {0};
     bool ok = true;
     for (size_t i = 0; i < TABLE_SHARDS; i++) ok = collect(&l, &g->table->shards[i]) && ok;
-    if (l.count) qsort(l.at, l.count, sizeof *l.at, by_name);
-    for (size_t i = 0; i < l.count; i++) {
-        ok = show_device(g, l.at[i], each, ctx) && ok;
-        device_release(l.at[i]);
+    struct list ids = {.at = l.count ? malloc(l.count * sizeof *l.at) : NULL};
+    if (ids.at) {
+        ids.count = l.count;
+        memcpy(ids.at, l.at, l.count * sizeof *l.at);
+        qsort(ids.at, ids.count, sizeof *ids.at, by_id);
+        qsort(l.at, l.count, sizeof *l.at, by_name);
     }
+    ok = ok && (ids.at || !l.count);
+    for (size_t i = 0; i < l.count; i++) {
+        struct others others;
+        find_others(&ids, l.at[i], &others);
+        if (ok) ok = show_device(g, l.at[i], &others, each, ctx);
+    }
+    for (size_t i = 0; i < l.count; i++) device_release(l.at[i]);
+    free(ids.at);
     free(l.at);
     return ok;
 }
@@ -146,7 +215,8 @@ int gate_show_device(struct gate *g, const char *user, const char *device_id,
     if (d) device_hold(d);
     table_unlock(s);
     if (!d) return 0;
-    bool ok = show_device(g, d, show, ctx);
+    static const struct others unknown;
+    bool ok = show_device(g, d, &unknown, show, ctx);
     device_release(d);
     return ok ? 1 : -1;
 }

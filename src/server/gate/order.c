@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "src/server/gate/inner.h"
+#include "src/server/gate/track.h"
 #include "src/server/observe/log.h"
 
 enum progress { UNDER_WAY, ENDED };
@@ -70,11 +71,19 @@ static void leave(struct device_order *o, struct shard *s, int64_t now)
         device_save_behind(o->gate, s, d, NULL, now, &cause);
 }
 
+/* Being allowed ends being shut out for a loop, too. */
+static bool ends_loop(const struct device_order *o)
+{
+    const struct extra *e = o->device->extra;
+    return !o->remove && o->kind == PV_ORDER_ALLOW && e && e->loop_until;
+}
+
 /* ---- what is durable comes into force ---- */
 static void put_in_force(struct device_order *o, struct shard *s, int64_t now)
 {
     struct device *d = o->device;
     if (!says_a_word(o)) o->next.personal = d->personal; /* which may have changed meanwhile */
+    if (!o->remove && o->kind == PV_ORDER_ALLOW) track_forgive(s, d);
     device_keep(d, &o->next);
     if (is_wipe(o) && o->wipe_by) {
         struct extra *e = d->extra; /* reserved, and kept by the desk */
@@ -139,6 +148,7 @@ static bool submit(struct device_order *o, const struct pv_policy_facts *policy,
         n.changes[0].u.device.wipe_by = o->wipe_by;
         n.changes[0].u.device.wipe_reason = o->wipe_reason;
     }
+    if (ok && ends_loop(o)) n.changes[0].u.device.loop_until = 0;
     o->noted = n.state;
     ok = ok && store_submit(o->gate->store, n.changes, n.count, &o->write);
     note_end(&n);
@@ -216,7 +226,9 @@ static enum progress order_locked(struct device_order *o, struct shard *s, int64
     enum order_result result = out.action == PV_ACT_DONE        ? ORDER_DONE
                                : out.action == PV_ACT_UNCHANGED ? ORDER_UNCHANGED
                                                                 : ORDER_IMPOSSIBLE;
-    if (out.store == PV_STORE_NOTHING) {
+    if (ends_loop(o)) {
+        result = ORDER_DONE;
+    } else if (out.store == PV_STORE_NOTHING) {
         o->result = result;
         return ENDED;
     }

@@ -18,6 +18,9 @@
 #define ASKED 400000 /* decisions a round, each of a device chosen at random */
 #define ROUNDS 3
 #define RULES 20
+#define GROUPS 50
+#define GROUP_SIZE 1000
+#define ASSIGNED 5000 /* users, and as many devices, that have a policy of their own */
 #define TEXT 32
 
 static const char usage[] = "usage: bench_gate decisions DEVICES   nanoseconds each\n"
@@ -64,7 +67,7 @@ static void agent_of(unsigned i, char out[TEXT])
     snprintf(out, TEXT, "Mail-%u/2001.%u", i % KINDS, i % KINDS % 40);
 }
 
-/* ---- the world: rules that do not fit, so that all are looked at, and the devices ---- */
+/* ---- the world: rules that do not fit, so that all are looked at, policies, devices ---- */
 static void load_rules(const struct store_visitor *v, void *ctx)
 {
     for (unsigned i = 1; i <= RULES; i++) {
@@ -77,6 +80,50 @@ static void load_rules(const struct store_visitor *v, void *ctx)
             i, i, i);
         v->item(ctx, &(struct item_record){"rule", name, json});
     }
+}
+
+/* Every group has a policy, and so have some users and devices. */
+static void load_policies(const struct store_visitor *v, void *ctx)
+{
+    char json[256];
+    v->policy(ctx, &(struct policy_record){.name = "strict",
+                                           .revision = 6,
+                                           .at = 1,
+                                           .settings_json = "{\"AllowCamera\": \"0\"}",
+                                           .parent = "",
+                                           .by = ""});
+    for (unsigned i = 0; i < GROUPS; i++) {
+        snprintf(json, sizeof json,
+                 "{\"scope\": \"group\", \"group\": \"%s\", \"policy\": \"strict\"}",
+                 config.groups.group[i].name);
+        v->item(ctx, &(struct item_record){"assignment", config.groups.group[i].name, json});
+    }
+    for (unsigned i = 0; i < 2 * ASSIGNED; i++) {
+        struct name n = name_of(i * 97 % devices);
+        char device[64] = "";
+        if (i % 2) snprintf(device, sizeof device, ", \"device_id\": \"%s\"", n.id);
+        snprintf(json, sizeof json,
+                 "{\"scope\": \"%s\", \"user\": \"%s\"%s, \"policy\": \"strict\"}",
+                 i % 2 ? "device" : "user", n.user, device);
+        v->item(ctx, &(struct item_record){"assignment", n.id, json});
+    }
+}
+
+/* The groups of the configuration, which live as long as the program. */
+static void make_groups(void)
+{
+    static struct config_group groups[GROUPS];
+    static char names[GROUPS][TEXT], users[GROUPS * GROUP_SIZE][TEXT];
+    static const char *members[GROUPS * GROUP_SIZE];
+    for (unsigned i = 0; i < GROUPS * GROUP_SIZE; i++) {
+        memcpy(users[i], name_of(i * 11 % devices).user, TEXT);
+        members[i] = users[i];
+    }
+    for (unsigned i = 0; i < GROUPS; i++) {
+        snprintf(names[i], TEXT, "group%u", i);
+        groups[i] = (struct config_group){names[i], &members[i * GROUP_SIZE], GROUP_SIZE};
+    }
+    config.groups = (struct config_groups){groups, GROUPS};
 }
 
 static void load_devices(const struct store_visitor *v, void *ctx)
@@ -112,6 +159,7 @@ static void load_devices(const struct store_visitor *v, void *ctx)
 static void load_world(const struct store_visitor *v, void *ctx)
 {
     load_rules(v, ctx);
+    load_policies(v, ctx);
     load_devices(v, ctx);
 }
 
@@ -222,6 +270,7 @@ static int decisions(void)
         agent_of(i, asked[turn].agent);
     }
     world = (struct world){.now = 1700000000, .load = load_world};
+    make_groups();
     load_default(5, "{}");
     start_gate();
     confirm_all();

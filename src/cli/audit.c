@@ -102,9 +102,10 @@ static enum cli_exit verify(struct cli *cli)
     if (cli->json) {
         if (json_print(report) != 0) code = cli_fail(CLI_FAILED, "the answer cannot be printed");
     } else {
-        printf("%lld lines in %lld files, from %lld to %lld.\n",
-               (long long)json_integer_value(json_object_get(report, "lines")),
-               (long long)json_integer_value(json_object_get(report, "files")),
+        long long files = json_integer_value(json_object_get(report, "files"));
+        printf("%lld lines in %lld file%s, from %lld to %lld.\n",
+               (long long)json_integer_value(json_object_get(report, "lines")), files,
+               files == 1 ? "" : "s",
                (long long)json_integer_value(json_object_get(report, "first_seq")),
                (long long)json_integer_value(json_object_get(report, "last_seq")));
         printf("Head: %lld ", (long long)json_integer_value(json_object_get(head, "seq")));

@@ -250,10 +250,12 @@ enum cli_exit policy_roll(struct cli *cli)
         return cli_fail(CLI_USAGE, "--percent, --group or both are wanted, or else --back");
     json_t *body = back ? NULL : roll_body(cli);
     if (!back && body == NULL) return CLI_USAGE;
+    bool all = body && json_integer_value(json_object_get(body, "percent")) == 100;
     return policy_change(cli, back ? "DELETE" : "PUT",
                          api_path("/v1/policies/%s/roll", cli->words[0]), body,
                          back ? "Nothing was being rolled out" : "It is rolled out so far already",
-                         back ? "The staged revision of %s is taken back"
-                              : "The staged revision of %s is being rolled out",
+                         back  ? "The staged revision of %s is taken back"
+                         : all ? "The staged revision of %s is in force for everybody"
+                               : "The staged revision of %s is being rolled out",
                          cli->words[0]);
 }

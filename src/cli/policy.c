@@ -27,7 +27,7 @@ void policy_value_cell(struct table *t, const json_t *value)
     free(text);
 }
 
-/* "revision 7: 5 %", "revision 7: sales, board". NULL: none, or no memory. */
+/* "revision 7: 5 %: sales; 3 confirmed, 1 to ask, 0 refused". NULL: none, or no memory. */
 static char *roll_text(const json_t *roll)
 {
     const json_t *groups = json_object_get(roll, "groups"), *group;
@@ -40,6 +40,11 @@ static char *roll_text(const json_t *roll)
         fprintf(to, ": %lld %%", (long long)json_integer_value(json_object_get(roll, "percent")));
     json_array_foreach(groups, i, group)
         fprintf(to, "%s%s", i ? ", " : ": ", json_string_value(group));
+    if (json_is_integer(json_object_get(roll, "confirmed")))
+        fprintf(to, "; %lld confirmed, %lld to ask, %lld refused",
+                (long long)json_integer_value(json_object_get(roll, "confirmed")),
+                (long long)json_integer_value(json_object_get(roll, "to_ask")),
+                (long long)json_integer_value(json_object_get(roll, "refused")));
     fclose(to);
     return text;
 }

@@ -343,6 +343,9 @@ class CommandLine(Case):
         self.assertEqual(self.asked([device]), [device])
         self.assertEqual(self.admin("policy", "effective", "ann")["policy"], "strict")
         self.admin("policy", "set", "strict", "AllowCamera=0", "--staged")
+        self.admin("policy", "roll", "strict", "--group", "sales")
+        self.assertRegex(self.admin.run("policy", "list").stdout,
+                         r"strict .*: sales; 0 confirmed, 1 to ask, 0 refused\n")
         self.admin("policy", "roll", "strict", "--percent", "100")
         text = self.admin.run("policy", "effective", "ann", device.device_id).stdout
         self.assertRegex(text, r"AllowCamera +0 +strict +2\.5, 12\.0")

@@ -51,6 +51,7 @@ const char *cli_exit_name(enum cli_exit code);
     X(POLICY, "policy")                 \
     X(PREFIX, "prefix")                 \
     X(PRUNE, "prune")                   \
+    X(REASON, "reason")                 \
     X(REVISION, "revision")             \
     X(SCOPE, "scope")                   \
     X(STAGED, "staged")                 \
@@ -59,6 +60,7 @@ const char *cli_exit_name(enum cli_exit code);
     X(TO, "to")                         \
     X(USER, "user")                     \
     X(VERIFY, "verify")                 \
+    X(WHOLE_DEVICE, "whole-device")     \
     X(WITH, "with")                     \
     X(YES, "yes")
 #define CLI_OPTION_ENUM(id, name) CLI_OPT_##id,
@@ -116,6 +118,8 @@ enum cli_exit user_add(struct cli *cli);
 enum cli_exit user_passwd(struct cli *cli);
 enum cli_exit user_enable(struct cli *cli);
 enum cli_exit user_disable(struct cli *cli);
+enum cli_exit user_forbid_wipe(struct cli *cli);
+enum cli_exit user_permit_wipe(struct cli *cli);
 enum cli_exit user_list(struct cli *cli);
 enum cli_exit user_remove(struct cli *cli);
 enum cli_exit policy_list(struct cli *cli);
@@ -141,6 +145,14 @@ enum cli_exit rule_default(struct cli *cli);
 enum cli_exit device_list(struct cli *cli);
 enum cli_exit device_why(struct cli *cli);
 enum cli_exit device_compliance(struct cli *cli);
+enum cli_exit device_show(struct cli *cli);
+enum cli_exit device_allow(struct cli *cli);
+enum cli_exit device_block(struct cli *cli);
+enum cli_exit device_quarantine(struct cli *cli);
+enum cli_exit device_clear(struct cli *cli);
+enum cli_exit device_wipe(struct cli *cli);
+enum cli_exit device_cancel_wipe(struct cli *cli);
+enum cli_exit device_remove(struct cli *cli);
 enum cli_exit audit_show(struct cli *cli);
 enum cli_exit status_show(struct cli *cli);
 enum cli_exit token_add(struct cli *cli);

@@ -56,6 +56,35 @@ enum cli_exit user_disable(struct cli *cli)
                   "may no longer use the server");
 }
 
+static enum cli_exit set_device_wipe(struct cli *cli, bool allowed)
+{
+    json_t *answer;
+    enum cli_exit code = api_show(cli, "PUT", api_path("/v1/users/%s/device-wipe", cli->words[0]),
+                                  json_pack("{s:b}", "allowed", (int)allowed), &answer);
+    if (code == CLI_DONE && answer) {
+        printf("Whole devices of user ");
+        text_print(stdout, cli->words[0]);
+        printf(allowed ? " may be wiped.\n" : " are not wiped any more.\n");
+    }
+    json_int_t pending = json_integer_value(json_object_get(answer, "wipes_pending"));
+    if (pending > 0)
+        fprintf(stderr,
+                "Wipes of whole devices that go on: %lld (provost device cancel-wipe ends one).\n",
+                (long long)pending);
+    json_decref(answer);
+    return code;
+}
+
+enum cli_exit user_forbid_wipe(struct cli *cli)
+{
+    return set_device_wipe(cli, false);
+}
+
+enum cli_exit user_permit_wipe(struct cli *cli)
+{
+    return set_device_wipe(cli, true);
+}
+
 enum cli_exit user_remove(struct cli *cli)
 {
     if (!cli_sure(cli, "Forget this user with all devices and keys?")) return CLI_FAILED;
@@ -65,17 +94,19 @@ enum cli_exit user_remove(struct cli *cli)
 
 enum cli_exit user_list(struct cli *cli)
 {
-    static const char *const titles[] = {"USER", "ENABLED"};
+    static const char *const titles[] = {"USER", "ENABLED", "DEVICE WIPE"};
     json_t *users, *user;
     size_t i;
     struct table t;
     enum cli_exit code = api_show(cli, "GET", api_path("/v1/users"), NULL, &users);
     if (code != CLI_DONE || users == NULL) return code;
-    table_begin(&t, 2, titles);
+    table_begin(&t, 3, titles);
     json_array_foreach(users, i, user)
     {
         table_cell(&t, json_string_value(json_object_get(user, "name")));
         table_cell(&t, json_is_true(json_object_get(user, "enabled")) ? "yes" : "no");
+        table_cell(&t,
+                   json_is_true(json_object_get(user, "device_wipe")) ? "allowed" : "forbidden");
     }
     json_decref(users);
     return table_end(&t, stdout, 0) == 0 ? CLI_DONE : cli_fail(CLI_FAILED, "no memory");

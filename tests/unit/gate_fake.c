@@ -509,8 +509,8 @@ static void user_done(struct user_set *u)
 
 enum gate_result set_user(const char *user, bool enabled, bool remove)
 {
-    struct user_set u = {.enabled = enabled, .remove = remove, .actor = "uid 0",
-                         .done = user_done};
+    struct user_set u = {.act = remove ? USER_REMOVE : enabled ? USER_ENABLE : USER_DISABLE,
+                         .actor = "uid 0", .done = user_done};
     snprintf(u.user, sizeof u.user, "%s", user);
     gate_set_user(gate, &u);
     run_tasks();

@@ -213,7 +213,7 @@ static void a_removed_device_gets_no_key(void **unused)
     world.store = STORE_HOLDS;
     provision(&ack, offer.key, 1, NULL);
     provision(&behind, NULL, 0, NULL);
-    struct user_set u = {.user = "ann", .remove = true, .actor = "uid 0", .done = removed};
+    struct user_set u = {.user = "ann", .act = USER_REMOVE, .actor = "uid 0", .done = removed};
     gate_set_user(gate, &u);
     unsigned puts = world.put_devices;
     release(true);

@@ -175,6 +175,46 @@ static void an_order_is_durable_before_it_is_told(void **unused)
     assert_int_equal(folder_sync("ann", "14.1", key), 129);
 }
 
+static void user_done(struct user_set *u)
+{
+    u->priv = NULL;
+}
+
+static struct user_set set_user_act(enum user_act act)
+{
+    struct user_set u = {.user = "ann", .act = act, .actor = "uid 0", .done = user_done};
+    gate_set_user(gate, &u);
+    run_tasks();
+    assert_null(u.priv);
+    assert_int_equal(u.result, GATE_OK);
+    return u;
+}
+
+static void whole_devices_of_a_user_can_be_spared(void **unused)
+{
+    (void)unused;
+    folder_sync("ann", "16.1", "0");
+    assert_int_equal(order(PV_ORDER_WIPE_DEVICE), ORDER_DONE);
+    assert_int_equal(set_user_act(USER_FORBID_WIPE).wipes_pending, 1); /* it goes on, and is told */
+    in_audit("\"act\":\"user.forbid-wipe\"");
+    assert_false(gate_user_device_wipe(gate, "ann"));
+    assert_true(gate_user_device_wipe(gate, "bob"));
+    assert_int_equal(order(PV_ORDER_CANCEL_WIPE), ORDER_DONE);
+    assert_int_equal(order(PV_ORDER_WIPE_DEVICE), ORDER_FORBIDDEN);
+    assert_int_equal(order(PV_ORDER_WIPE_ACCOUNT), ORDER_DONE);
+    assert_int_equal(set_user_act(USER_FORBID_WIPE).wipes_pending, 0);
+    /* Neither flag changes the other. */
+    set_user_act(USER_DISABLE);
+    assert_false(gate_user_device_wipe(gate, "ann"));
+    set_user_act(USER_PERMIT_WIPE);
+    assert_false(gate_user_enabled(gate, "ann"));
+    assert_int_equal(order(PV_ORDER_WIPE_DEVICE), ORDER_DONE);
+    set_user_act(USER_FORBID_WIPE);
+    set_user_act(USER_REMOVE);
+    assert_true(gate_user_device_wipe(gate, "ann"));
+    assert_true(gate_user_enabled(gate, "ann"));
+}
+
 /* ---- in turn with the device ---- */
 static void an_order_waits_for_the_step_under_way(void **unused)
 {
@@ -498,6 +538,7 @@ int main(void)
         TEST(each_order_comes_into_force),
         TEST(a_wipe_is_written_down_with_who_and_why),
         TEST(an_order_is_durable_before_it_is_told),
+        TEST(whole_devices_of_a_user_can_be_spared),
         TEST(an_order_waits_for_the_step_under_way),
         TEST(a_step_waits_for_the_order_under_way),
         TEST(only_so_many_wait),

@@ -26,6 +26,7 @@ static void call_free(void *data)
     admin_target_finish(&c->target);
     json_decref(c->body);
     json_decref(c->list);
+    json_decref(c->others);
     explicit_bzero(c->password, sizeof c->password);
     explicit_bzero(c->made_text, sizeof c->made_text);
     free(c);

@@ -11,12 +11,14 @@
 #include "src/server/admin/limiter.h"
 #include "src/server/admin/route.h"
 #include "src/server/admin/tokens.h"
+#include "src/server/gate/order.h"
 #include "src/server/http/pool.h"
 
 #define ADMIN_BODY_MAX (64 * 1024)
 #define ADMIN_PASSWORD_MAX 256 /* bytes, terminator included; crypt(3) takes 511 */
 #define ADMIN_ACTOR_MAX 160
 #define ADMIN_DEVICES_MOST 1000000 /* of one listing */
+#define ADMIN_OTHERS_MAX 1000 /* other users of a device that are named */
 
 /* Over HTTPS, calls a second that a token may make for long, and how many at once before that. */
 #define ADMIN_CALLS_BURST 200
@@ -58,8 +60,10 @@ struct admin_call {
     char name[ADMIN_NAME_MAX];
     char password[ADMIN_PASSWORD_MAX];
     json_t *list; /* being made */
+    json_t *others;
     bool out_of_memory;
     bool unreachable; /* the store, from the pool */
+    struct device_order order;
     struct user_set user;
     struct store_write noted; /* of an act that is done already */
     bool created;             /* by it */
@@ -151,8 +155,13 @@ static inline struct admin_call *admin_call_of_job(struct job *j)
     return CONTAINER_OF(j, struct admin_call, job);
 }
 
-/* devices.c: as it is listed. NULL: no memory. */
+/* ---- devices: devices.c, device_show.c ---- */
+/* As it is listed. NULL: no memory. */
 json_t *admin_device_json(const struct device_view *d);
+/* Of gate_show_device, ctx the call: into c->list, with more than a listing has. */
+void admin_device_show(void *ctx, const struct device_view *d);
+/* On the pool: other users of the device that the path names, into c->others. */
+void admin_device_others(struct admin_call *c);
 
 /* ---- policies: settings.c ---- */
 /* Of an object into c->policy, which borrows its names. false: answered. */

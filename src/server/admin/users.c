@@ -17,8 +17,10 @@ static struct admin_call *call_of_user(struct user_set *s)
 
 static json_t *user_json(struct admin_call *c, const char *name)
 {
-    return json_pack("{s:o,s:b}", "name", admin_text(name), "enabled",
-                     (int)gate_user_enabled(c->admin->gate, name));
+    struct gate *g = c->admin->gate;
+    return json_pack("{s:o,s:b,s:b}", "name", admin_text(name), "enabled",
+                     (int)gate_user_enabled(g, name), "device_wipe",
+                     (int)gate_user_device_wipe(g, name));
 }
 
 /* ---- list ---- */
@@ -181,15 +183,26 @@ void admin_user_password(struct admin_call *c)
 
 static void set_done(struct user_set *s)
 {
+    static const char *const verbs[] = {
+        [USER_DISABLE] = "user-disable",         [USER_ENABLE] = "user-enable",
+        [USER_FORBID_WIPE] = "user-forbid-wipe", [USER_PERMIT_WIPE] = "user-permit-wipe",
+        [USER_REMOVE] = "user-remove",
+    };
     struct admin_call *c = call_of_user(s);
     if (s->result == GATE_STORE) {
         admin_error(c, 503, "store", "The store is out of reach; nothing was changed in it.");
         return;
     }
-    log_edit(c, s->remove ? "user-remove" : s->enabled ? "user-enable" : "user-disable");
-    admin_reply(c, 200,
-                s->remove ? json_pack("{s:o,s:b}", "name", admin_text(s->user), "removed", 1)
-                          : user_json(c, s->user));
+    log_edit(c, verbs[s->act]);
+    json_t *json = s->act == USER_REMOVE
+                       ? json_pack("{s:o,s:b}", "name", admin_text(s->user), "removed", 1)
+                       : user_json(c, s->user);
+    if (s->act == USER_FORBID_WIPE &&
+        json_object_set_new(json, "wipes_pending", json_integer(s->wipes_pending)) != 0) {
+        json_decref(json);
+        json = NULL;
+    }
+    admin_reply(c, 200, json);
 }
 
 static void set_flags(struct admin_call *c)
@@ -215,13 +228,21 @@ static void exists_done(struct job *j)
 void admin_user_enable(struct admin_call *c)
 {
     take_name(c);
-    c->user.enabled = true;
+    c->user.act = USER_ENABLE;
     admin_on_pool(c, exists_run, exists_done);
 }
 
 void admin_user_disable(struct admin_call *c)
 {
     take_name(c);
+    c->user.act = USER_DISABLE;
+    admin_on_pool(c, exists_run, exists_done);
+}
+
+void admin_user_device_wipe(struct admin_call *c)
+{
+    take_name(c);
+    c->user.act = admin_body_flag(c, "allowed") ? USER_PERMIT_WIPE : USER_FORBID_WIPE;
     admin_on_pool(c, exists_run, exists_done);
 }
 
@@ -257,6 +278,6 @@ static void remove_done(struct job *j)
 void admin_user_remove(struct admin_call *c)
 {
     take_name(c);
-    c->user.remove = true;
+    c->user.act = USER_REMOVE;
     admin_on_pool(c, remove_run, remove_done);
 }

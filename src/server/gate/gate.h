@@ -280,12 +280,18 @@ void policy_change_finish(struct policy_change *c);
 /* A user may use the server (kept in the store; unknown users are enabled). On a worker; done as
  * above. */
 bool gate_user_enabled(struct gate *g, const char *user);
+/* Whole devices of a user may be wiped, which is so until it is forbidden. */
+bool gate_user_device_wipe(struct gate *g, const char *user);
+enum user_act {
+    USER_DISABLE, USER_ENABLE, USER_FORBID_WIPE, USER_PERMIT_WIPE,
+    USER_REMOVE                          /* forget the user: flags, devices, keys */
+};
 struct user_set {
     char user[AUTH_USER_MAX];
-    bool enabled;
-    bool remove;                         /* forget the user: flag, devices, keys */
+    enum user_act act;
     const char *actor;                   /* who does it, for the audit log */
     enum gate_result result;
+    unsigned wipes_pending;              /* FORBID_WIPE: of whole devices, which go on */
     void (*done)(struct user_set *);
     struct store_write write;            /* private */
     void *priv;

@@ -51,6 +51,36 @@ static void user_result(struct user_set *u, enum gate_result result)
     worker_post(worker_self(), &u->write.task);
 }
 
+/* What a user may, after the act. */
+struct flags {
+    bool enabled, device_wipe;
+};
+
+static struct flags flags_of(const struct owner *o)
+{
+    return (struct flags){!o->disabled, !o->no_device_wipe};
+}
+
+static struct flags flags_after(const struct owner *o, enum user_act act)
+{
+    struct flags f = flags_of(o);
+    switch (act) {
+    case USER_DISABLE: f.enabled = false; break;
+    case USER_ENABLE: f.enabled = true; break;
+    case USER_FORBID_WIPE: f.device_wipe = false; break;
+    case USER_PERMIT_WIPE: f.device_wipe = true; break;
+    case USER_REMOVE: f = (struct flags){true, true}; break;
+    }
+    return f;
+}
+
+static bool will_be_wiped(const struct device *d)
+{
+    return d->wipe == PV_WIPE_DEVICE &&
+           (d->wipe_state == PV_WIPE_STATE_REQUESTED || d->wipe_state == PV_WIPE_STATE_SENT ||
+            d->wipe_state == PV_WIPE_STATE_FAILED);
+}
+
 static void user_stored(struct store_write *w)
 {
     struct user_set *u = CONTAINER_OF(w, struct user_set, write);
@@ -59,27 +89,36 @@ static void user_stored(struct store_write *w)
     struct shard *s = table_lock(ch->g->table, u->user);
     struct owner *o = shard_owner(s, u->user); /* made before the write */
     if (w->durable) {
-        o->disabled = !u->remove && !u->enabled;
-        for (struct device *d = o->devices; d; d = d->next) device_wake(ch->g, d);
+        const struct flags f = flags_after(o, u->act);
+        o->disabled = !f.enabled;
+        o->no_device_wipe = !f.device_wipe;
+        for (struct device *d = o->devices; d; d = d->next) {
+            device_wake(ch->g, d);
+            u->wipes_pending += u->act == USER_FORBID_WIPE && will_be_wiped(d);
+        }
     }
     table_unlock(s);
     change_end(ch);
     u->done(u);
 }
 
-static json_t *flags_json(bool enabled)
+static json_t *flags_json(struct flags f)
 {
-    return json_pack("{s:b}", "enabled", (int)enabled);
+    return json_pack("{s:b,s:b}", "enabled", (int)f.enabled, "device_wipe", (int)f.device_wipe);
 }
 
 /* For the audit log. Shard locked. */
 static char *user_line(const struct owner *o, const struct user_set *u)
 {
+    static const char *const acts[] = {
+        [USER_DISABLE] = "user.disable",         [USER_ENABLE] = "user.enable",
+        [USER_FORBID_WIPE] = "user.forbid-wipe", [USER_PERMIT_WIPE] = "user.permit-wipe",
+        [USER_REMOVE] = "user.remove",
+    };
     json_t *object =
         json_pack("{s:o,s:I}", "user", json_of_peer(u->user), "devices", (json_int_t)o->count);
-    const char *act = u->remove ? "user.remove" : u->enabled ? "user.enable" : "user.disable";
-    return note_act(u->actor, act, time(NULL), object, flags_json(!o->disabled),
-                    u->remove ? NULL : flags_json(u->enabled));
+    return note_act(u->actor, acts[u->act], time(NULL), object, flags_json(flags_of(o)),
+                    u->act == USER_REMOVE ? NULL : flags_json(flags_after(o, u->act)));
 }
 
 /* The devices leave the table in the moment in which the removal is queued: a write of theirs
@@ -89,17 +128,21 @@ static bool user_submit(struct change *ch)
     struct user_set *u = ch->user;
     struct shard *s = table_lock(ch->g->table, u->user);
     struct owner *o = shard_owner_add(s, u->user);
+    bool ok = false;
     u->priv = ch;
     u->write.done = user_stored;
-    char *line = o ? user_line(o, u) : NULL;
-    const struct store_change changes[] = {
-        {.kind = u->remove ? STORE_REMOVE_USER : STORE_PUT_USER,
-         .u.user = {u->user, u->enabled, o && o->no_device_wipe}},
-        {.kind = STORE_ADD_AUDIT, .u.log.json = line},
-    };
-    bool ok = line && store_submit(ch->g->store, changes, 2, &u->write);
-    free(line);
-    while (ok && u->remove && o->devices) {
+    if (o) {
+        const struct flags f = flags_after(o, u->act);
+        char *line = user_line(o, u);
+        const struct store_change changes[] = {
+            {.kind = u->act == USER_REMOVE ? STORE_REMOVE_USER : STORE_PUT_USER,
+             .u.user = {u->user, f.enabled, !f.device_wipe}},
+            {.kind = STORE_ADD_AUDIT, .u.log.json = line},
+        };
+        ok = line && store_submit(ch->g->store, changes, 2, &u->write);
+        free(line);
+    }
+    while (ok && u->act == USER_REMOVE && o->devices) {
         device_wake(ch->g, o->devices);
         device_remove(s, o->devices);
     }
@@ -119,6 +162,7 @@ static void run_user(struct ticket *t)
 void gate_set_user(struct gate *g, struct user_set *u)
 {
     bool now = false;
+    u->wipes_pending = 0;
     struct change *ch = malloc(sizeof *ch);
     if (ch) *ch = (struct change){.g = g, .user = u};
     if (!ch || !admin_turn_take(g, &ch->ticket, run_user, &now)) {
@@ -136,4 +180,13 @@ bool gate_user_enabled(struct gate *g, const char *user)
     bool enabled = !o || !o->disabled;
     table_unlock(s);
     return enabled;
+}
+
+bool gate_user_device_wipe(struct gate *g, const char *user)
+{
+    struct shard *s = table_lock(g->table, user);
+    const struct owner *o = shard_owner(s, user);
+    bool allowed = !o || !o->no_device_wipe;
+    table_unlock(s);
+    return allowed;
 }

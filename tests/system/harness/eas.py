@@ -245,6 +245,14 @@ class Device:
         return self.provision([("Policies", [("Policy", policy)])],
                               temporary if key is SAME else key)
 
+    def poll(self):
+        """An empty Provision: asks for a wipe directive."""
+        return self.provision(None)
+
+    def wipe_ack(self, status=1, kind="RemoteWipe", before=()):
+        """before: further children in front, as some clients send them."""
+        return self.provision([*before, (kind, [("Status", str(status))])])
+
     def offer(self):
         """Phase 2: a temporary key."""
         answer = self.provision_initial()

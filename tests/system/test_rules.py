@@ -1,7 +1,10 @@
 """Access rules: who may come in, who decides, and what changes when rules do."""
 
+import http.client
+import json
 import os
 import pty
+import socket
 import subprocess
 import unittest
 
@@ -108,6 +111,39 @@ class Asking(OwnServerCase):
         self.assertRefused(self.outside.foldersync(), "FolderSync", 129, "14.1")
         rows = {row["user"]: (row["access"], row["access_by"]) for row in self.admin.devices()}
         self.assertEqual(rows, {"ann": ("allow", "personal"), "bob": ("block", "default")})
+
+    def api(self, method, path, **body):
+        """HTTP code and JSON of a call without the program between."""
+        call = http.client.HTTPConnection("localhost")
+        call.sock = socket.socket(socket.AF_UNIX)
+        call.sock.connect(str(self.server.socket))
+        self.addCleanup(call.close)
+        call.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+        answer = call.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    def test_the_interface_wants_to_be_confirmed(self):
+        rule = {"action": "block", "conditions": {"DeviceType": "Tablet"}}
+        for name, method, path, body, code in (
+                ("default", "PUT", "/v1/access", {"default": "block"}, 200),
+                ("rule", "POST", "/v1/rules", rule, 201)):
+            with self.subTest(name):
+                http_code, told = self.api(method, path, **body)
+                self.assertEqual((http_code, told["code"], told["devices"]), (409, "confirm", 1))
+                self.assertFolders(self.inside.foldersync())
+                http_code, told = self.api(method, path, dry_run=True, **body)
+                self.assertEqual((http_code, told["dry_run"], told["devices"]), (200, True, 1))
+                self.assertFolders(self.inside.foldersync())
+                http_code, told = self.api(method, path, confirm=True, **body)
+                self.assertEqual((http_code, told["changed"], told["devices"]), (code, True, 1))
+                self.assertRefused(self.inside.foldersync(), "FolderSync", 129, "14.1")
+                self.admin("rule", "default", "allow")
+        self.assertEqual(self.api("DELETE", "/v1/rules/1?dry_run=true")[0], 200)
+        self.assertEqual(self.api("DELETE", "/v1/rules/1")[0], 200)  # lets in, needs no word
+        self.assertEqual(self.api("DELETE", "/v1/rules/1")[0], 404)
+        self.assertEqual(self.api("POST", "/v1/rules", action="block", conditions={"OS": 1})[0], 422)
+        acts = [line["act"] for line in self.admin("audit") if line["actor"].startswith("uid ")]
+        self.assertEqual(acts, ["access.default", "access.default", "rule.add", "rule.remove"])
 
     def test_a_rule_asks_as_well(self):
         for action in ("block", "quarantine"):

@@ -462,7 +462,8 @@ class RealServer(OwnServerCase):
                          "1 device would be asked again")
         self.ok("roll", "sales", "--group", "sales")
         self.assertRefused(device.foldersync(), "FolderSync", 143, "14.1")
-        self.assertRegex(self.ok("list"), r"\nsales .* revision \d+: sales; 0 confirmed, \d to ask, 0 refused\n")
+        self.assertRegex(self.ok("list"),
+                         r"\nsales .* revision \d+: sales; 0 confirmed, \d to ask, 0 refused\n")
         self.ok("roll", "sales", "--back")
         self.assertFolders(device.foldersync())
 

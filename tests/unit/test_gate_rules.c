@@ -287,6 +287,40 @@ static void who_is_in_may_stay(void **unused)
     assert_int_equal(folder_sync("bob", "14.1", "0"), 129);
 }
 
+/* More than the store takes at once: round after round. */
+static void a_fleet_may_stay(void **unused)
+{
+    enum { FLEET = 5000 };
+    unsigned devices;
+    char id[16];
+    (void)unused;
+    struct shard *s = table_lock(gate->table, "ann");
+    for (int i = 0; i < FLEET; i++) {
+        bool full;
+        snprintf(id, sizeof id, "D%d", i);
+        struct device *d = device_add(s, "ann", id, &full);
+        assert_non_null(d);
+        d->version = PV_V14_1;
+        device_keep(d, &(struct pv_partnership){.provisioned_once = true});
+    }
+    table_unlock(s);
+    unsigned put = world.put_devices, audited = world.audited;
+    world.store = STORE_FAILS; /* after the first round */
+    assert_int_equal(set_default(PV_ACCESS_BLOCKED, false, true, NULL), RULES_STORE);
+    assert_true(world.put_devices - put < FLEET);
+    world.store = STORE_WRITES;
+    assert_int_equal(set_default(PV_ACCESS_BLOCKED, false, true, &devices), RULES_DONE);
+    assert_true(devices > 0 && devices < FLEET);
+    assert_int_equal(world.put_devices - put, FLEET);
+    assert_int_equal(world.audited - audited, FLEET + 1); /* each word, and the default */
+    s = table_lock(gate->table, "ann");
+    for (struct device *d = shard_owner(s, "ann")->devices; d; d = d->next) {
+        assert_int_equal(d->personal, PV_PERSONAL_ALLOW);
+        assert_int_equal(access_now(gate, s, d).access, PV_ACCESS_OK);
+    }
+    table_unlock(s);
+}
+
 static void pings_wake_when_access_changes(void **unused)
 {
     static const struct {
@@ -473,6 +507,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_cannot_be_stored_does_not_count, set_up, tear_down),
         cmocka_unit_test_setup_teardown(changes_wait_for_each_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_in_may_stay, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_fleet_may_stay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(pings_wake_when_access_changes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_test_changes_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rules_are_loaded, set_up, tear_down),

@@ -10,6 +10,7 @@
 #include "src/server/gate/inner.h"
 
 #define ACCESS_ITEM "default" /* the only item of kind "access" */
+#define KEEP_AT_ONCE 2048     /* devices that get a word before the store must have followed */
 
 /* One change on its way. Belongs to the caller's rules_set until that is done. */
 struct change {
@@ -17,6 +18,8 @@ struct change {
     struct gate *g;
     struct rules_set *set;
     struct rules *current, *next; /* held while it is its turn */
+    unsigned kept;                /* of this round */
+    bool keep_failed;
 };
 
 static void change_end(struct change *ch)
@@ -49,18 +52,22 @@ static void keep_one(void *ctx, struct shard *s, struct device *d)
     int64_t now = time(NULL);
     const struct cause cause = {ch->set->actor, "device.allow", "known before the default changed"};
     struct pv_partnership before;
-    if (!is_shut_out(ch, s, d)) return;
+    if (ch->kept == KEEP_AT_ONCE || ch->keep_failed || !is_shut_out(ch, s, d)) return;
+    ch->kept++;
     device_partnership(d, &before);
     d->personal = PV_PERSONAL_ALLOW;
     bool busy = desk_taken(&d->desk);
     device_save_behind(ch->g, s, d, &before, now, &cause);
-    if (!busy) return;
+    if (!busy) {
+        ch->keep_failed = d->unsaved;
+        return;
+    }
     char *line = note_act(cause.actor, cause.act, now,
                           json_pack("{s:o,s:o,s:s}", "user", json_of_peer(d->owner->name),
                                     "device_id", json_of_peer(d->id), "reason", cause.reason),
                           NULL, NULL);
     const struct store_change c = {.kind = STORE_ADD_AUDIT, .u.log.json = line};
-    if (line) (void)store_submit(ch->g->store, &c, 1, NULL); /* fails as the change itself will */
+    ch->keep_failed = !line || !store_submit(ch->g->store, &c, 1, NULL);
     free(line);
 }
 
@@ -169,6 +176,14 @@ static char *act_of(const struct change *ch, int64_t now)
                     default_json(ch->current), default_json(ch->next));
 }
 
+/* The default with the number that was given last. Freed by the caller; NULL: no memory. */
+static char *access_item(const struct rules *r)
+{
+    return text_and_free(json_pack("{s:s,s:I}", "default",
+                                   access_text((enum pv_access)r->otherwise), "last_id",
+                                   (json_int_t)r->last_id));
+}
+
 /* One transaction: the rule, the default with the number given last, and the line of the log. */
 static bool submit(struct change *ch, int64_t now)
 {
@@ -176,9 +191,7 @@ static bool submit(struct change *ch, int64_t now)
     struct store_change changes[3];
     size_t count = 0;
     char name[16];
-    char *access = text_and_free(json_pack("{s:s,s:I}", "default",
-                                           access_text((enum pv_access)ch->next->otherwise),
-                                           "last_id", (json_int_t)ch->next->last_id));
+    char *access = access_item(ch->next);
     char *rule = s->change == RULES_ADD ? text_and_free(rule_json(&s->rule)) : NULL;
     char *line = act_of(ch, now);
     bool ok = access && line && (rule || s->change != RULES_ADD);
@@ -197,6 +210,37 @@ static bool submit(struct change *ch, int64_t now)
     return ok;
 }
 
+static enum rules_result keep_round(struct change *ch);
+
+static void round_stored(struct store_write *w)
+{
+    struct rules_set *s = CONTAINER_OF(w, struct rules_set, write);
+    struct change *ch = s->priv;
+    enum rules_result result = w->durable ? keep_round(ch) : RULES_STORE;
+    if (result == RULES_DONE) return;
+    change_end(ch);
+    s->result = result;
+    s->done(s);
+}
+
+/* A fleet is more than the store takes at once: between two rounds the default is written as it is.
+ * When a round fails, the words that were given stay; they say what is so. */
+static enum rules_result keep_round(struct change *ch)
+{
+    struct rules_set *s = ch->set;
+    ch->kept = 0;
+    table_each(ch->g->table, keep_one, ch);
+    if (ch->keep_failed) return RULES_STORE;
+    if (ch->kept < KEEP_AT_ONCE) return submit(ch, time(NULL)) ? RULES_DONE : RULES_STORE;
+    char *access = access_item(ch->current);
+    const struct store_change c = {.kind = STORE_PUT_ITEM,
+                                   .u.item = {"access", ACCESS_ITEM, access}};
+    s->write.done = round_stored;
+    bool ok = access && store_submit(ch->g->store, &c, 1, &s->write);
+    free(access);
+    return ok ? RULES_DONE : RULES_STORE;
+}
+
 /* RULES_DONE, and not only a dry run: it is on its way to the disk. */
 static enum rules_result start(struct change *ch)
 {
@@ -208,7 +252,7 @@ static enum rules_result start(struct change *ch)
     if (s->dry_run) return RULES_DONE;
     bool keep = s->change == RULES_DEFAULT && s->keep_known;
     if (s->devices && !s->confirm && !keep) return RULES_ASK;
-    if (keep) table_each(ch->g->table, keep_one, ch);
+    if (keep) return keep_round(ch);
     return submit(ch, now) ? RULES_DONE : RULES_STORE;
 }
 

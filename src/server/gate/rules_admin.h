@@ -15,7 +15,8 @@ enum rules_result {
     RULES_UNKNOWN,         /* REMOVE: no rule has that number */
     RULES_FULL,            /* ADD: RULES_MAX are there */
     RULES_ASK,             /* devices that are in would be kept out, and nobody has confirmed that */
-    RULES_STORE            /* out of reach, or no memory; nothing has changed */
+    RULES_STORE            /* out of reach, or no memory; nothing has changed, but that some devices may
+                              have got the word that keep_known gives */
 };
 /* A change of the rules or of the default access. On a worker; done comes on that worker when it is
  * durable and devices are judged by it, their waiting Pings woken. */

@@ -107,6 +107,7 @@ static bool take_change(const struct store_change *c)
     case STORE_PUT_DEVICE:
         world.put_devices++;
         world.last_put = c->u.device.partnership;
+        world.last_loop_until = c->u.device.loop_until;
         return true;
     case STORE_PUT_INFO: return take_info(c->u.info.info_json);
     case STORE_ADD_AUDIT:

@@ -12,6 +12,7 @@ struct world {
     size_t held;                       /* writes that STORE_HOLDS keeps back */
     unsigned put_devices, removed_devices, put_policies, audited;
     struct pv_partnership last_put;
+    int64_t last_loop_until;
     char last_info[512];               /* DeviceInformation, merged */
     char last_trail[16384];            /* as the store holds it */
     unsigned put_trails;

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "src/server/gate/order.h"
+#include "src/server/gate/keeper.h"
 #include "tests/unit/failing_malloc.h"
 #include "tests/unit/gate_fake.h"
 
@@ -517,12 +518,62 @@ static void orders_are_whole_or_not_at_all(void **unused)
                                          everything_was_loaded, end});
 }
 
+/* ---- trails ---- */
+static void trail_begin(void)
+{
+    begin();
+    snprintf(world.last_trail, sizeof world.last_trail, "%s", "{\"steps\":[],\"clone\":null}");
+    assert_int_equal(folder_sync("ann", "14.1", "0"), 142);
+}
+
+static bool round_run(void)
+{
+    return !keeper_round(gate->keeper);
+}
+
+static void round_failed(void)
+{
+    assert_int_equal(world.put_trails, 0);
+}
+
+static void round_check(void)
+{
+    assert_int_equal(world.put_trails, 1);
+    assert_non_null(strstr(world.last_trail, "KEY_ZERO"));
+}
+
+static bool trail_run(void)
+{
+    struct trail_copy t;
+    json_t *json = gate_device_trail(gate, "ann", "DEV1", &t) == 1 ? trail_copy_json(&t) : NULL;
+    size_t count = json_array_size(json_object_get(json, "steps"));
+    json_decref(json);
+    if (!json) return false;
+    assert_int_equal(count, 1);
+    return true;
+}
+
+static void trail_check(void)
+{
+    assert_true(trail_run());
+}
+
+static void trails_are_written_and_read(void **unused)
+{
+    (void)unused;
+    failing_malloc_sweep(
+        &(struct sweep){"keeper_round", trail_begin, round_run, round_failed, round_check, end});
+    failing_malloc_sweep(
+        &(struct sweep){"gate_device_trail", trail_begin, trail_run, NULL, trail_check, end});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_gate_starts),
         cmocka_unit_test(requests_are_answered),
         cmocka_unit_test(administrators_are_told),
+        cmocka_unit_test(trails_are_written_and_read),
         cmocka_unit_test(layers_are_changed),
         cmocka_unit_test(orders_are_whole_or_not_at_all),
     };

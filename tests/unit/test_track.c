@@ -1,0 +1,271 @@
+/* Trails and damping at the gate: what is slowed, what never is, what is written. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "src/server/gate/keeper.h"
+#include "src/server/gate/order.h"
+#include "tests/unit/gate_fake.h"
+
+#define SLOW 503
+
+static int set_up_damped(void **state)
+{
+    set_up(state);
+    config.damping = true;
+    gate->notify = true;
+    return 0;
+}
+
+static unsigned refused_until_slow(void)
+{
+    unsigned n = 0;
+    while (n < 1000 && folder_sync("ann", "14.1", "0") != SLOW) n++;
+    return n;
+}
+
+/* Without regard to Retry-After. */
+static void loop_until_blocked(void)
+{
+    unsigned n = 0;
+    for (; n < 2000 && folder_sync("ann", "14.1", "0") != 129; n++) world.now += n % 27 == 0;
+    assert_in_range(n, DAMPING_PRESSED_MOST, 27 * 60);
+}
+
+static struct trail_copy trail(void)
+{
+    struct trail_copy t;
+    assert_int_equal(gate_device_trail(gate, "ann", "DEV1", &t), 1);
+    return t;
+}
+
+/* ---- loops ---- */
+static void a_block_is_told_and_ends_by_itself(void **unused)
+{
+    (void)unused;
+    loop_until_blocked();
+    assert_non_null(strstr(world.last_audit, "\"act\":\"device.loop-blocked\""));
+    assert_non_null(strstr(world.last_audit, "refusal after refusal"));
+    assert_non_null(strstr(world.last_event, "\"event\":\"loop-blocked\""));
+    unsigned audited = world.audited;
+    world.now += DAMPING_BLOCK_S - 30;
+    assert_int_equal(folder_sync("ann", "14.1", "0"), 129);
+    assert_int_equal(world.audited, audited);
+    world.now += 31;
+    assert_int_equal(folder_sync("ann", "14.1", "0"), 142);
+    assert_int_equal(world.audited, audited + 1); /* its end is noted */
+    struct trail_copy t = trail();
+    assert_int_equal(t.entries[t.count - 1].step, TRAIL_REFUSED);
+    assert_int_equal(t.entries[t.count - 1].reason, PV_WHY_KEY_ZERO);
+    bool loop = false;
+    for (unsigned i = 0; i < t.count; i++) loop |= t.entries[i].reason == PV_WHY_LOOP;
+    assert_true(loop);
+}
+
+static void order_done(struct device_order *o)
+{
+    o->gate = NULL;
+}
+
+static enum order_result order(enum pv_order_kind kind)
+{
+    struct device_order o = {.user = "ann",
+                             .device_id = "DEV1",
+                             .kind = kind,
+                             .actor = "uid 0 (root)",
+                             .done = order_done};
+    gate_order(gate, &o);
+    run_tasks();
+    assert_null(o.gate);
+    return o.result;
+}
+
+static void being_allowed_ends_it(void **unused)
+{
+    char key[65];
+    (void)unused;
+    handshake("ann", "14.1", key);
+    for (unsigned n = 0; n < 2; n++) { /* the second time the word is the same as before */
+        loop_until_blocked();
+        assert_int_equal(folder_sync("ann", "14.1", key), 129);
+        assert_int_equal(order(PV_ORDER_ALLOW), ORDER_DONE);
+        assert_int_equal(world.last_loop_until, 0);
+        assert_int_equal(folder_sync("ann", "14.1", key), 1);
+        assert_int_equal(folder_sync("ann", "14.1", "0"), 142);
+    }
+    refused_until_slow();
+    assert_int_equal(order(PV_ORDER_ALLOW), ORDER_UNCHANGED);
+}
+
+static void a_wipe_gets_through(void **unused)
+{
+    char key[65];
+    (void)unused;
+    handshake("ann", "14.1", key);
+    refused_until_slow();
+    assert_int_equal(order(PV_ORDER_WIPE_DEVICE), ORDER_DONE);
+    for (unsigned n = 0; n < 500; n++) {
+        struct http_exchange x = {0};
+        assert_int_equal(folder_sync("ann", "14.1", "0"), 140);
+        provision(&x, NULL, 0, NULL);
+        run_tasks();
+        assert_int_equal(x.reply.status, 200);
+    }
+}
+
+static void a_first_handshake_is_not_in_the_way(void **unused)
+{
+    char key[65];
+    (void)unused;
+    assert_in_range(refused_until_slow(), 20, 40);
+    handshake("ann", "14.1", key);
+    assert_int_equal(folder_sync("ann", "14.1", key), 1);
+}
+
+static void off_is_off(void **unused)
+{
+    (void)unused;
+    config.damping = false;
+    assert_int_equal(refused_until_slow(), 1000);
+    struct trail_copy t = trail();
+    assert_int_equal(t.count, 1);
+    assert_int_equal(t.entries[0].times, 1000);
+}
+
+/* ---- new ids ---- */
+static unsigned sync_as(unsigned n)
+{
+    char target[200];
+    struct http_exchange x = {.key = "0", .target = target};
+    snprintf(target, sizeof target, QUERY "FolderSync&User=u&DeviceId=ID%u&DeviceType=Phone", n);
+    return outcome(send_body(&x, "FolderSync", foldersync, sizeof foldersync));
+}
+
+static void new_ids_have_an_end(void **unused)
+{
+    struct gate_counts counts;
+    unsigned n = 0;
+    (void)unused;
+    while (sync_as(n) != SLOW) assert_true(++n < 100);
+    assert_int_equal(n, DAMPING_NEW_IDS_SLOW);
+    gate_count(gate, &counts);
+    assert_int_equal(counts.devices, n);
+    assert_int_equal(sync_as(0), 142); /* those that are known go on */
+}
+
+/* ---- written behind ---- */
+static void a_refusal_is_written_later(void **unused)
+{
+    (void)unused;
+    folder_sync("ann", "14.1", "0");
+    assert_int_equal(world.put_trails, 0);
+    assert_false(keeper_round(gate->keeper));
+    assert_int_equal(world.put_trails, 1);
+    assert_non_null(strstr(world.last_trail, "\"reason\":\"KEY_ZERO\""));
+    assert_false(keeper_round(gate->keeper));
+    assert_int_equal(world.put_trails, 1);
+}
+
+static void older_steps_are_kept(void **unused)
+{
+    (void)unused;
+    folder_sync("ann", "14.1", "0");
+    keeper_round(gate->keeper);
+    gate_destroy(gate);
+    start_gate();
+    folder_sync("ann", "14.1", NULL);
+    struct trail_copy t = trail();
+    assert_int_equal(t.count, 2);
+    assert_int_equal(t.entries[0].reason, PV_WHY_KEY_ZERO);
+    assert_int_equal(t.entries[1].reason, PV_WHY_NO_KEY);
+    keeper_round(gate->keeper);
+    assert_non_null(strstr(world.last_trail, "KEY_ZERO"));
+    assert_non_null(strstr(world.last_trail, "NO_KEY"));
+    world.store = STORE_FAILS; /* what is whole is not read again */
+    t = trail();
+    assert_int_equal(t.count, 2);
+}
+
+static void damaged_trails_are_no_trouble(void **unused)
+{
+    static const char *const cases[] = {"{", "[]", "{\"steps\":[7,{}],\"clone\":[]}",
+                                        "{\"steps\":{}}"};
+    (void)unused;
+    folder_sync("ann", "14.1", "0");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(world.last_trail, sizeof world.last_trail, "%s", cases[i]);
+        struct trail_copy t = trail();
+        assert_int_equal(t.count, 1);
+    }
+}
+
+static void a_store_that_fails_is_tried_again(void **unused)
+{
+    struct trail_copy t;
+    (void)unused;
+    folder_sync("ann", "14.1", "0");
+    world.store = STORE_FAILS;
+    assert_true(keeper_round(gate->keeper));
+    assert_int_equal(gate_device_trail(gate, "ann", "DEV1", &t), -1);
+    world.store = STORE_REFUSES;
+    assert_true(keeper_round(gate->keeper));
+    world.store = STORE_WRITES;
+    assert_int_equal(world.put_trails, 0);
+    assert_false(keeper_round(gate->keeper));
+    assert_int_equal(world.put_trails, 1);
+}
+
+static void trails_that_must_go_are_written(void **unused)
+{
+    (void)unused;
+    config.damping = false;
+    for (unsigned n = 0; n < TRAILS_PER_SHARD + 10; n++) assert_int_equal(sync_as(n), 142);
+    while (keeper_round(gate->keeper)) continue;
+    assert_int_equal(world.put_trails, TRAILS_PER_SHARD + 10);
+}
+
+static void what_is_removed_leaves_no_trail(void **unused)
+{
+    struct trail_copy t;
+    (void)unused;
+    folder_sync("ann", "14.1", "0");
+    set_user("ann", true, true);
+    keeper_round(gate->keeper);
+    assert_int_equal(world.put_trails, 0);
+    assert_int_equal(gate_device_trail(gate, "ann", "DEV1", &t), 0);
+}
+
+static void the_end_writes_everything(void **unused)
+{
+    (void)unused;
+    folder_sync("ann", "14.1", "0");
+    gate_destroy(gate);
+    assert_int_equal(world.put_trails, 1);
+    start_gate();
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up_damped, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_block_is_told_and_ends_by_itself),
+        TEST(being_allowed_ends_it),
+        TEST(a_wipe_gets_through),
+        TEST(a_first_handshake_is_not_in_the_way),
+        TEST(off_is_off),
+        TEST(new_ids_have_an_end),
+        TEST(a_refusal_is_written_later),
+        TEST(older_steps_are_kept),
+        TEST(damaged_trails_are_no_trouble),
+        TEST(a_store_that_fails_is_tried_again),
+        TEST(trails_that_must_go_are_written),
+        TEST(what_is_removed_leaves_no_trail),
+        TEST(the_end_writes_everything),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

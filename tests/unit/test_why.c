@@ -33,7 +33,8 @@ static struct trail_copy steps(size_t count, const struct trail_entry *entries)
 static enum why_cause cause(const struct device_view *d, enum trail_step step,
                             enum pv_reason reason)
 {
-    const struct trail_entry e = {.step = (uint8_t)step, .reason = (uint8_t)reason};
+    const struct trail_entry e = {
+        .step = (uint8_t)step, .reason = (uint8_t)reason, .last = 17};
     const struct trail_copy t = steps(1, &e);
     struct why w;
     why_explain(d, &t, &w);
@@ -138,6 +139,8 @@ static void what_is_over_is_no_cause(void **unused)
         assert_int_equal(w.cause, WHY_IN_ORDER);
     }
     assert_int_equal(cause(&d, TRAIL_REFUSED, PV_WHY_WRONG_KEY), WHY_WRONG_KEY);
+    d.last_seen++; /* and came in */
+    assert_int_equal(cause(&d, TRAIL_REFUSED, PV_WHY_WRONG_KEY), WHY_IN_ORDER);
 }
 
 static void states_without_a_step(void **unused)

@@ -9,6 +9,7 @@
 
 #include "src/server/gate/inner.h"
 #include "src/server/gate/keeper.h"
+#include "src/server/gate/track.h"
 #include "src/server/observe/log.h"
 
 static void call_free(void *data)
@@ -46,7 +47,8 @@ static void dispatch(struct gate_call *gc)
 static void user_refused(struct gate_call *gc)
 {
     struct call *c = &gc->call;
-    LOG(LOG_INFO, call_session(c), "user-disabled", KV_TEXT("user", c->user));
+    if (track_may_tell(c->gate, c->user, time(NULL)))
+        LOG(LOG_INFO, call_session(c), "user-disabled", KV_TEXT("user", c->user));
     if (gc->options)
         call_http(c, 403, 0);
     else

@@ -59,9 +59,10 @@ bool judge_device(struct gate_call *gc, struct shard *s, int64_t now, bool *full
 void judge_no_device(struct gate_call *gc, bool full)
 {
     struct call *c = &gc->call;
-    LOG(LOG_WARN, call_session(c), "device-not-kept", KV_TEXT("user", c->user),
-        KV_TEXT("device", c->req.device_id),
-        KV_TEXT("why", full ? "the user has too many devices" : "out of memory"));
+    if (track_may_tell(c->gate, c->user, time(NULL)))
+        LOG(LOG_WARN, call_session(c), "device-not-kept", KV_TEXT("user", c->user),
+            KV_TEXT("device", c->req.device_id),
+            KV_TEXT("why", full ? "the user has too many devices" : "out of memory"));
     if (full)
         call_refuse(c, 177);
     else

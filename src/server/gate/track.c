@@ -1,6 +1,7 @@
 #include "src/server/gate/track.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "src/server/gate/keeper.h"
 #include "src/server/observe/log.h"
@@ -53,6 +54,16 @@ unsigned track_wait_new(const struct gate_call *gc, struct shard *s, int64_t now
     struct owner *o = shard_owner(s, c->user);
     if (!c->gate->config->damping || !o || owner_device(o, c->req.device_id)) return 0;
     return damping_new_id_wait(&o->new_ids, now);
+}
+
+bool track_may_tell(const struct gate *g, const char *user, int64_t now)
+{
+    struct shard *s = table_lock(g->table, user);
+    struct owner *o = shard_owner(s, user);
+    bool may = !o || o->told_at != (uint32_t)now;
+    if (o) o->told_at = (uint32_t)now;
+    table_unlock(s);
+    return may;
 }
 
 /* ---- loops ---- */
@@ -153,7 +164,7 @@ void track_forgive(struct shard *s, struct device *d)
 void call_slowed(struct gate_call *gc, unsigned wait)
 {
     struct call *c = &gc->call;
-    if (!gc->quiet)
+    if (c->device ? !gc->quiet : track_may_tell(c->gate, c->user, time(NULL)))
         LOG(LOG_INFO, call_session(c), "slow", KV_TEXT("user", c->user),
             KV_TEXT("device", c->req.device_id), KV_TEXT("command", pv_cmd_info(c->req.cmd)->name),
             KV_UINT("retry_after", wait));

@@ -24,6 +24,8 @@ void track_step(struct gate_call *gc, struct shard *s, const struct pv_server_in
                 const struct pv_partnership *after, int64_t now);
 /* An administrator lets the device in: no loop is held against it. The caller writes it. */
 void track_forgive(struct shard *s, struct device *d);
+/* May a line be logged about a user, where no device is to be told of? One a second. */
+bool track_may_tell(const struct gate *g, const char *user, int64_t now);
 /* Told to come back later. No shard is locked. */
 void call_slowed(struct gate_call *gc, unsigned wait);
 

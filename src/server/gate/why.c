@@ -92,7 +92,9 @@ static enum why_cause cause_of_trouble(const struct device_view *d, const struct
                                        enum why_cause otherwise)
 {
     const struct trail_entry *e = last_trouble(t);
-    if (!e) return otherwise;
+    /* Who was seen since without trouble came in: after a restart no step tells it. */
+    bool over = e && d->state == PV_STATE_PROVISIONED && d->last_seen > e->last;
+    if (!e || over) return otherwise;
     enum why_cause cause = (enum why_cause)by_reason[e->reason];
     bool keys = cause == WHY_WRONG_KEY || cause == WHY_UNKNOWN_OFFER || cause == WHY_OFFER_KEY;
     return keys && d->clone_returns >= TRAIL_CLONE_RETURNS ? WHY_SHARED_ID : cause;

@@ -214,6 +214,10 @@ static enum cli_exit ask_for_whole_device(struct cli *cli)
     enum cli_exit code =
         api_call(cli, "GET", api_path("/v1/devices/%s/%s", cli->words[0], cli->words[1]), NULL, &d);
     if (code != CLI_DONE) return code;
+    if (json_is_false(json_object_get(d, "device_wipe"))) {
+        json_decref(d);
+        return cli_fail(CLI_FAILED, "Device wipe is forbidden for this user.");
+    }
     const json_t *others = json_object_get(d, "other_users");
     fprintf(stderr, "This deletes everything on the device, not only mail.\n");
     if (json_array_size(others) > 0) {

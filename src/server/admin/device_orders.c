@@ -39,9 +39,9 @@ static void refuse(struct admin_call *c)
     }
 }
 
-static void warn(json_t *warnings, const char *sentence)
+static void warn(struct admin_call *c, json_t *warnings, const char *sentence)
 {
-    (void)json_array_append_new(warnings, json_string(sentence)); /* NULL is found by the caller */
+    if (json_array_append_new(warnings, json_string(sentence)) != 0) c->out_of_memory = true;
 }
 
 /* What an administrator who has ordered a wipe must know, since the device will not get it. */
@@ -54,11 +54,13 @@ static void add_warnings(void *ctx, const struct device_view *d)
     admin_device_show(c, d);
     (void)json_object_del(c->list, "other_users"); /* nobody has looked for them */
     if (pending && d->user_disabled)
-        warn(warnings, "The user is disabled: the device is turned away before it can be told of "
-                       "the wipe.");
+        warn(c, warnings,
+             "The user is disabled: the device is turned away before it can be told of "
+             "the wipe.");
     if (pending && d->wipe == PV_WIPE_ACCOUNT && d->version < PV_V16_1)
-        warn(warnings, "The device last spoke a version below 16.1, which knows no wipe of the "
-                       "account alone: it is kept out, and the wipe waits.");
+        warn(c, warnings,
+             "The device last spoke a version below 16.1, which knows no wipe of the "
+             "account alone: it is kept out, and the wipe waits.");
     if (json_object_set_new(c->list, "warnings", warnings) != 0) c->out_of_memory = true;
 }
 
@@ -219,14 +221,21 @@ void admin_device_remove(struct admin_call *c)
 /* ---- wipe ---- */
 static void ask_run(struct job *j)
 {
-    admin_device_others(admin_call_of_job(j));
+    struct admin_call *c = admin_call_of_job(j);
+    if (gate_show_device(c->admin->gate, c->order.user, c->order.device_id, admin_device_show, c) <
+        0)
+        c->out_of_memory = true;
+    admin_device_others(c);
 }
 
 static void ask_done(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
+    c->order.result = c->list ? ORDER_FORBIDDEN : ORDER_UNKNOWN;
     if (c->out_of_memory)
         admin_no_memory(c);
+    else if (!c->list || !gate_user_device_wipe(c->admin->gate, c->order.user))
+        refuse(c);
     else
         admin_reply(c, 409,
                     json_pack("{s:s,s:s,s:O}", "error",

@@ -25,8 +25,9 @@ void admin_device_show(void *ctx, const struct device_view *d)
     struct admin_call *c = ctx;
     json_decref(c->list);
     c->list = admin_device_json(d);
-    json_t *more =
-        json_pack("{s:s,s:o}", "personal", pv_personal_text(d->personal), "wipe", wipe_json(d));
+    bool allowed = gate_user_device_wipe(c->admin->gate, d->user);
+    json_t *more = json_pack("{s:s,s:b,s:o}", "personal", pv_personal_text(d->personal),
+                             "device_wipe", (int)allowed, "wipe", wipe_json(d));
     if (!more || json_object_update(c->list, more) != 0) c->out_of_memory = true;
     json_decref(more);
 }

@@ -100,6 +100,20 @@ static void put_in_force(struct device_order *o, struct shard *s, int64_t now)
     device_wake(o->gate, d);
 }
 
+/* What was still written of the device while its removal was on the way (its trail, folders) goes
+ * as well: nobody writes for a device that has left the table, and a new one of that id comes behind
+ * this in the queue. */
+static void take_out(struct device_order *o, struct shard *s)
+{
+    const struct store_change c = {.kind = STORE_REMOVE_DEVICE,
+                                   .u.device = {.user = o->user, .device_id = o->device_id}};
+    device_wake(o->gate, o->device);
+    device_remove(s, o->device);
+    if (!store_submit(o->gate->store, &c, 1, NULL))
+        LOG(LOG_WARN, 0, "remainders-kept", KV_TEXT("user", o->user),
+            KV_TEXT("device", o->device_id));
+}
+
 static void stored(struct store_write *w)
 {
     struct device_order *o = CONTAINER_OF(w, struct device_order, write);
@@ -108,12 +122,10 @@ static void stored(struct store_write *w)
     struct shard *s = lock_of(o);
     enum order_result result = !w->durable ? ORDER_STORE : d->gone ? ORDER_UNKNOWN : o->result;
     if (w->durable && !d->gone) {
-        if (o->remove) {
-            device_wake(o->gate, d);
-            device_remove(s, d);
-        } else {
+        if (o->remove)
+            take_out(o, s);
+        else
             put_in_force(o, s, now);
-        }
     } else {
         d->unsaved = true;
     }

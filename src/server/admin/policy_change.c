@@ -66,15 +66,10 @@ static json_t *answer_json(struct admin_call *c)
 
 static void changed(struct policy_change *p)
 {
-    static const char *const verbs[] = {
-#define ACT_VERB(id, text) [POLICY_##id] = text,
-        POLICY_ACTS(ACT_VERB)
-#undef ACT_VERB
-    };
     struct admin_call *c = admin_call_of_policy(p);
     if (admin_policy_failed(c)) return;
     if (!p->dry_run)
-        LOG(LOG_INFO, http_session(c->http), verbs[p->act],
+        LOG(LOG_INFO, http_session(c->http), "policy-change", KV_TEXT("act", policy_act_text(p)),
             KV_TEXT("policy", p->name ? p->name : ""), KV_UINT("revision", p->revision),
             KV_UINT("changed", p->result == GATE_OK), KV_UINT("affected", p->affected));
     bool made = p->act == POLICY_NEW && !p->dry_run;

@@ -273,6 +273,8 @@ struct policy_change {
 /* On a worker; done comes on that worker, later, when the change is durable and in force (waiting
  * Pings of who is asked again have been woken), was found out for a dry run, or failed. */
 void gate_change_policies(struct gate *g, struct policy_change *c);
+/* What the audit log calls it: "policy.set". */
+const char *policy_act_text(const struct policy_change *c);
 /* Frees what a change has answered with. */
 void policy_change_finish(struct policy_change *c);
 

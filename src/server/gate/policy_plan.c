@@ -45,17 +45,21 @@ static void put_revision(struct act *a)
                                                                 .by = s->by}};
 }
 
-/* Takes over object, before and after; NULL object: no memory. */
-static enum gate_result audit(struct act *a, json_t *object, json_t *before, json_t *after)
+const char *policy_act_text(const struct policy_change *c)
 {
     static const char *const names[] = {
 #define ACT_NAME(id, text) [POLICY_##id] = text,
         POLICY_ACTS(ACT_NAME)
 #undef ACT_NAME
     };
-    const char *act = a->c->staged ? "policy.stage" : names[a->c->act];
+    return c->staged ? "policy.stage" : names[c->act];
+}
+
+/* Takes over object, before and after; NULL object: no memory. */
+static enum gate_result audit(struct act *a, json_t *object, json_t *before, json_t *after)
+{
     return put(a, (struct store_change){.kind = STORE_ADD_AUDIT},
-               note_act(a->c->actor, act, a->now, object, before, after));
+               note_act(a->c->actor, policy_act_text(a->c), a->now, object, before, after));
 }
 
 static enum gate_result audit_difference(struct act *a, const struct saved *old,

@@ -106,7 +106,12 @@ static void check(struct shard *s, struct device *d, const struct verdict *want)
     static const char *const texts[] = {"default", "rule 2", "personal", "limit devices_per_user",
                                         "limit version", "loop"};
     char text[ACCESS_BY_TEXT], rule[ACCESS_BY_TEXT];
-    struct verdict now = access_now(gate, s, d), under = access_under(gate, s->rules, d);
+    struct access_scan scan = {.then = s->rules};
+    struct verdict now, then, under;
+    access_compare(gate, s, d, &scan, &then, &under); /* twice: the second from memory */
+    access_compare(gate, s, d, &scan, &then, &under);
+    now = access_now(gate, s, d);
+    assert_memory_equal(&then, &now, sizeof now);
     assert_int_equal(now.access, want->access);
     assert_int_equal(now.by, want->by);
     assert_int_equal(now.rule, want->rule);
@@ -148,6 +153,51 @@ static void the_order_of_decision(void **unused)
         check(s, d, &want);
         check(s, d, &want); /* what is remembered is the same */
     }
+    table_unlock(s);
+}
+
+/* A scan of all devices: those of one kind and version are alike, unless a rule looks at ids. */
+static void a_scan_tells_devices_apart(void **unused)
+{
+    static const struct {
+        const char *name, *pattern;
+        unsigned blocked; /* bit per device */
+    } rows[] = {{"DeviceId", "D?1", 2 | 8}, {"ProtocolVersion", "14.0", 4 | 8},
+                {"DeviceType", "Phone", 15}, {"DeviceType", "x", 0}};
+    (void)unused;
+    struct shard *s = table_lock(gate->table, "ann");
+    struct device *devices[4];
+    for (unsigned i = 0; i < 4; i++) {
+        const char *const kind[KIND_TEXTS] = {"Phone", "", "", ""};
+        char id[8];
+        bool full;
+        snprintf(id, sizeof id, "D%u%u", i / 2, i % 2);
+        devices[i] = device_add(s, "ann", id, &full);
+        assert_true(devices[i] && device_set_kind(s, devices[i], kind));
+        devices[i]->version = i < 2 ? PV_V14_1 : PV_V14_0;
+    }
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+        for (int now = 0; now < 2; now++) { /* the rule is in force, or would be */
+            char message[200];
+            struct rule rule = {.id = 1, .access = PV_ACCESS_BLOCKED};
+            assert_true(rule_condition(&rule, rows[r].name, rows[r].pattern, message,
+                                       sizeof message));
+            struct rules *none = rules_otherwise(NULL, PV_ACCESS_OK, 0);
+            struct rules *with = rules_with(none, &rule);
+            struct access_scan scan = {.then = now ? none : with};
+            rules_release(s->rules);
+            s->rules = now ? with : none;
+            for (unsigned i = 0; i < 4; i++) devices[i]->ruled = 0;
+            for (unsigned i = 0; i < 4; i++) {
+                struct verdict before, after;
+                access_compare(gate, s, devices[i], &scan, &before, &after);
+                bool blocked = rows[r].blocked >> i & 1;
+                assert_int_equal((now ? before : after).access == PV_ACCESS_BLOCKED, blocked);
+                assert_int_equal((now ? after : before).access, PV_ACCESS_OK);
+                assert_int_equal(access_now(gate, s, devices[i]).access, before.access);
+            }
+            rules_release(now ? none : with);
+        }
     table_unlock(s);
 }
 
@@ -502,6 +552,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_order_of_decision, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_scan_tells_devices_apart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_rules_say_is_remembered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(changes_are_asked_for_stored_and_logged, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_be_stored_does_not_count, set_up, tear_down),

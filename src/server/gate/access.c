@@ -3,6 +3,7 @@
  * rule block, rule quarantine, rule allow, default), with what Exchange does not have where
  * docs/rules.md says. */
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "src/server/gate/inner.h"
@@ -55,12 +56,14 @@ static struct verdict with_places(const struct gate *g, const struct device *d, 
     return v;
 }
 
-struct verdict access_under(const struct gate *g, const struct rules *r, const struct device *d)
+static void remember(struct device *d, const struct rules *r, size_t index)
 {
-    const struct rule_facts facts = access_facts(d);
-    struct verdict v;
-    if (above_rules(g, d, &v)) return v;
-    return with_places(g, d, verdict_of(r, rules_decide(r, &facts)));
+    d->ruled = index == r->count ? RULED_BY_DEFAULT : (uint16_t)(RULED_BY_FIRST + index);
+}
+
+static size_t index_of(const struct device *d, const struct rules *r)
+{
+    return d->ruled == RULED_BY_DEFAULT ? r->count : (size_t)d->ruled - RULED_BY_FIRST;
 }
 
 struct verdict access_now(const struct gate *g, const struct shard *s, struct device *d)
@@ -69,12 +72,42 @@ struct verdict access_now(const struct gate *g, const struct shard *s, struct de
     if (above_rules(g, d, &v)) return v;
     if (d->ruled == RULED_UNKNOWN) {
         const struct rule_facts facts = access_facts(d);
-        size_t index = rules_decide(s->rules, &facts);
-        d->ruled = index == s->rules->count ? RULED_BY_DEFAULT : (uint16_t)(RULED_BY_FIRST + index);
+        remember(d, s->rules, rules_decide(s->rules, &facts));
     }
-    size_t index =
-        d->ruled == RULED_BY_DEFAULT ? s->rules->count : (size_t)d->ruled - RULED_BY_FIRST;
-    return with_places(g, d, verdict_of(s->rules, index));
+    return with_places(g, d, verdict_of(s->rules, index_of(d, s->rules)));
+}
+
+/* What both rules say of the device. */
+static struct access_memo decide(const struct shard *s, const struct device *d,
+                                 struct access_scan *scan)
+{
+    bool by_id = s->rules->by_id || scan->then->by_id;
+    size_t place = ((uintptr_t)d->kind / 16 * PV_VERSION_COUNT + d->version) % ACCESS_SCAN_PLACES;
+    struct access_memo *m = &scan->memo[place];
+    if (scan->shard != s) memset(scan->memo, 0, sizeof scan->memo);
+    scan->shard = s;
+    if (!by_id && m->kind == d->kind && m->version == d->version) return *m;
+    const struct rule_facts facts = access_facts(d);
+    *m = (struct access_memo){
+        .kind = d->kind,
+        .version = d->version,
+        .now = (uint16_t)(d->ruled ? index_of(d, s->rules) : rules_decide(s->rules, &facts)),
+        .then = (uint16_t)rules_decide(scan->then, &facts),
+    };
+    return *m;
+}
+
+void access_compare(const struct gate *g, const struct shard *s, struct device *d,
+                    struct access_scan *scan, struct verdict *now_out, struct verdict *then_out)
+{
+    if (above_rules(g, d, now_out)) {
+        *then_out = *now_out;
+        return;
+    }
+    const struct access_memo m = decide(s, d, scan);
+    remember(d, s->rules, m.now);
+    *now_out = with_places(g, d, verdict_of(s->rules, m.now));
+    *then_out = with_places(g, d, verdict_of(scan->then, m.then));
 }
 
 void access_by_text(const struct verdict *v, char out[ACCESS_BY_TEXT])

@@ -109,8 +109,21 @@ struct verdict {
 };
 /* By the rules in force; what they say is remembered beside the device. Shard locked. */
 struct verdict access_now(const struct gate *g, const struct shard *s, struct device *d);
-/* By other rules. Shard locked. */
-struct verdict access_under(const struct gate *g, const struct rules *r, const struct device *d);
+/* For looking at every device, one shard after the other: a fleet has few kinds, so that most need no
+ * pattern. Zeroed but for `then`: other rules, which must live as long. */
+#define ACCESS_SCAN_PLACES 256
+struct access_scan {
+    const struct rules *then;
+    const struct shard *shard;   /* the rest is of this one, while it is locked */
+    struct access_memo {
+        const struct kind *kind; /* NULL: nothing is remembered */
+        uint8_t version;
+        uint16_t now, then;      /* index of the rule that decides */
+    } memo[ACCESS_SCAN_PLACES];
+};
+/* By the rules in force and by the other ones. Shard locked, and not left since the scan came to it. */
+void access_compare(const struct gate *g, const struct shard *s, struct device *d,
+                    struct access_scan *scan, struct verdict *now_out, struct verdict *then_out);
 /* What access rules look at of a device; texts live as long as its kind. Shard locked. */
 struct rule_facts access_facts(const struct device *d);
 /* "rule 3", "personal", "default", "limit devices_per_user", "limit version", "loop". */

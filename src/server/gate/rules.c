@@ -170,8 +170,15 @@ static struct rules *make(const struct rules *old)
     atomic_init(&r->holders, 1);
     r->otherwise = old ? old->otherwise : PV_ACCESS_OK;
     r->last_id = old ? old->last_id : 0;
+    r->by_id = false;
     r->count = 0;
     return r;
+}
+
+static void put(struct rules *r, const struct rule *rule)
+{
+    r->at[r->count++] = *rule;
+    r->by_id |= rule->conditions >> RULE_DEVICE_ID & 1;
 }
 
 struct rules *rules_with(const struct rules *old, const struct rule *rule)
@@ -182,12 +189,12 @@ struct rules *rules_with(const struct rules *old, const struct rule *rule)
     for (size_t i = 0; old && i < old->count; i++) {
         if (old->at[i].id == rule->id) continue;
         if (!placed && before(rule, &old->at[i])) {
-            r->at[r->count++] = *rule;
+            put(r, rule);
             placed = true;
         }
-        r->at[r->count++] = old->at[i];
+        put(r, &old->at[i]);
     }
-    if (!placed) r->at[r->count++] = *rule;
+    if (!placed) put(r, rule);
     if (rule->id > r->last_id) r->last_id = rule->id;
     return r;
 }
@@ -196,7 +203,7 @@ struct rules *rules_without(const struct rules *old, uint32_t id)
 {
     struct rules *r = make(old);
     for (size_t i = 0; r && i < old->count; i++)
-        if (old->at[i].id != id) r->at[r->count++] = old->at[i];
+        if (old->at[i].id != id) put(r, &old->at[i]);
     return r;
 }
 
@@ -204,7 +211,7 @@ struct rules *rules_otherwise(const struct rules *old, enum pv_access otherwise,
 {
     struct rules *r = make(old);
     if (!r) return NULL;
-    for (size_t i = 0; old && i < old->count; i++) r->at[r->count++] = old->at[i];
+    for (size_t i = 0; old && i < old->count; i++) put(r, &old->at[i]);
     r->otherwise = (uint8_t)otherwise;
     if (last_id > r->last_id) r->last_id = last_id;
     return r;

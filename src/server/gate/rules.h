@@ -70,6 +70,7 @@ struct rules {
     atomic_uint holders;
     uint8_t otherwise;             /* enum pv_access: where no rule fits */
     uint32_t last_id;              /* given to a rule, perhaps one that is gone */
+    bool by_id;                    /* a rule looks at the DeviceId */
     size_t count;
     struct rule at[];
 };

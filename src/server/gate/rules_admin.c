@@ -20,6 +20,7 @@ struct change {
     struct rules *current, *next; /* held while it is its turn */
     unsigned kept;                /* of this round */
     bool keep_failed;
+    struct access_scan scan; /* with next */
 };
 
 static void change_end(struct change *ch)
@@ -32,10 +33,12 @@ static void change_end(struct change *ch)
 
 /* ---- whom it concerns ---- */
 /* Is it in, and would the other rules keep it out? Shard locked. */
-static bool is_shut_out(const struct change *ch, struct shard *s, struct device *d)
+static bool is_shut_out(struct change *ch, struct shard *s, struct device *d)
 {
-    return d->in && access_now(ch->g, s, d).access == PV_ACCESS_OK &&
-           access_under(ch->g, ch->next, d).access != PV_ACCESS_OK;
+    struct verdict now, then;
+    if (!d->in) return false;
+    access_compare(ch->g, s, d, &ch->scan, &now, &then);
+    return now.access == PV_ACCESS_OK && then.access != PV_ACCESS_OK;
 }
 
 static void count_one(void *ctx, struct shard *s, struct device *d)
@@ -229,6 +232,7 @@ static enum rules_result keep_round(struct change *ch)
 {
     struct rules_set *s = ch->set;
     ch->kept = 0;
+    ch->scan.shard = NULL;
     table_each(ch->g->table, keep_one, ch);
     if (ch->keep_failed) return RULES_STORE;
     if (ch->kept < KEEP_AT_ONCE) return submit(ch, time(NULL)) ? RULES_DONE : RULES_STORE;
@@ -248,6 +252,7 @@ static enum rules_result start(struct change *ch)
     int64_t now = time(NULL);
     enum rules_result result = work_out(ch, now);
     if (result != RULES_DONE) return result;
+    ch->scan.then = ch->next;
     table_each(ch->g->table, count_one, ch);
     if (s->dry_run) return RULES_DONE;
     bool keep = s->change == RULES_DEFAULT && s->keep_known;
@@ -289,18 +294,19 @@ void gate_set_rules(struct gate *g, struct rules_set *s)
 struct trial {
     struct gate *g;
     const struct rule *rule;
-    struct rules *then;
+    struct access_scan scan;
     void (*each)(void *ctx, const struct rule_hit *h);
     void *ctx;
 };
 
 static void try_one(void *ctx, struct shard *s, struct device *d)
 {
-    const struct trial *t = ctx;
+    struct trial *t = ctx;
+    struct verdict now, then;
     const struct rule_facts facts = access_facts(d);
     char now_by[ACCESS_BY_TEXT], then_by[ACCESS_BY_TEXT];
     if (!rule_fits(t->rule, &facts)) return;
-    const struct verdict now = access_now(t->g, s, d), then = access_under(t->g, t->then, d);
+    access_compare(t->g, s, d, &t->scan, &now, &then);
     access_by_text(&now, now_by);
     access_by_text(&then, then_by);
     const struct rule_hit hit = {
@@ -323,10 +329,11 @@ bool gate_test_rule(struct gate *g, const struct rule *r,
     struct rules *current = gate_rules(g);
     struct rule candidate = *r;
     candidate.id = current->last_id + 1;
-    struct trial t = {g, &candidate, rules_with(current, &candidate), each, ctx};
+    struct rules *then = rules_with(current, &candidate);
+    struct trial t = {.g = g, .rule = &candidate, .scan.then = then, .each = each, .ctx = ctx};
     rules_release(current);
-    if (!t.then) return false;
+    if (!then) return false;
     table_each(g->table, try_one, &t);
-    rules_release(t.then);
+    rules_release(then);
     return true;
 }

@@ -165,6 +165,36 @@ class Blocked(Damping):
         self.assertRefused(device.foldersync(key=key), "FolderSync", 129, "14.1")
         self.assertEqual(self.listed(device)["state"], "blocked")
 
+    def test_allow_ends_it_at_once(self):
+        device = self.device()
+        device.handshake()
+        key = device.key
+        for _ in range(2):  # the second time the word is there already
+            self.block(device)
+            self.admin("device", "allow", device.user, device.device_id)
+            self.assertFolders(device.foldersync(key=key))
+        self.assertEqual(self.listed(device)["state"], "provisioned")
+        self.server.restart(kill=True)
+        device.close()
+        self.assertFolders(device.foldersync(key=key))
+
+    def test_a_wipe_gets_through(self):
+        slowed, blocked = self.device("16.1"), self.device("16.1")
+        for device in (slowed, blocked):
+            device.handshake()
+        while slowed.foldersync(key=0).http != SLOW:
+            pass
+        self.block(blocked)
+        for device in (slowed, blocked):
+            self.admin("device", "wipe", device.user, device.device_id)
+            for _ in range(60):
+                self.assertRefused(device.foldersync(key=0), "FolderSync", 140, "16.1")
+            answer = device.provision(None)
+            self.assertTrue(answer.has("AccountOnlyRemoteWipe"), answer)
+            answer = device.provision([("AccountOnlyRemoteWipe", [("Status", "1")])])
+            self.assertEqual(answer.status, 1, answer)
+            self.assertEqual(self.listed(device)["wipe_state"], "acknowledged")
+
     def test_log_is_bounded(self):
         device = self.device()
         self.block(device)

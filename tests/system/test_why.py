@@ -213,6 +213,39 @@ class Configured(WhyCase, OwnServerCase):
         self.assertCause(device, "blocked-rule", r"blocked by rule \d+", "provost device allow ann")
         self.assertCause(other, "quarantined", r"decided by rule \d+", "provost device allow ann")
 
+    def test_words_about_one_device(self):
+        device = self.device()
+        device.foldersync(key=0)
+        self.admin("device", "block", "ann", device.device_id)
+        self.assertCause(device, "blocked-personal", "administrator has blocked",
+                         "provost device allow ann " + device.device_id)
+        self.admin("device", "quarantine", "ann", device.device_id)
+        self.assertCause(device, "quarantined", "decided by personal")
+        self.admin("device", "allow", "ann", device.device_id)
+        self.assertCause(device, "key-zero")
+        unseen = self.device()
+        self.admin("device", "allow", "ann", unseen.device_id)
+        self.assertCause(unseen, "never-seen", "never asked for anything")
+
+    def test_wipe(self):
+        device, old = self.device("16.1"), self.device("14.1")
+        for one in (device, old):
+            one.handshake()
+            self.admin("device", "wipe", "ann", one.device_id)
+        wipe = self.admin("device", "show", "ann", device.device_id)["wipe"]
+        self.assertCause(device, "wipe-pending",
+                         rf"wipe of the account was ordered by uid \d+.*request {wipe['id']}",
+                         "provost device cancel-wipe ann " + device.device_id)
+        self.assertCause(old, "wipe-waits", "version 14.1 of the device does not know such a wipe")
+        device.provision(None)
+        device.provision([("AccountOnlyRemoteWipe", [("Status", "2")])])
+        self.assertCause(device, "wipe-failed", "says that the remote wipe .* has failed")
+        device.provision([("AccountOnlyRemoteWipe", [("Status", "1")])])
+        steps = self.assertCause(device, "wiped", "has confirmed its remote wipe",
+                                 "provost device allow ann")
+        self.assertEqual([(s["step"], s["said"]) for s in steps[-3:]],
+                         [("wipe-directive", 0), ("wipe-directive", 2), ("wipe-acknowledged", 1)])
+
     def test_steps_survive_stop_and_kill(self):
         device = self.device()
         device.foldersync(key=0)

@@ -172,6 +172,30 @@ class Short(ServerCase):
         self.assertEqual(self.admin.device("ann", device.device_id)["state"], "provisioned")
         self.ping_wakes(device)
 
+    def test_orders(self):
+        """What is told is so; what is not told may be so, since the answer may be what failed."""
+        device = self.device()
+        device.handshake()
+        where, told = ("ann", device.device_id), collections.Counter()
+        rounds = [("wipe", "wipe-pending", ("--whole-device", "--yes")),
+                  ("cancel-wipe", "provisioned", ()), ("block", "blocked", ()),
+                  ("show", "blocked", ()), ("allow", "provisioned", ())]
+        for i in range(16):
+            for what, state, more in rounds:
+                self.server.short(SCARCITY[i % 4])
+                try:
+                    answer = self.admin("device", what, *where, *more)
+                    self.assertEqual(answer["state"], state, (what, answer))
+                    told[what] += 1
+                except Failed:
+                    self.server.short(0)
+                    self.admin.run("device", what, *where, *more)  # as in the next round
+                self.assertIsNone(self.server.process.poll(), self.server.log)
+                self.server.short(0)
+                self.assertEqual(self.admin.device(*where)["state"], state, what)
+        self.assertEqual(len(told), len(rounds), told)
+        self.assertFolders(device.foldersync())
+
     def ping_wakes(self, device):
         device.start("Ping", device.ping_tree(600), key=None)
         wait_for("a waiting Ping", lambda: self.admin("status")["waiting_pings"] >= 1)

@@ -11,12 +11,18 @@
 
 #include "src/lib/base/text.h"
 
+#define JSON_TEXT_BRIEF 1024 /* bytes of a text that is written once, not measured before */
+
 /* The whole text, to be freed; NULL: no memory. json may be NULL. */
 static inline char *text_of_json(const json_t *json, size_t flags)
 {
-    size_t len = json ? json_dumpb(json, NULL, 0, flags) : 0;
+    char brief[JSON_TEXT_BRIEF];
+    size_t len = json ? json_dumpb(json, brief, sizeof brief, flags) : 0;
     char *text = len ? malloc(len + 1) : NULL;
-    if (!text || json_dumpb(json, text, len, flags) != len) {
+    if (!text) return NULL;
+    if (len <= sizeof brief) {
+        memcpy(text, brief, len);
+    } else if (json_dumpb(json, text, len, flags) != len) {
         free(text);
         return NULL;
     }

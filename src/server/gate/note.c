@@ -18,19 +18,13 @@ struct standing {
 static json_t *standing_json(const struct standing *s)
 {
     const struct pv_partnership *p = s->p;
-    json_t *all = json_pack("{s:s}", "state", pv_state_text(s->state));
-    if (!p) return all;
-    json_t *more =
-        json_pack("{s:s,s:s,s:s,s:I}", "personal", pv_personal_text((enum pv_personal)p->personal),
-                  "outcome", pv_outcome_text((enum pv_outcome)p->outcome), "wipe",
-                  pv_wipe_state_text((enum pv_wipe_state)p->wipe_state), "revision",
-                  (json_int_t)p->key_revision);
-    if (!all || !more || json_object_update(all, more) != 0) {
-        json_decref(all);
-        all = NULL;
-    }
-    json_decref(more);
-    return all;
+    const char *state = pv_state_text(s->state);
+    if (!p) return json_pack("{s:s}", "state", state);
+    return json_pack("{s:s,s:s,s:s,s:s,s:I}", "state", state, "personal",
+                     pv_personal_text((enum pv_personal)p->personal), "outcome",
+                     pv_outcome_text((enum pv_outcome)p->outcome), "wipe",
+                     pv_wipe_state_text((enum pv_wipe_state)p->wipe_state), "revision",
+                     (json_int_t)p->key_revision);
 }
 
 static json_t *when_json(int64_t at)

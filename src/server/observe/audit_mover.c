@@ -11,8 +11,9 @@
 
 #include "src/server/observe/log.h"
 
-#define AT_ONCE 256 /* lines of one turn */
-#define AGAIN_S 2   /* after a failure */
+#define AT_ONCE 1024  /* lines that are read, and confirmed by the disk, together */
+#define GATHER_MS 100 /* so long lines wait for others: in the store they are safe */
+#define AGAIN_S 2     /* after a failure */
 
 /* Where the store's lines stand in the chain: the line of that id has that head. */
 struct mark {
@@ -31,6 +32,7 @@ struct audit_mover {
     pthread_cond_t wake, done;
     struct audit_head known; /* the last line that is on the disk */
     bool more;               /* the store may have lines */
+    bool hurry;              /* somebody waits for them */
     bool stopping, failing;
     uint64_t turns; /* that have ended with nothing left, or with a failure */
 };
@@ -203,21 +205,36 @@ static void turn(struct audit_mover *m)
     pthread_mutex_unlock(&m->mutex);
 }
 
+static struct timespec ms_from_now(unsigned ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += ms / 1000;
+    at.tv_nsec += ms % 1000 * 1000000L;
+    if (at.tv_nsec >= 1000000000L) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000L;
+    }
+    return at;
+}
+
 /* Something to do, or the time to try it again. false: the end. */
 static bool wait_for_work(struct audit_mover *m)
 {
-    struct timespec again;
     pthread_mutex_lock(&m->mutex);
-    clock_gettime(CLOCK_MONOTONIC, &again);
-    again.tv_sec += AGAIN_S;
+    const struct timespec again = ms_from_now(AGAIN_S * 1000);
     while (!m->more && !m->stopping) {
         if (!m->failing)
             pthread_cond_wait(&m->wake, &m->mutex);
         else if (pthread_cond_timedwait(&m->wake, &m->mutex, &again) == ETIMEDOUT)
             break;
     }
+    const struct timespec gathered = ms_from_now(GATHER_MS);
+    while (m->more && !m->hurry && !m->stopping &&
+           pthread_cond_timedwait(&m->wake, &m->mutex, &gathered) != ETIMEDOUT)
+        continue;
     bool go_on = m->more || !m->stopping;
-    m->more = false;
+    m->more = m->hurry = false;
     pthread_mutex_unlock(&m->mutex);
     return go_on;
 }
@@ -257,7 +274,7 @@ bool audit_mover_flush(struct audit_mover *m)
     /* A turn that is under way may have read the store already. */
     uint64_t until = m->turns + 2;
     while (m->turns < until) {
-        m->more = true;
+        m->more = m->hurry = true;
         pthread_cond_signal(&m->wake);
         pthread_cond_wait(&m->done, &m->mutex);
     }

@@ -36,7 +36,8 @@ class Audit(OwnServerCase):
         self.assertNotIn("another", said)
         disable = self.lines()[2]
         self.assertEqual((disable["before"], disable["after"]),
-                         ({"enabled": True}, {"enabled": False}))
+                         ({"enabled": True, "device_wipe": True},
+                          {"enabled": False, "device_wipe": True}))
 
     def test_changes_of_state(self):
         device = self.device("14.1")
@@ -110,7 +111,8 @@ class Audit(OwnServerCase):
         run = self.admin.run("audit")
         self.assertEqual(run.returncode, 0, run)
         self.assertRegex(run.stdout, r"^1 \S+  uid \d+.*  user\.disable user=ann devices=0 "
-                                     r'before=\{"enabled":true\} after=\{"enabled":false\}\n$')
+                                     r'before=\{"enabled":true,"device_wipe":true\} '
+                                     r'after=\{"enabled":false,"device_wipe":true\}\n$')
         run = self.admin.run("audit", "--verify")
         self.assertIn("The chain is whole.", run.stdout)
         self.assertEqual(self.admin.run("audit", "--verify", "--follow").returncode, 2)

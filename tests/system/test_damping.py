@@ -223,7 +223,7 @@ class Off(OwnServerCase):
 
 
 class RealClients(Damping):
-    """What spec says that clients do, one right after the other."""
+    """What real clients do, one request right after the other."""
 
     def run_client(self, device, steps):
         temporary = None

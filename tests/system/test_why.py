@@ -8,7 +8,7 @@ import unittest
 from harness.admin import Failed
 from harness.case import OwnServerCase, ServerCase
 from harness.eas import device_information, policy_type
-from harness.server import wait_for
+from harness.server import TREE, wait_for
 
 
 class WhyCase:
@@ -302,6 +302,15 @@ class Loop(WhyCase, OwnServerCase):
         self.assertCause(device, "loop-blocked", r"shut out until 20\d\d-", "provost device allow")
         self.assertEqual([r["device_id"] for r in self.admin("device", "list", "--loop")],
                          [device.device_id])
+
+
+class Documented(unittest.TestCase):
+    def test_every_cause_is_documented(self):
+        table = (TREE / "src/server/gate/why.h").read_text(encoding="utf-8")
+        page = (TREE / "docs/why.md").read_text(encoding="utf-8")
+        names = re.findall(r'X\(\w+, "([\w-]+)"', table)
+        self.assertGreater(len(names), 20)
+        self.assertEqual(re.findall(r"^\| `([\w-]+)` \|", page, re.M), names)
 
 
 class Lists(OwnServerCase):

@@ -101,7 +101,7 @@ static void play(struct device_run *r, const char *script)
     }
 }
 
-/* spec of ten real clients, each as often as a person can make it do so */
+/* What ten real clients do, each as often as a person can make it do so. */
 static void real_clients_are_never_slowed(void **unused)
 {
     static const struct {

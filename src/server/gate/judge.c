@@ -155,12 +155,7 @@ void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
     bool keep = len > 0 || info->empty_body, full = false;
 
     struct shard *s = table_lock(c->gate->table, c->user);
-    unsigned wait = keep ? track_wait_new(gc, s, now) : 0;
-    if (wait) {
-        table_unlock(s);
-        call_slowed(gc, wait);
-        return;
-    }
+    if (keep && call_slowed(gc, s, track_wait_new(gc, s, now))) return;
     if (keep && !judge_device(gc, s, now, &full)) {
         table_unlock(s);
         judge_no_device(gc, full);
@@ -177,12 +172,7 @@ void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
     struct revision *policy = policy_for(s->book, c->user, c->req.device_id);
     const struct pv_server_in in = judge_facts(gc, policy, event, now);
     struct pv_server_out out;
-    wait = keep ? track_wait(gc, s, &in, policy->id, now) : 0;
-    if (wait) {
-        table_unlock(s);
-        call_slowed(gc, wait);
-        return;
-    }
+    if (keep && call_slowed(gc, s, track_wait(gc, s, &in, policy->id, now))) return;
     enum pv_err err = pv_server_step(&p, &in, &out);
     if (!err && d) access_refine(c->gate, s, d, &out);
     bool durably = !err && keep && out.store == PV_STORE_FIRST;

@@ -62,12 +62,10 @@ json_t *trail_copy_json(const struct trail_copy *c)
 /* What the store has, oldest first; entries of another version are left out. */
 static uint8_t read_entries(const json_t *json, struct trail_entry out[TRAIL_ENTRIES])
 {
+    const json_t *steps = json_object_get(json, "steps");
     uint8_t count = 0;
-    size_t i;
-    json_t *one;
-    json_array_foreach(json_object_get(json, "steps"), i,
-                       one) if (count < TRAIL_ENTRIES && trail_entry_read(one, &out[count]))
-        count++;
+    for (size_t i = 0; i < json_array_size(steps) && count < TRAIL_ENTRIES; i++)
+        if (trail_entry_read(json_array_get(steps, i), &out[count])) count++;
     return count;
 }
 

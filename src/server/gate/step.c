@@ -204,23 +204,13 @@ void step_start(struct step *s)
     bool full = false;
     struct shard *shard = lock_of(s);
     int64_t now = time(NULL);
-    unsigned wait = gc->call.device ? 0 : track_wait_new(gc, shard, now);
-    if (wait) {
-        table_unlock(shard);
-        call_slowed(gc, wait);
-        return;
-    }
+    if (!gc->call.device && call_slowed(gc, shard, track_wait_new(gc, shard, now))) return;
     if (!gc->call.device && !judge_device(gc, shard, now, &full)) {
         table_unlock(shard);
         judge_no_device(gc, full);
         return;
     }
-    wait = s->machine && !s->go ? must_wait(s, shard, now) : 0;
-    if (wait) {
-        table_unlock(shard);
-        call_slowed(gc, wait);
-        return;
-    }
+    if (s->machine && !s->go && call_slowed(gc, shard, must_wait(s, shard, now))) return;
     s->ticket.run = turn_has_come;
     enum desk_result turn = desk_take(&gc->call.device->desk, &s->ticket, STEPS_WAITING_MAX);
     table_unlock(shard);

@@ -161,14 +161,17 @@ void track_forgive(struct shard *s, struct device *d)
     d->damped = false;
 }
 
-void call_slowed(struct gate_call *gc, unsigned wait)
+bool call_slowed(struct gate_call *gc, struct shard *s, unsigned wait)
 {
     struct call *c = &gc->call;
+    if (!wait) return false;
+    table_unlock(s);
     if (c->device ? !gc->quiet : track_may_tell(c->gate, c->user, time(NULL)))
         LOG(LOG_INFO, call_session(c), "slow", KV_TEXT("user", c->user),
             KV_TEXT("device", c->req.device_id), KV_TEXT("command", pv_cmd_info(c->req.cmd)->name),
             KV_UINT("retry_after", wait));
     call_http(c, 503, wait);
+    return true;
 }
 
 /* ---- steps ---- */

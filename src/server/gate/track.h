@@ -26,7 +26,7 @@ void track_step(struct gate_call *gc, struct shard *s, const struct pv_server_in
 void track_forgive(struct shard *s, struct device *d);
 /* May a line be logged about a user, where no device is to be told of? One a second. */
 bool track_may_tell(const struct gate *g, const char *user, int64_t now);
-/* Told to come back later. No shard is locked. */
-void call_slowed(struct gate_call *gc, unsigned wait);
+/* true: it must wait; the shard was unlocked and the call told to come back later. */
+bool call_slowed(struct gate_call *gc, struct shard *s, unsigned wait);
 
 #endif

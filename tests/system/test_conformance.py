@@ -192,6 +192,34 @@ class Provisioning(TestBed):
                 self.assertRefused(device.foldersync(), "FolderSync", 126, version)
 
 
+class Wipes(TestBed):
+    """MS-ASPROV S02."""
+
+    def wiped(self, version, scope):
+        """The five requests of the case; scope names the element. Then an administrator removes the
+        device, which knows nothing of a wipe any more."""
+        whole = ["--whole-device"] if scope == "RemoteWipe" else []
+        for device in self.each([version]):
+            name = (device.user, device.device_id)
+            with self.subTest(version=version, form=device.form):
+                device.handshake()
+                self.admin("device", "wipe", *name, *whole, "--yes")
+                for status, told in ((None, 1), (2, 2), (None, 1), (1, 1)):
+                    answer = device.wipe_ack(status, scope) if status else device.poll()
+                    self.assertEqual((answer.http, answer.status), (200, told), answer)
+                    self.assertEqual(answer.has(scope), status != 1, answer)
+                    self.assertFalse(answer.has("Policies"), answer)
+                self.admin("device", "remove", *name, "--yes")
+                self.assertEqual(device.poll().tree, ("Provision", [("Status", "1")]))
+
+    def test_ASPROV_S02_TC01_wipe_of_the_device(self):
+        for version in SUITE_VERSIONS:
+            self.wiped(version, "RemoteWipe")
+
+    def test_ASPROV_S02_TC02_wipe_of_the_account(self):
+        self.wiped("16.1", "AccountOnlyRemoteWipe")
+
+
 class DeviceInformationDemanded(OwnServerCase):
     config = "require_device_information = true;"
 

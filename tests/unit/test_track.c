@@ -158,6 +158,69 @@ static void new_ids_have_an_end(void **unused)
     assert_int_equal(sync_as(0), 142); /* those that are known go on */
 }
 
+/* ---- the audit log ---- */
+static void rule_for_agents(void)
+{
+    char message[200];
+    struct rule r = {.id = 1, .access = PV_ACCESS_QUARANTINED};
+    assert_true(rule_condition(&r, "UserAgent", "Evil*", message, sizeof message));
+    for (size_t i = 0; i < TABLE_SHARDS; i++) {
+        struct shard *s = &gate->table->shards[i];
+        struct rules *more = rules_with(s->rules, &r);
+        assert_non_null(more);
+        rules_release(s->rules);
+        s->rules = more;
+    }
+}
+
+static void sync_with(const char *key, const char *agent)
+{
+    struct http_exchange x = {.key = key, .agent = agent};
+    assert_int_not_equal(outcome(send_body(&x, "FolderSync", foldersync, sizeof foldersync)), SLOW);
+}
+
+/* Into quarantine and out of it with every request: each is news, and none is refused. */
+static void one_user_does_not_fill_the_audit_log(void **unused)
+{
+    const unsigned most = DAMPING_NOTES_MOST + DAMPING_NOTES_A_DEVICE;
+    char key[65];
+    (void)unused;
+    handshake("ann", "14.1", key);
+    rule_for_agents();
+    unsigned before = world.audited;
+    for (unsigned n = 0; n < 4 * most; n++) sync_with(key, n % 2 ? "Good" : "Evil");
+    assert_in_range(world.audited - before, most / 2, most);
+
+    /* Others are told of, and so is what an administrator does. */
+    before = world.audited;
+    folder_sync("bob", "14.1", "0");
+    handshake("bob", "14.1", key);
+    assert_true(world.audited > before);
+    before = world.audited;
+    assert_int_equal(order(PV_ORDER_BLOCK), ORDER_DONE);
+    assert_int_equal(world.audited, before + 1);
+    assert_non_null(strstr(world.last_audit, "\"after\":{\"state\":\"blocked\""));
+}
+
+/* A state that had to wait for its line gets it when there is room again. */
+static void what_waits_is_noted_later(void **unused)
+{
+    char key[65];
+    (void)unused;
+    handshake("ann", "14.1", key);
+    rule_for_agents();
+    for (unsigned n = 0; n < 2000; n++) sync_with(key, n % 2 ? "Good" : "Evil");
+    sync_with(key, "Evil");
+    unsigned before = world.audited;
+    world.now += DAMPING_NOTES_HALF_LIFE;
+    sync_with(key, "Evil");
+    assert_int_equal(world.audited, before + 1);
+    assert_non_null(strstr(world.last_audit, "\"after\":{\"state\":\"quarantined\""));
+    assert_non_null(strstr(world.last_event, "\"event\":\"quarantined\""));
+    sync_with(key, "Evil");
+    assert_int_equal(world.audited, before + 1);
+}
+
 /* ---- written behind ---- */
 static void a_refusal_is_written_later(void **unused)
 {
@@ -259,6 +322,8 @@ int main(void)
         TEST(a_first_handshake_is_not_in_the_way),
         TEST(off_is_off),
         TEST(new_ids_have_an_end),
+        TEST(one_user_does_not_fill_the_audit_log),
+        TEST(what_waits_is_noted_later),
         TEST(a_refusal_is_written_later),
         TEST(older_steps_are_kept),
         TEST(damaged_trails_are_no_trouble),

@@ -118,3 +118,11 @@ unsigned damping_new_id_wait(const struct heat *new_ids, int64_t now)
     float heat = heat_now(new_ids, DAMPING_NEW_IDS_HALF_LIFE, now);
     return heat < DAMPING_NEW_IDS_SLOW ? 0 : DAMPING_RETRY_MOST;
 }
+
+bool damping_may_note(struct heat *notes, unsigned devices, int64_t now)
+{
+    float most = DAMPING_NOTES_MOST + (float)devices * DAMPING_NOTES_A_DEVICE;
+    if (heat_now(notes, DAMPING_NOTES_HALF_LIFE, now) >= most) return false;
+    heat_add(notes, DAMPING_NOTES_HALF_LIFE, now, 1);
+    return true;
+}

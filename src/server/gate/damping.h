@@ -33,6 +33,12 @@ enum damping_kind { DAMPING_KINDS(DAMPING_KIND_ENUM) DAMPING_KIND_COUNT };
 #define DAMPING_NEW_IDS_HALF_LIFE 3600
 #define DAMPING_NEW_IDS_SLOW 20
 
+/* What a user's devices do may cause so many lines of the audit log at once, and so many more for each
+ * of them, at that half-life: who changes his face with every request must not fill it. */
+#define DAMPING_NOTES_HALF_LIFE 3600
+#define DAMPING_NOTES_MOST 200
+#define DAMPING_NOTES_A_DEVICE 20
+
 /* A counter that cools. Zeroed: cold. */
 struct heat {
     float heat;
@@ -66,5 +72,8 @@ const char *damping_text(enum damping_kind kind);
 
 /* A further new DeviceId of a user: how many seconds it must wait. */
 unsigned damping_new_id_wait(const struct heat *new_ids, int64_t now);
+/* A further line of the audit log that one of a user's devices causes: may it be written now? Counts
+ * it then. */
+bool damping_may_note(struct heat *notes, unsigned devices, int64_t now);
 
 #endif

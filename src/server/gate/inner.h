@@ -149,7 +149,8 @@ struct note {
 void note_add(struct note *n, const struct store_change *c);
 /* Into a zeroed note: the device as it will be, and a line for the audit log (and the notifier)
  * where its state, its outcome or its wipe has changed, or cause names an act. before: NULL if only
- * the state that was noted last is known. Shard locked. false: no memory. */
+ * the state that was noted last is known. The lines that a user's devices cause are bounded: a state
+ * that must wait for its line stays unnoted. Shard locked. false: no memory. */
 bool note_device(struct note *n, const struct gate *g, const struct device *d,
                  const struct pv_partnership *before, const struct pv_partnership *after,
                  const struct pv_policy_facts *policy, int64_t now, const struct cause *cause);

@@ -7,6 +7,7 @@
 #include "src/json_text.h"
 #include "src/server/gate/inner.h"
 #include "src/server/gate/order.h"
+#include "src/server/observe/log.h"
 #include "src/server/observe/when.h"
 
 /* What of a device the audit log follows. before and after are of the same device. */
@@ -133,6 +134,23 @@ static bool add_logs(struct note *n, const struct gate *g, const struct device *
            (!event || add_text(n, STORE_ADD_EVENT, event_text(d, event, after, now)));
 }
 
+/* What a device can bring about as often as it likes (another DeviceType, which a rule knows, and back)
+ * waits for its line, so that neither the log nor the queue of events is filled by one user. Orders
+ * and wipes never wait. Shard locked. */
+static bool must_wait(const struct gate *g, const struct device *d,
+                      const struct pv_partnership *before, const struct pv_partnership *after,
+                      int64_t now, const struct cause *cause)
+{
+    struct owner *o = d->owner;
+    if (!g->config->damping || cause->actor || cause->act) return false;
+    if (before && before->wipe_state != after->wipe_state) return false;
+    if (damping_may_note(&o->notes, o->count, now)) return false;
+    if (o->told_at != (uint32_t)now)
+        LOG(LOG_WARN, 0, "audit-put-off", KV_TEXT("user", o->name), KV_TEXT("device", d->id));
+    o->told_at = (uint32_t)now;
+    return true;
+}
+
 bool note_device(struct note *n, const struct gate *g, const struct device *d,
                  const struct pv_partnership *before, const struct pv_partnership *after,
                  const struct pv_policy_facts *policy, int64_t now, const struct cause *cause)
@@ -143,8 +161,10 @@ bool note_device(struct note *n, const struct gate *g, const struct device *d,
     bool news =
         cause->act || old.state != new_.state ||
         (before && (before->outcome != after->outcome || before->wipe_state != after->wipe_state));
-    n->state = new_.state;
-    c.u.device.state = new_.state;
+    if (news && must_wait(g, d, before, after, now, cause)) news = false;
+    /* What waits for its line is told from the state that was noted, as soon as that may be. */
+    n->state = news || old.state == new_.state ? new_.state : old.state;
+    c.u.device.state = n->state;
     note_add(n, &c);
     return !news || add_logs(n, g, d, &old, &new_, now, cause);
 }

@@ -60,6 +60,7 @@ struct owner {
     struct device **ids;            /* by id, open addressing; NULL while the list is short */
     uint32_t ids_mask, count, in;   /* in: devices that fill a place */
     struct heat new_ids;            /* of devices whose first handshake is not finished */
+    struct heat notes;              /* lines of the audit log that its devices have caused */
     uint32_t told_at;               /* last line of the log about no device of his in particular */
     bool disabled, no_device_wipe;
     char name[];

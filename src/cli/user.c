@@ -17,6 +17,10 @@ static enum cli_exit change(struct cli *cli, const char *method, char *path, jso
         printf("User ");
         text_print(stdout, cli->words[0]);
         printf(" %s.\n", did);
+        json_int_t pending = json_integer_value(json_object_get(answer, "wipes_pending"));
+        if (pending > 0)
+            fprintf(stderr, "Wipes that no device had confirmed, and none will now: %lld.\n",
+                    (long long)pending);
     }
     json_decref(answer);
     return code;
@@ -87,9 +91,10 @@ enum cli_exit user_permit_wipe(struct cli *cli)
 
 enum cli_exit user_remove(struct cli *cli)
 {
-    if (!cli_sure(cli, "Forget this user with all devices and keys?")) return CLI_FAILED;
+    if (!cli_sure(cli, "Forget this user with all devices, their keys, blocks and wipes?"))
+        return CLI_FAILED;
     return change(cli, "DELETE", api_path("/v1/users/%s", cli->words[0]), NULL,
-                  "is forgotten, with all devices and keys");
+                  "is forgotten, with all devices, their keys, blocks and wipes");
 }
 
 enum cli_exit user_list(struct cli *cli)

@@ -228,6 +228,7 @@ class Https(ApiCase):
                 (("read",), "POST", "/v1/users/ann/enable", "operate"),
                 (("wipe",), "POST", "/v1/users/ann/enable", "operate"),
                 (("read", "operate"), "GET", "/v1/tokens", "wipe"),
+                (("read", "operate"), "DELETE", "/v1/users/ann", "wipe"), # its wipes would go too
                 (("read", "wipe"), "DELETE", "/v1/tokens/x", "operate"),
                 (("wipe", "operate", "read"), "GET", "/v1/tokens", None)]
         for scopes, method, path, lacks in rows:

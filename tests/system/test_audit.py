@@ -39,6 +39,23 @@ class Audit(OwnServerCase):
                          ({"enabled": True, "device_wipe": True},
                           {"enabled": False, "device_wipe": True}))
 
+    def test_what_goes_with_a_user(self):
+        """A removal forgets blocks and wipes: the log says which, and the answer counts wipes."""
+        self.device("16.1", device_id="PHONE1").handshake()
+        self.admin("device", "block", "ann", "PHONE2")
+        self.admin("device", "wipe", "ann", "PHONE1")
+        removed = self.admin("user", "remove", "ann", "--yes")
+        self.assertEqual(removed["wipes_pending"], 1)
+        line = self.lines("--last", "1")[0]
+        self.assertEqual((line["act"], line["after"]), ("user.remove", None))
+        gone = {row["device_id"]: (row["state"], row["wipe"]) for row in line["before"]["devices"]}
+        self.assertEqual(gone, {"PHONE1": ("wipe-pending", "requested"),
+                                "PHONE2": ("blocked", "none")})
+
+    def test_times_are_for_people(self):
+        self.admin("rule", "add", "block", "Model=x*")
+        self.assertRegex(self.lines("--last", "1")[0]["after"]["at"], r"^\d{4}-.*Z$")
+
     def test_changes_of_state(self):
         device = self.device("14.1")
         device.handshake()

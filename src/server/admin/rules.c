@@ -13,20 +13,12 @@
 #define HITS_MAX 1000 /* devices that a test names; it counts all */
 
 /* ---- listing ---- */
-static json_t *told(const struct rule *r)
-{
-    json_t *json = rule_json(r);
-    if (json_object_set_new(json, "at", admin_time(r->at)) == 0) return json;
-    json_decref(json);
-    return NULL;
-}
-
 void admin_rules(struct admin_call *c)
 {
     struct rules *rules = gate_rules(c->admin->gate);
     c->list = json_array();
     for (size_t i = 0; i < rules->count; i++)
-        if (json_array_append_new(c->list, told(&rules->at[i])) != 0) c->out_of_memory = true;
+        if (json_array_append_new(c->list, rule_told(&rules->at[i])) != 0) c->out_of_memory = true;
     rules_release(rules);
     if (c->out_of_memory)
         admin_no_memory(c);
@@ -88,7 +80,7 @@ static json_t *result_json(const struct rules_set *s)
 {
     json_t *json = s->change == RULES_DEFAULT
                        ? json_pack("{s:s}", "default", access_text(s->otherwise))
-                       : told(&s->rule);
+                       : rule_told(&s->rule);
     json_t *more = json_pack("{s:b,s:b,s:i}", "changed", (int)(s->result == RULES_DONE), "dry_run",
                              (int)s->dry_run, "devices", (int)s->devices);
     bool ok = json && more && json_object_update(json, more) == 0;

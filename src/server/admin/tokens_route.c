@@ -61,10 +61,10 @@ void admin_tokens(struct admin_call *c)
 /* ---- changes: two, with the line that tells of them ---- */
 
 static bool submit(struct admin_call *c, const struct store_change *change, const char *act,
-                   json_t *after, void (*done)(struct store_write *))
+                   json_t *before, json_t *after, void (*done)(struct store_write *))
 {
     char *line = note_act(admin_actor(c), act, time(NULL),
-                          json_pack("{s:s}", "token", c->made.name), NULL, after);
+                          json_pack("{s:s}", "token", c->made.name), before, after);
     const struct store_change changes[] = {*change, {.kind = STORE_ADD_AUDIT, .u.log.json = line}};
     c->write.done = done;
     bool ok = line && store_submit(gate_store(c->admin->gate), changes, 2, &c->write);
@@ -160,7 +160,7 @@ void admin_token_add(struct admin_call *c)
     const struct store_change put = {.kind = STORE_PUT_ITEM,
                                      .u.item = {ITEM_KIND, c->made.name, text}};
     json_decref(kept);
-    if (!text || !submit(c, &put, "token.add", view_json(&c->made), added)) not_added(c);
+    if (!text || !submit(c, &put, "token.add", NULL, view_json(&c->made), added)) not_added(c);
     free(text);
 }
 
@@ -184,15 +184,25 @@ static void removed(struct store_write *w)
     admin_reply(c, 200, json_pack("{s:s,s:b}", "name", c->made.name, "removed", 1));
 }
 
+/* What it was, for the audit log. */
+static void take_known(void *ctx, const struct token *t)
+{
+    struct admin_call *c = ctx;
+    if (strcmp(t->name, admin_arg(c, "token")) == 0) c->made = *t;
+}
+
 void admin_token_remove(struct admin_call *c)
 {
     const char *name = admin_arg(c, "token");
+    tokens_each(c->admin->tokens, take_known, c);
+    json_t *before = c->made.scopes ? view_json(&c->made) : NULL; /* none: it is closed already */
     if (!token_name_good(name) || tokens_close(c->admin->tokens, name) != TOKENS_OK) {
+        json_decref(before);
         admin_error(c, 404, "unknown_token", "There is no token of that name.");
         return;
     }
     memcpy(c->made.name, name, strlen(name) + 1);
     const struct store_change remove = {.kind = STORE_REMOVE_ITEM,
                                         .u.item = {ITEM_KIND, c->made.name, NULL}};
-    if (!submit(c, &remove, "token.remove", NULL, removed)) not_removed(c);
+    if (!submit(c, &remove, "token.remove", before, NULL, removed)) not_removed(c);
 }

@@ -124,9 +124,10 @@ static void noted(struct store_write *w)
 
 static void note_edit(struct admin_call *c, const char *act)
 {
+    json_t *after = c->created ? user_json(c, c->name) : NULL;
     c->noted.done = noted;
     if (!gate_audit(c->admin->gate, admin_actor(c), act,
-                    json_pack("{s:o}", "user", admin_text(c->name)), &c->noted))
+                    json_pack("{s:o}", "user", admin_text(c->name)), after, &c->noted))
         note_failed(c);
 }
 
@@ -197,7 +198,7 @@ static void set_done(struct user_set *s)
     json_t *json = s->act == USER_REMOVE
                        ? json_pack("{s:o,s:b}", "name", admin_text(s->user), "removed", 1)
                        : user_json(c, s->user);
-    if (s->act == USER_FORBID_WIPE &&
+    if ((s->act == USER_FORBID_WIPE || s->act == USER_REMOVE) &&
         json_object_set_new(json, "wipes_pending", json_integer(s->wipes_pending)) != 0) {
         json_decref(json);
         json = NULL;

@@ -293,17 +293,18 @@ struct user_set {
     enum user_act act;
     const char *actor;                   /* who does it, for the audit log */
     enum gate_result result;
-    unsigned wipes_pending;              /* FORBID_WIPE: of whole devices, which go on */
+    unsigned wipes_pending;              /* FORBID_WIPE: of whole devices, which go on; REMOVE: of
+                                          * any kind, which are forgotten */
     void (*done)(struct user_set *);
     struct store_write write;            /* private */
     void *priv;
 };
 void gate_set_user(struct gate *g, struct user_set *s);
 
-/* A line of the audit log for an act that the gate has no part in. object is taken over: members
- * that name what was acted on. false: not taken, w->done does not come. */
+/* A line of the audit log for an act that the gate has no part in. object is taken over, members
+ * that name what was acted on, and so is after, or NULL. false: not taken, w->done does not come. */
 bool gate_audit(struct gate *g, const char *actor, const char *act, json_t *object,
-                struct store_write *w);
+                json_t *after, struct store_write *w);
 
 struct gate_counts { unsigned devices, waiting_pings; uint64_t requests, refusals, handshakes; };
 void gate_count(struct gate *g, struct gate_counts *out);

@@ -25,6 +25,8 @@ void admin_turn_end(struct gate *g)
 }
 
 /* ---- users ---- */
+enum { USER_DEVICES_TOLD = 1000 }; /* in the audit line of a removal: it has a longest length */
+
 /* One change on its way. Belongs to the caller's user_set until that is done. */
 struct change {
     struct ticket ticket; /* first: see run_user */
@@ -74,11 +76,10 @@ static struct flags flags_after(const struct owner *o, enum user_act act)
     return f;
 }
 
-static bool will_be_wiped(const struct device *d)
+static bool wipe_pends(const struct device *d)
 {
-    return d->wipe == PV_WIPE_DEVICE &&
-           (d->wipe_state == PV_WIPE_STATE_REQUESTED || d->wipe_state == PV_WIPE_STATE_SENT ||
-            d->wipe_state == PV_WIPE_STATE_FAILED);
+    return d->wipe_state == PV_WIPE_STATE_REQUESTED || d->wipe_state == PV_WIPE_STATE_SENT ||
+           d->wipe_state == PV_WIPE_STATE_FAILED;
 }
 
 static void user_stored(struct store_write *w)
@@ -94,7 +95,8 @@ static void user_stored(struct store_write *w)
         o->no_device_wipe = !f.device_wipe;
         for (struct device *d = o->devices; d; d = d->next) {
             device_wake(ch->g, d);
-            u->wipes_pending += u->act == USER_FORBID_WIPE && will_be_wiped(d);
+            u->wipes_pending +=
+                u->act == USER_FORBID_WIPE && d->wipe == PV_WIPE_DEVICE && wipe_pends(d);
         }
     }
     table_unlock(s);
@@ -107,6 +109,32 @@ static json_t *flags_json(struct flags f)
     return json_pack("{s:b,s:b}", "enabled", (int)f.enabled, "device_wipe", (int)f.device_wipe);
 }
 
+/* The devices that go with a user: by their blocks and wipes it shows what is forgotten. */
+static json_t *devices_json(const struct owner *o)
+{
+    json_t *all = json_array();
+    size_t n = 0;
+    for (const struct device *d = o->devices; all && d && n < USER_DEVICES_TOLD; d = d->next, n++) {
+        json_t *one = json_pack("{s:o,s:s,s:s}", "device_id", json_of_peer(d->id), "state",
+                                pv_state_text((enum pv_state)d->state), "wipe",
+                                pv_wipe_state_text((enum pv_wipe_state)d->wipe_state));
+        if (json_array_append_new(all, one) == 0) continue;
+        json_decref(all);
+        return NULL;
+    }
+    return all;
+}
+
+/* What a user was, devices included if they are forgotten. */
+static json_t *before_json(const struct owner *o, enum user_act act)
+{
+    json_t *before = flags_json(flags_of(o));
+    if (act != USER_REMOVE || !before) return before;
+    if (json_object_set_new(before, "devices", devices_json(o)) == 0) return before;
+    json_decref(before);
+    return NULL;
+}
+
 /* For the audit log. Shard locked. */
 static char *user_line(const struct owner *o, const struct user_set *u)
 {
@@ -117,7 +145,7 @@ static char *user_line(const struct owner *o, const struct user_set *u)
     };
     json_t *object =
         json_pack("{s:o,s:I}", "user", json_of_peer(u->user), "devices", (json_int_t)o->count);
-    return note_act(u->actor, acts[u->act], time(NULL), object, flags_json(flags_of(o)),
+    return note_act(u->actor, acts[u->act], time(NULL), object, before_json(o, u->act),
                     u->act == USER_REMOVE ? NULL : flags_json(flags_after(o, u->act)));
 }
 
@@ -143,6 +171,7 @@ static bool user_submit(struct change *ch)
         free(line);
     }
     while (ok && u->act == USER_REMOVE && o->devices) {
+        u->wipes_pending += wipe_pends(o->devices);
         device_wake(ch->g, o->devices);
         device_remove(s, o->devices);
     }

@@ -102,10 +102,10 @@ char *note_act(const char *actor, const char *act, int64_t now, json_t *object, 
     return text;
 }
 
-bool gate_audit(struct gate *g, const char *actor, const char *act, json_t *object,
+bool gate_audit(struct gate *g, const char *actor, const char *act, json_t *object, json_t *after,
                 struct store_write *w)
 {
-    char *text = note_act(actor, act, time(NULL), object, NULL, NULL);
+    char *text = note_act(actor, act, time(NULL), object, NULL, after);
     const struct store_change c = {.kind = STORE_ADD_AUDIT, .u.log.json = text};
     bool ok = text && store_submit(g->store, &c, 1, w);
     free(text);

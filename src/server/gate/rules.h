@@ -61,6 +61,8 @@ bool rule_fits(const struct rule *r, const struct rule_facts *f);
 
 /* {"id", "action", "conditions", "note", "by", "at"}; NULL: no memory. */
 json_t *rule_json(const struct rule *r);
+/* The same for people, with the time as RFC 3339. NULL: no memory. */
+json_t *rule_told(const struct rule *r);
 /* From such an object. false: it is damaged. */
 bool rule_of_json(const json_t *json, struct rule *out);
 

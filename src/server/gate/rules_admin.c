@@ -164,12 +164,12 @@ static char *act_of(const struct change *ch, int64_t now)
         return note_act(s->actor, "rule.add", now,
                         json_pack("{s:I,s:I}", "rule", (json_int_t)s->rule.id, "devices_shut_out",
                                   (json_int_t)s->devices),
-                        NULL, rule_json(&s->rule));
+                        NULL, rule_told(&s->rule));
     case RULES_REMOVE:
         return note_act(s->actor, "rule.remove", now,
                         json_pack("{s:I,s:I}", "rule", (json_int_t)s->rule.id, "devices_shut_out",
                                   (json_int_t)s->devices),
-                        rule_json(&s->rule), NULL);
+                        rule_told(&s->rule), NULL);
     case RULES_DEFAULT: break;
     }
     return note_act(s->actor, "access.default", now,

@@ -4,6 +4,7 @@
 
 #include "src/json_text.h"
 #include "src/server/gate/rules.h"
+#include "src/server/observe/when.h"
 
 static json_t *conditions_json(const struct rule *r)
 {
@@ -24,6 +25,16 @@ json_t *rule_json(const struct rule *r)
                      access_text((enum pv_access)r->access), "conditions", conditions_json(r),
                      "note", json_of_peer(r->note), "by", json_of_peer(r->by), "at",
                      (json_int_t)r->at);
+}
+
+json_t *rule_told(const struct rule *r)
+{
+    char at[WHEN_TEXT];
+    json_t *json = rule_json(r);
+    when_text(r->at, at);
+    if (json_object_set_new(json, "at", json_string(at)) == 0) return json;
+    json_decref(json);
+    return NULL;
 }
 
 bool rule_of_json(const json_t *json, struct rule *out)

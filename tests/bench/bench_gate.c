@@ -276,9 +276,9 @@ static int decisions(void)
     confirm_all();
     for (int r = 0; r < ROUNDS; r++) {
         in[r] = decide(true);
-        out[r] = decide(false);
         bare[r] = look_up();
     }
+    for (int r = 0; r < ROUNDS; r++) out[r] = decide(false); /* last: it leaves trails */
     qsort(in, ROUNDS, sizeof *in, by_size);
     qsort(out, ROUNDS, sizeof *out, by_size);
     qsort(bare, ROUNDS, sizeof *bare, by_size);

@@ -140,6 +140,23 @@ static void rarely_written(void **unused)
     assert_int_equal(world.put_devices, 2);
 }
 
+/* Rules look at what a device says it is: that is on the disk soon, but not with every request. */
+static void what_rules_look_at_is_written_soon(void **unused)
+{
+    (void)unused;
+    folder_sync("ann", "14.1", "0");
+    world.now += 2 * DEVICE_FACE_SAVE_S;
+    struct http_exchange other = {.key = "0", .agent = "Other/1"};
+    send_body(&other, "FolderSync", foldersync, sizeof foldersync);
+    assert_int_equal(world.put_devices, 2);
+    for (int i = 0; i < 20; i++) { /* two faces, four times a second */
+        struct http_exchange x = {.key = "0", .agent = i % 2 ? "Other/1" : "Mail/1"};
+        world.now += i % 4 == 3;
+        send_body(&x, "FolderSync", foldersync, sizeof foldersync);
+    }
+    assert_int_equal(world.put_devices, 3);
+}
+
 /* ---- the order of the checks ---- */
 static void checks_come_in_order(void **unused)
 {
@@ -375,6 +392,7 @@ int main(void)
         TEST(provisions_of_one_device_take_turns),
         TEST(a_write_under_way_is_not_overtaken),
         TEST(rarely_written),
+        TEST(what_rules_look_at_is_written_soon),
         TEST(checks_come_in_order),
         TEST(options_tells_what_is_there),
         TEST(a_login_may_take_its_time),

@@ -23,6 +23,16 @@ void device_save_behind(struct gate *g, struct shard *s, struct device *d,
     note_end(&n);
 }
 
+/* What rules look at is written soon, or a kill -9 would have them decide on what the device was;
+ * who changes it with every request does not write with every request. */
+static void save_soon(struct device *d, int64_t now)
+{
+    int64_t age = now - d->saved_at;
+    if (age >= DEVICE_SAVE_S - DEVICE_FACE_SAVE_S) return; /* it is due soon */
+    int64_t wait = age < DEVICE_FACE_SAVE_S ? DEVICE_FACE_SAVE_S : 0;
+    d->saved_at = (uint32_t)(now - DEVICE_SAVE_S + wait);
+}
+
 /* What the device says of itself is kept at once, but written only now and then. */
 static void device_seen(struct gate_call *gc, struct shard *s, struct device *d, int64_t now)
 {
@@ -32,6 +42,7 @@ static void device_seen(struct gate_call *gc, struct shard *s, struct device *d,
         [KIND_TYPE] = req->device_type,
         [KIND_AGENT] = agent ? agent : "",
     };
+    bool other = d->version != (uint8_t)req->version || !d->first_seen;
     if (d->version != (uint8_t)req->version) d->ruled = 0;
     d->version = (uint8_t)req->version;
     if (!d->first_seen) d->first_seen = (uint32_t)now;
@@ -40,6 +51,7 @@ static void device_seen(struct gate_call *gc, struct shard *s, struct device *d,
     (void)device_set_kind(s, d, texts); /* without memory: the next time */
     track_seen(d, gc->call.gate, s, before, now);
     d->unsaved = true;
+    if (other || d->kind != before) save_soon(d, now);
 }
 
 bool judge_device(struct gate_call *gc, struct shard *s, int64_t now, bool *full_out)

@@ -15,6 +15,7 @@
 #define TABLE_SHARDS 64
 #define TABLE_DEVICES_PER_USER 100000 /* a peer makes a device by naming one: that has to end */
 #define DEVICE_SAVE_S 3600          /* last_seen and the like reach the disk this often */
+#define DEVICE_FACE_SAVE_S 5        /* type, User-Agent and version, if they change */
 
 /* What few devices have, so that the others need no room for it. */
 struct extra {

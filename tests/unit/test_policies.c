@@ -171,10 +171,40 @@ static void two_administrators_do_not_overwrite_each_other(void **unused)
     uint64_t seen = last.revision;
     assert_int_equal(set("default", "AllowCamera", "0"), GATE_OK); /* counts as well */
     assert_int_equal(RUN(.act = POLICY_SET, .name = "a", .settings = setting("AllowWiFi", "0"),
-                         .count = 1, .if_revision = seen), GATE_CONFLICT);
+                         .count = 1, .set_if_revision = true, .if_revision = seen), GATE_CONFLICT);
     assert_non_null(strstr(last.message, "by now"));
     assert_int_equal(RUN(.act = POLICY_SET, .name = "a", .settings = setting("AllowWiFi", "0"),
-                         .count = 1, .if_revision = seen + 1), GATE_OK);
+                         .count = 1, .set_if_revision = true, .if_revision = seen + 1), GATE_OK);
+}
+
+/* What a policy may be seen at: 0 is none of that name, never any. */
+static void a_change_is_of_what_its_author_saw(void **unused)
+{
+    (void)unused;
+    make_policy("a", "", "4");
+    const uint64_t now = last.revision;
+    const struct {
+        enum policy_act act;
+        const char *name;
+        uint64_t seen;
+        enum gate_result want;
+        const char *says;
+    } cases[] = {
+        {POLICY_SET, "a", 0, GATE_CONFLICT, "There is a policy of that name by now"},
+        {POLICY_SET, "none", 0, GATE_UNKNOWN, ""},
+        {POLICY_REPLACE, "a", 0, GATE_CONFLICT, "There is a policy of that name by now"},
+        {POLICY_REPLACE, "a", now + 1, GATE_CONFLICT, "by now, not at"},
+        {POLICY_REPLACE, "none", now, GATE_CONFLICT, "There is no policy of that name by now"},
+        {POLICY_REPLACE, "none", 0, GATE_OK, ""},
+        {POLICY_REPLACE, "a", now, GATE_OK, ""},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        print_message("# %zu\n", i);
+        assert_int_equal(RUN(.act = cases[i].act, .name = cases[i].name, .count = 1,
+                             .settings = setting("AllowWiFi", "0"), .set_if_revision = true,
+                             .if_revision = cases[i].seen), cases[i].want);
+        assert_non_null(strstr(last.message, cases[i].says));
+    }
 }
 
 static void a_replaced_policy_has_just_that(void **unused)
@@ -317,6 +347,7 @@ int main(void)
         TEST(what_cannot_be_is_refused),
         TEST(a_parent_does_not_break_its_child),
         TEST(two_administrators_do_not_overwrite_each_other),
+        TEST(a_change_is_of_what_its_author_saw),
         TEST(a_replaced_policy_has_just_that),
         TEST(whoever_sees_no_difference_is_not_asked),
         TEST(what_is_not_stored_is_not_in_force),

@@ -93,6 +93,11 @@ void admin_policy_change(struct admin_call *c, enum policy_act act)
 }
 
 /* ---- settings ---- */
+static void take_if_revision(struct admin_call *c)
+{
+    c->policy.set_if_revision = admin_body_number(c, "if_revision", &c->policy.if_revision);
+}
+
 static void take_parent(struct admin_call *c)
 {
     const json_t *parent = admin_body(c, "parent");
@@ -111,7 +116,7 @@ void admin_policy_set(struct admin_call *c)
     const json_t *settings = admin_body(c, "settings");
     c->policy.name = admin_arg(c, "name");
     c->policy.staged = admin_body_flag(c, "staged");
-    (void)admin_body_number(c, "if_revision", &c->policy.if_revision);
+    take_if_revision(c);
     take_parent(c);
     if (json_object_size(settings) == 0 && c->policy.parent == NULL)
         admin_error(c, 400, "bad_value", "settings must have at least one setting in it.");
@@ -122,6 +127,7 @@ void admin_policy_set(struct admin_call *c)
 void admin_policy_replace(struct admin_call *c)
 {
     c->policy.name = admin_arg(c, "name");
+    take_if_revision(c);
     take_parent(c);
     if (admin_take_settings(c, admin_body(c, "settings"))) admin_policy_change(c, POLICY_REPLACE);
 }

@@ -251,7 +251,8 @@ struct policy_change {
     const struct gate_setting *settings; /* the same acts */
     size_t count;
     bool staged;                         /* SET: a candidate that nobody has until ROLL */
-    uint64_t if_revision;                /* SET: only if the policy is at that one; 0 any */
+    bool set_if_revision;                /* SET, REPLACE: if_revision is given */
+    uint64_t if_revision;                /* only if the policy is at that one; 0: there is none */
     uint64_t restored;                   /* RESTORE: the old revision, for the audit log */
     bool set_percent, set_groups;        /* ROLL: what is given, the other stays as it is */
     unsigned percent;

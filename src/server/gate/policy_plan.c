@@ -98,6 +98,20 @@ static bool name_is_good(const char *name)
     return name[len - 1] != ' ';
 }
 
+/* l NULL: there is no policy of that name, which is what 0 wants. */
+static enum gate_result is_as_seen(struct act *a, const struct line *l)
+{
+    uint64_t want = a->c->if_revision;
+    uint64_t is = l ? book_line(a->old, l->name)->effective->id : 0;
+    if (!a->c->set_if_revision || want == is) return GATE_OK;
+    if (!l) return refuse(a, GATE_CONFLICT, "There is no policy of that name by now.");
+    if (want == 0)
+        return refuse(a, GATE_CONFLICT, "There is a policy of that name by now, at revision %llu.",
+                      (unsigned long long)is);
+    return refuse(a, GATE_CONFLICT, "The policy is at revision %llu by now, not at %llu.",
+                  (unsigned long long)is, (unsigned long long)want);
+}
+
 static enum gate_result may_be_made(struct act *a)
 {
     if (!name_is_good(a->c->name))
@@ -113,10 +127,6 @@ static enum gate_result may_be_made(struct act *a)
 
 static enum gate_result may_be_saved(struct act *a, const struct line *l)
 {
-    uint64_t is = book_line(a->old, l->name)->effective->id;
-    if (a->c->if_revision && a->c->if_revision != is)
-        return refuse(a, GATE_CONFLICT, "The policy is at revision %llu by now, not at %llu.",
-                      (unsigned long long)is, (unsigned long long)a->c->if_revision);
     if (l->candidate)
         return refuse(a, GATE_CONFLICT,
                       "Revision %llu of the policy is being rolled out; roll it out to all or take "
@@ -166,7 +176,8 @@ static enum gate_result plan_save(struct act *a)
     struct saved *was = l ? l->current : NULL;
     if (l && c->act == POLICY_NEW) return GATE_EXISTS;
     if (!l && (c->act == POLICY_SET || c->act == POLICY_RESTORE)) return GATE_UNKNOWN;
-    enum gate_result result = l ? may_be_saved(a, l) : may_be_made(a);
+    enum gate_result result = is_as_seen(a, l);
+    if (result == GATE_OK) result = l ? may_be_saved(a, l) : may_be_made(a);
     if (result == GATE_OK) result = create_saved(a, was);
     if (result != GATE_OK) return result;
     put_revision(a);

@@ -9,7 +9,7 @@
 #include "src/cli/text.h"
 #include "src/json_text.h"
 
-enum { FOLLOW_SECONDS = 1 };
+enum { FOLLOW_SECONDS = 1, FOLLOW_AWAY_SECONDS = 30 };
 
 /* What is told of a line before the rest of it. */
 static const char *const heads[] = {"seq", "at", "actor", "act"};
@@ -79,12 +79,22 @@ static enum cli_exit fetch(struct cli *cli, json_int_t after, const char *last, 
     return api_call(cli, "GET", api_query(path, "last", last), NULL, lines_out);
 }
 
-static enum cli_exit follow(struct cli *cli, json_int_t after)
+/* A server that is away, such as for an upgrade, is asked again, less and less often; one that has
+ * never answered is not. */
+static enum cli_exit follow(struct cli *cli, const char *last)
 {
-    for (;; sleep(FOLLOW_SECONDS)) {
+    json_int_t after = 0;
+    bool answered = false;
+    for (unsigned wait = 0;; sleep(wait)) {
         json_t *lines;
-        enum cli_exit code = fetch(cli, after, NULL, &lines);
+        enum cli_exit code = fetch(cli, after, answered ? NULL : last, &lines);
+        if (code == CLI_UNREACHABLE && answered) {
+            wait = wait < FOLLOW_AWAY_SECONDS / 2 ? wait * 2 + 1 : FOLLOW_AWAY_SECONDS;
+            continue;
+        }
         if (code != CLI_DONE) return code;
+        answered = true;
+        wait = json_array_size(lines) ? 0 : FOLLOW_SECONDS; /* more may be there already */
         print_lines(cli, lines, &after);
         json_decref(lines);
         if (ferror(stdout)) return CLI_FAILED;
@@ -111,7 +121,12 @@ static enum cli_exit verify(struct cli *cli)
         printf("Head: %lld ", (long long)json_integer_value(json_object_get(head, "seq")));
         text_print(stdout, json_string_value(json_object_get(head, "hash")));
         putchar('\n');
-        if (code == CLI_DONE) puts("The chain is whole.");
+        json_int_t first = json_integer_value(json_object_get(report, "first_seq"));
+        if (code == CLI_DONE && first > 1)
+            printf("The chain is whole from there; lines 1 to %lld are not kept here.\n",
+                   (long long)first - 1);
+        else if (code == CLI_DONE)
+            puts("The chain is whole.");
     }
     if (code == CLI_FAILED && json_is_object(fault)) {
         const char *file = json_string_value(json_object_get(fault, "file"));
@@ -125,24 +140,25 @@ static enum cli_exit verify(struct cli *cli)
 }
 
 /* All that is there, or the last ones, page by page. */
-static enum cli_exit show(struct cli *cli, json_int_t *after, const char *last)
+static enum cli_exit show(struct cli *cli, const char *last)
 {
-    json_t *all = cli->json && !cli_has(cli, CLI_OPT_FOLLOW) ? json_array() : NULL, *lines;
+    json_t *all = cli->json ? json_array() : NULL, *lines;
+    json_int_t after = 0;
     enum cli_exit code;
     for (;;) {
-        code = fetch(cli, *after, last, &lines);
+        code = fetch(cli, after, last, &lines);
         if (code != CLI_DONE) break;
         size_t count = json_array_size(lines);
-        json_int_t before = *after;
+        json_int_t before = after;
         if (all) {
             json_t *end = json_array_get(lines, count - 1);
-            if (count) *after = json_integer_value(json_object_get(end, "seq"));
+            if (count) after = json_integer_value(json_object_get(end, "seq"));
             if (json_array_extend(all, lines) != 0) code = cli_fail(CLI_FAILED, "no memory");
         } else {
-            print_lines(cli, lines, after);
+            print_lines(cli, lines, &after);
         }
         json_decref(lines);
-        if (code != CLI_DONE || count == 0 || *after <= before) break;
+        if (code != CLI_DONE || count == 0 || after <= before) break;
     }
     if (all && code == CLI_DONE && json_print(all) != 0)
         code = cli_fail(CLI_FAILED, "the answer cannot be printed");
@@ -153,12 +169,10 @@ static enum cli_exit show(struct cli *cli, json_int_t *after, const char *last)
 enum cli_exit audit_show(struct cli *cli)
 {
     const char *last = cli_value(cli, CLI_OPT_LAST);
-    json_int_t after = 0;
     if (cli_has(cli, CLI_OPT_VERIFY)) {
         if (last || cli_has(cli, CLI_OPT_FOLLOW))
             return cli_fail(CLI_USAGE, "--verify looks at all lines, and at nothing else");
         return verify(cli);
     }
-    enum cli_exit code = show(cli, &after, last);
-    return code == CLI_DONE && cli_has(cli, CLI_OPT_FOLLOW) ? follow(cli, after) : code;
+    return cli_has(cli, CLI_OPT_FOLLOW) ? follow(cli, last) : show(cli, last);
 }

@@ -1,6 +1,7 @@
 """The audit log: what happened is in it, and damage is seen."""
 
 import json
+import os
 import subprocess
 import unittest
 
@@ -96,6 +97,13 @@ class Audit(OwnServerCase):
         self.file.write_text(whole, encoding="utf-8")
         self.assertTrue(self.admin("audit", "--verify")["good"])
 
+    def test_a_fifo_in_its_place_holds_up_nobody(self):
+        self.admin("user", "disable", "ann")
+        os.mkfifo(self.file.with_name("audit-000000000001-000000000009.jsonl"))
+        run = self.admin.run("audit", "--verify", json_out=True)
+        self.assertEqual(run.returncode, 1, run)
+        self.admin("user", "enable", "ann") # the thread that looked is free again
+
     def test_over_restarts_and_rotation(self):
         self.server.stop()
         self.server.write_config("audit = { rotate_size = 4096; };")
@@ -120,6 +128,19 @@ class Audit(OwnServerCase):
         self.addCleanup(follower.kill)
         self.addCleanup(follower.stdout.close)
         self.assertEqual(json.loads(follower.stdout.readline())["act"], "user.disable")
+        self.admin("user", "enable", "ann")
+        self.assertEqual(json.loads(follower.stdout.readline())["act"], "user.enable")
+
+    def test_follow_over_a_restart(self):
+        argv = [self.admin.program, "-s", str(self.server.socket), "--json", "audit", "--follow"]
+        follower = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                    text=True, env=self.admin.env)
+        self.addCleanup(follower.wait)
+        self.addCleanup(follower.kill)
+        self.addCleanup(follower.stdout.close)
+        self.admin("user", "disable", "ann")
+        self.assertEqual(json.loads(follower.stdout.readline())["act"], "user.disable")
+        self.server.restart(kill=True)
         self.admin("user", "enable", "ann")
         self.assertEqual(json.loads(follower.stdout.readline())["act"], "user.enable")
 

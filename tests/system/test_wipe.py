@@ -256,6 +256,8 @@ class Life(WipeCase):
         soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2)
         ordered = self.wipe(device, "device", "--expires", soon.strftime("%Y-%m-%dT%H:%M:%SZ"))
         self.assertIsNotNone(ordered["wipe"]["expires_at"])
+        self.assertEqual(self.admin("audit", "--last", "1")[0]["wipe_expires_at"],
+                         ordered["wipe"]["expires_at"])
         wait_for("the wipe to expire", lambda: self.show(device)["wipe"]["state"] == "expired")
         self.assertEqual(self.show(device)["state"], "blocked")
         self.assertBlocked(device)

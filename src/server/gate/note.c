@@ -55,13 +55,16 @@ static char *text_and_free(json_t *json)
 static char *audit_text(const struct device *d, const struct standing *before,
                         const struct standing *after, int64_t now, const struct cause *cause)
 {
-    return text_and_free(json_pack(
-        "{s:o,s:o,s:s,s:o,s:o,s:s,s:s?,s:o,s:o,s:o}", "at", when_json(now), "actor",
-        json_of_peer(cause->actor ? cause->actor : "device"), "act",
-        cause->act ? cause->act : "device.state", "user", json_of_peer(d->owner->name), "device_id",
-        json_of_peer(d->id), "protocol_version", pv_version_text((enum pv_version)d->version),
-        "reason", cause->reason, "wipe_id", wipe_id_json(after ? after->p : before->p), "before",
-        standing_json(before), "after", after ? standing_json(after) : json_null()));
+    const struct pv_partnership *p = after ? after->p : before->p;
+    int64_t expires = p->wipe_expires_at;
+    return text_and_free(
+        json_pack("{s:o,s:o,s:s,s:o,s:o,s:s,s:s?,s:o,s:o*,s:o,s:o}", "at", when_json(now), "actor",
+                  json_of_peer(cause->actor ? cause->actor : "device"), "act",
+                  cause->act ? cause->act : "device.state", "user", json_of_peer(d->owner->name),
+                  "device_id", json_of_peer(d->id), "protocol_version",
+                  pv_version_text((enum pv_version)d->version), "reason", cause->reason, "wipe_id",
+                  wipe_id_json(p), "wipe_expires_at", expires ? when_json(expires) : NULL, "before",
+                  standing_json(before), "after", after ? standing_json(after) : json_null()));
 }
 
 /* Name of the event, or NULL. */

@@ -2,9 +2,13 @@
 #ifndef PROVOSTD_AUDIT_DIR_H
 #define PROVOSTD_AUDIT_DIR_H
 
+#include <fcntl.h>
+
 #include "src/server/observe/audit.h"
 
 #define AUDIT_CURRENT "audit.jsonl"
+/* Nothing that was put in a file's place leads elsewhere (a link) or makes us wait (a FIFO). */
+#define AUDIT_OPEN (O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
 
 /* A full file, by its name. */
 struct audit_span { uint64_t first, last; };

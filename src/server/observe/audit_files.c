@@ -133,7 +133,7 @@ static bool adopt_full(struct audit_files *f, struct tail *tail, const struct tr
     if (f->first_seq == 0) f->first_seq = last + 1;
     if (f->size == 0 && last) {
         audit_span_name(&spans.span[spans.count - 1], name);
-        int fd = openat(f->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        int fd = openat(f->dir_fd, name, O_RDONLY | AUDIT_OPEN);
         good = fd >= 0 && read_tail(fd, tail);
         if (good) find_head(tail, tail->len, &f->head);
         int why = errno;
@@ -147,8 +147,7 @@ static bool adopt_full(struct audit_files *f, struct tail *tail, const struct tr
 /* The current file, made if it is missing. */
 static bool open_current(struct audit_files *f, const struct trouble *t)
 {
-    f->fd = openat(f->dir_fd, AUDIT_CURRENT, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
-                   0600);
+    f->fd = openat(f->dir_fd, AUDIT_CURRENT, O_RDWR | O_APPEND | O_CREAT | AUDIT_OPEN, 0600);
     if (f->fd < 0) return fail(f, AUDIT_CURRENT, t);
     f->names_due = true; /* it may be new */
     return true;

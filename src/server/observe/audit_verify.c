@@ -43,7 +43,7 @@ static bool same_file(int a, int b)
 /* -1: there is none, or errno says why it cannot be opened. */
 static int open_current(const struct walk *w)
 {
-    return openat(w->dir_fd, AUDIT_CURRENT, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return openat(w->dir_fd, AUDIT_CURRENT, O_RDONLY | AUDIT_OPEN);
 }
 
 /* The full files and the current one, of the same moment: with the same one current before and
@@ -120,7 +120,7 @@ static bool walk_full(struct walk *w, const struct audit_span *span, bool *faile
 {
     audit_span_name(span, w->at.file);
     w->at.span = *span;
-    int fd = openat(w->dir_fd, w->at.file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = openat(w->dir_fd, w->at.file, O_RDONLY | AUDIT_OPEN);
     bool gone = fd < 0 && errno == ENOENT;
     *failed = fd < 0 && !gone;
     bool more = !*failed && (gone || walk_file(w, fd, failed));

@@ -209,6 +209,23 @@ class Blocked(Damping):
         told = sum(int(one.rsplit("suppressed=", 1)[1]) for one in lines("log-suppressed"))
         self.assertGreater(told, 300)
 
+    def test_log_is_bounded_of_what_succeeds(self):
+        """A device that is in and asks as fast as it can; then the same without a trail."""
+        device = self.device()
+        device.handshake()
+        broken = ("FolderSync", [("Status", "1")])
+        for again in (False, True):
+            if again:
+                self.server.restart()
+                device.close()
+            started = time.monotonic()
+            for _ in range(150):
+                self.assertFolders(device.foldersync())
+                device.command("FolderSync", b"\x03\x01\x6a\x00\x01")
+                device.command("FolderSync", broken)
+            lines = [one for one in self.server.lines if device.device_id in one]
+            self.assertLess(len(lines), 100 + 2 * (time.monotonic() - started))
+
 
 class Off(OwnServerCase):
     config = "damping = false;"

@@ -44,8 +44,9 @@ static size_t arena_size(size_t len)
 
 static bool refuse(struct call *c, unsigned status, const char *why)
 {
-    LOG(LOG_INFO, call_session(c), "body-refused", KV_TEXT("user", c->user),
-        KV_TEXT("device", c->req.device_id), KV_UINT("status", status), KV_TEXT("why", why));
+    if (call_may_log(c))
+        LOG(LOG_INFO, call_session(c), "body-refused", KV_TEXT("user", c->user),
+            KV_TEXT("device", c->req.device_id), KV_UINT("status", status), KV_TEXT("why", why));
     call_refuse(c, status);
     return false;
 }

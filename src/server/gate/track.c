@@ -66,6 +66,21 @@ bool track_may_tell(const struct gate *g, const char *user, int64_t now)
     return may;
 }
 
+/* A device that never had trouble has no trail, and gets none for that: others would have to go. */
+bool call_may_log(struct call *c)
+{
+    int64_t now = time(NULL);
+    if (!log_on(LOG_INFO)) return false;
+    struct shard *s = table_lock(c->gate->table, c->user);
+    struct owner *o = shard_owner(s, c->user);
+    struct trail *t = c->device ? trail_find(&s->trails, c->device) : NULL;
+    bool may = t ? trail_may_log(t, now) : !o || o->told_at != (uint32_t)now;
+    if (!t && o) o->told_at = (uint32_t)now;
+    table_unlock(s);
+    if (!may && t) keeper_want(c->gate); /* which tells how many there were */
+    return may;
+}
+
 /* ---- loops ---- */
 /* A device that is kept out anyway costs as little as a 503, and one that is to be wiped must be
  * told. */

@@ -78,7 +78,7 @@ static void compare(struct folder_sync *f, const struct hierarchy *h,
     } else {
         f->answer = foldersync_write(step.key, step.from, &h->tree, &f->len, &changes);
         f->store_failed = f->answer && !keep(f, h, &step, record);
-        if (f->answer) {
+        if (f->answer && call_may_log(f->call)) {
             LOG(LOG_INFO, call_session(f->call), "foldersync", KV_TEXT("user", f->call->user),
                 KV_TEXT("device", f->call->req.device_id), KV_UINT("sent", f->sent),
                 KV_UINT("key", step.key), KV_UINT("changes", changes));

@@ -110,7 +110,7 @@ static void what_cannot_be_is_refused(void **unused)
         {POLICY_REMOVE, "none", NULL, GATE_UNKNOWN, ""},
         {POLICY_REMOVE, "default", NULL, GATE_CONFLICT, "stays"},
         {POLICY_REMOVE, "p7", NULL, GATE_CONFLICT, "\"p8\" inherits from it"},
-        {POLICY_REMOVE, "p0", NULL, GATE_CONFLICT, "assigned: [\"user\",\"bob\"]"},
+        {POLICY_REMOVE, "p0", NULL, GATE_CONFLICT, "It is assigned to user bob."},
         {POLICY_ROLL, "p1", NULL, GATE_CONFLICT, "waits"},
         {POLICY_ROLL_BACK, "p1", NULL, GATE_UNCHANGED, ""},
         {POLICY_ROLL, "none", NULL, GATE_UNKNOWN, ""},
@@ -162,6 +162,35 @@ static void a_parent_does_not_break_its_child(void **unused)
     assert_non_null(strstr(last.message, "32768"));
     assert_int_equal(stage("up", "UnapprovedInROMApplicationList", list), GATE_INVALID);
     assert_int_equal(set("up", "MinDevicePasswordLength", "6"), GATE_OK);
+}
+
+/* The sentence names the first, in words, and counts the others. */
+static void whom_a_policy_is_assigned_to_is_said(void **unused)
+{
+    (void)unused;
+    static const struct {
+        enum gate_scope scope;
+        const char *group, *user, *device_id, *says;
+    } cases[] = {
+        {GATE_SCOPE_DEFAULT, NULL, NULL, NULL, "It is assigned to everybody."},
+        {GATE_SCOPE_GROUP, "sales", NULL, NULL, "It is assigned to group sales."},
+        {GATE_SCOPE_USER, NULL, "ann", NULL, "It is assigned to user ann."},
+        {GATE_SCOPE_DEVICE, NULL, "ann", "PH1", "It is assigned to device PH1 of ann."},
+    };
+    make_policy("a", "", "4");
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const struct gate_assignee to = {cases[i].scope, cases[i].group, cases[i].user,
+                                         cases[i].device_id};
+        assert_int_equal(RUN(.act = POLICY_ASSIGN, .name = "a", .to = to), GATE_OK);
+        assert_int_equal(RUN(.act = POLICY_REMOVE, .name = "a"), GATE_CONFLICT);
+        assert_string_equal(last.message, cases[i].says);
+        assert_int_equal(RUN(.act = POLICY_UNASSIGN, .to = to), GATE_OK);
+    }
+    assert_int_equal(assign(GATE_SCOPE_USER, NULL, "ann", NULL, "a"), GATE_OK);
+    assert_int_equal(assign(GATE_SCOPE_USER, NULL, "bob", NULL, "a"), GATE_OK);
+    assert_int_equal(assign(GATE_SCOPE_USER, NULL, "carl", NULL, "a"), GATE_OK);
+    assert_int_equal(RUN(.act = POLICY_REMOVE, .name = "a"), GATE_CONFLICT);
+    assert_string_equal(last.message, "It is assigned to user ann and to 2 more.");
 }
 
 static void two_administrators_do_not_overwrite_each_other(void **unused)
@@ -348,6 +377,7 @@ int main(void)
         TEST(a_parent_does_not_break_its_child),
         TEST(two_administrators_do_not_overwrite_each_other),
         TEST(a_change_is_of_what_its_author_saw),
+        TEST(whom_a_policy_is_assigned_to_is_said),
         TEST(a_replaced_policy_has_just_that),
         TEST(whoever_sees_no_difference_is_not_asked),
         TEST(what_is_not_stored_is_not_in_force),

@@ -188,6 +188,34 @@ static enum gate_result plan_save(struct act *a)
     return book_put(a->book, a->saved) ? GATE_OK : GATE_STORE;
 }
 
+/* Whom a policy is assigned to, for a sentence. */
+static void put_whom(char *out, size_t size, const struct gate_assignee *to)
+{
+    switch (to->scope) {
+    case GATE_SCOPE_DEFAULT: snprintf(out, size, "everybody"); break;
+    case GATE_SCOPE_GROUP: snprintf(out, size, "group %s", to->group); break;
+    case GATE_SCOPE_USER: snprintf(out, size, "user %s", to->user); break;
+    case GATE_SCOPE_DEVICE: snprintf(out, size, "device %s of %s", to->device_id, to->user); break;
+    case GATE_SCOPE_COUNT: *out = '\0'; break;
+    }
+}
+
+static enum gate_result is_assigned_to_nobody(struct act *a)
+{
+    const struct assignment *first = NULL;
+    char whom[GATE_MESSAGE_MAX - 64]; /* what stands around it has room */
+    size_t count = 0;
+    for (size_t i = 0; i < a->book->assignment_count; i++) {
+        const struct assignment *one = a->book->assignments[i];
+        if (strcmp(one->policy, a->c->name) != 0) continue;
+        if (count++ == 0) first = one;
+    }
+    if (!first) return GATE_OK;
+    put_whom(whom, sizeof whom, &first->to);
+    if (count == 1) return refuse(a, GATE_CONFLICT, "It is assigned to %s.", whom);
+    return refuse(a, GATE_CONFLICT, "It is assigned to %s and to %zu more.", whom, count - 1);
+}
+
 static enum gate_result plan_remove(struct act *a)
 {
     const char *name = a->c->name;
@@ -202,11 +230,8 @@ static enum gate_result plan_remove(struct act *a)
             (other->candidate && strcmp(other->candidate->parent, name) == 0))
             return refuse(a, GATE_CONFLICT, "The policy \"%s\" inherits from it.", other->name);
     }
-    for (size_t i = 0; i < a->book->assignment_count; i++)
-        if (strcmp(a->book->assignments[i]->policy, name) == 0)
-            return refuse(a, GATE_CONFLICT, "The policy is assigned: %s.",
-                          a->book->assignments[i]->key);
-    enum gate_result result = audit_difference(a, l->current, NULL);
+    enum gate_result result = is_assigned_to_nobody(a);
+    if (result == GATE_OK) result = audit_difference(a, l->current, NULL);
     if (result != GATE_OK) return result;
     book_remove(a->book, name);
     return put_line(a, removed_item(a->g->last_revision));

@@ -173,6 +173,14 @@ class Asking(OwnServerCase):
         self.assertEqual(self.admin("rule", "test", "block", "OS=none")["devices"], [])
         self.assertFolders(self.inside.foldersync())  # nothing has happened
 
+    def test_a_test_lists_by_user_and_device_id(self):
+        for n in (5, 2, 7, 1, 4, 6, 3):
+            for user in ("bob", "ann"):
+                self.device(user=user, device_id=f"ORDER{n}", device_type="Ordered").foldersync()
+        found = self.admin("rule", "test", "block", "DeviceType=Ordered")
+        self.assertEqual([(d["user"], d["device_id"]) for d in found["devices"]],
+                         [(u, f"ORDER{n}") for u in ("ann", "bob") for n in range(1, 8)])
+
 
 class Mistakes(ServerCase):
     def test_wrong_rules_are_told(self):

@@ -179,11 +179,64 @@ void admin_access_set(struct admin_call *c)
 }
 
 /* ---- what a rule would do ---- */
+/* The first devices by user and id: a heap with the last of them on top. */
 struct test {
-    json_t *devices;
+    json_t *first[HITS_MAX];
+    size_t count;
     unsigned matching, changing, shut_out;
     bool out_of_memory;
 };
+
+static int order_of(const json_t *device, const char *user, const char *device_id)
+{
+    int order = strcmp(json_string_value(json_object_get(device, "user")), user);
+    if (order) return order;
+    return strcmp(json_string_value(json_object_get(device, "device_id")), device_id);
+}
+
+static int by_name(const json_t *a, const json_t *b)
+{
+    return order_of(a, json_string_value(json_object_get(b, "user")),
+                    json_string_value(json_object_get(b, "device_id")));
+}
+
+static int by_pointed(const void *a, const void *b)
+{
+    return by_name(*(json_t *const *)a, *(json_t *const *)b);
+}
+
+static void swap(json_t **a, json_t **b)
+{
+    json_t *kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+static void rise(struct test *t, size_t at)
+{
+    for (; at && by_name(t->first[at], t->first[(at - 1) / 2]) > 0; at = (at - 1) / 2)
+        swap(&t->first[at], &t->first[(at - 1) / 2]);
+}
+
+static void sink(struct test *t)
+{
+    for (size_t at = 0, most = 0;; at = most) {
+        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < t->count; child++)
+            if (by_name(t->first[child], t->first[most]) > 0) most = child;
+        if (most == at) return;
+        swap(&t->first[at], &t->first[most]);
+    }
+}
+
+static json_t *hit_json(const struct rule_hit *h)
+{
+    return json_pack("{s:o,s:o,s:o,s:s,s:b,s:s,s:s,s:s,s:s,s:b}", "user", admin_text(h->user),
+                     "device_id", admin_text(h->device_id), "device_type",
+                     admin_text(h->device_type), "protocol_version", pv_version_text(h->version),
+                     "in", (int)h->in, "access", access_text(h->now), "access_by", h->now_by,
+                     "would_be", access_text(h->then), "would_be_by", h->then_by, "changes",
+                     (int)(h->now != h->then));
+}
 
 static void test_one(void *ctx, const struct rule_hit *h)
 {
@@ -191,33 +244,46 @@ static void test_one(void *ctx, const struct rule_hit *h)
     t->matching++;
     t->changing += h->now != h->then;
     t->shut_out += h->in && h->now == PV_ACCESS_OK && h->then != PV_ACCESS_OK;
-    if (t->matching > HITS_MAX) return;
-    json_t *one =
-        json_pack("{s:o,s:o,s:o,s:s,s:b,s:s,s:s,s:s,s:s,s:b}", "user", admin_text(h->user),
-                  "device_id", admin_text(h->device_id), "device_type", admin_text(h->device_type),
-                  "protocol_version", pv_version_text(h->version), "in", (int)h->in, "access",
-                  access_text(h->now), "access_by", h->now_by, "would_be", access_text(h->then),
-                  "would_be_by", h->then_by, "changes", (int)(h->now != h->then));
-    if (json_array_append_new(t->devices, one) != 0) t->out_of_memory = true;
+    bool full = t->count == HITS_MAX;
+    if (full && order_of(t->first[0], h->user, h->device_id) <= 0) return;
+    json_t *one = hit_json(h);
+    if (!one) {
+        t->out_of_memory = true;
+    } else if (full) {
+        json_decref(t->first[0]);
+        t->first[0] = one;
+        sink(t);
+    } else {
+        t->first[t->count] = one;
+        rise(t, t->count++);
+    }
+}
+
+/* NULL: no memory. */
+static json_t *test_json(struct test *t)
+{
+    json_t *devices = json_array();
+    bool ok = devices && !t->out_of_memory;
+    qsort(t->first, t->count, sizeof(json_t *), by_pointed);
+    for (size_t i = 0; ok && i < t->count; i++) ok = json_array_append(devices, t->first[i]) == 0;
+    if (ok)
+        return json_pack("{s:i,s:i,s:i,s:o}", "matching", (int)t->matching, "changing",
+                         (int)t->changing, "shut_out", (int)t->shut_out, "devices", devices);
+    json_decref(devices);
+    return NULL;
 }
 
 void admin_rule_test(struct admin_call *c)
 {
     struct rule *r = calloc(1, sizeof *r);
-    struct test t = {0};
-    if (!r) {
+    struct test *t = calloc(1, sizeof *t);
+    if (!r || !t)
         admin_no_memory(c);
-        return;
+    else if (read_rule(c, r)) {
+        bool done = gate_test_rule(c->admin->gate, r, test_one, t);
+        admin_reply(c, 200, done ? test_json(t) : NULL);
     }
-    if (read_rule(c, r)) {
-        t.devices = c->list = json_array();
-        if (!gate_test_rule(c->admin->gate, r, test_one, &t) || t.out_of_memory)
-            admin_no_memory(c);
-        else
-            admin_reply(c, 200,
-                        json_pack("{s:i,s:i,s:i,s:O}", "matching", (int)t.matching, "changing",
-                                  (int)t.changing, "shut_out", (int)t.shut_out, "devices",
-                                  t.devices));
-    }
+    for (size_t i = 0; t && i < t->count; i++) json_decref(t->first[i]);
+    free(t);
     free(r);
 }

@@ -13,6 +13,7 @@
 #include "src/json_text.h"
 
 enum {
+    TARGET_MAX = 8 * 1024, /* of a request; no names make a longer one, and a server takes it */
     ANSWER_MAX = 256 * 1024 * 1024,
     WAIT_SECONDS = 60,
     RETRIES_MAX = 5,      /* of a call that came too soon after many others */
@@ -219,7 +220,10 @@ enum cli_exit api_call(struct cli *cli, const char *method, char *path, json_t *
     while (base_len > 0 && base[base_len - 1] == '/') base_len--;
     if (path == NULL || asprintf(&url, "%.*s%s", (int)base_len, base, path) < 0) url = NULL;
     *json_out = NULL;
-    enum cli_exit code = url == NULL || (body && text == NULL) ? no_memory() : open_api(cli);
+    enum cli_exit code = url == NULL || (body && text == NULL) ? no_memory() : CLI_DONE;
+    if (code == CLI_DONE && strlen(path) > TARGET_MAX)
+        code = cli_fail(CLI_USAGE, "an argument is longer than any name can be");
+    if (code == CLI_DONE) code = open_api(cli);
     if (code == CLI_DONE) code = perform(cli, method, url, text, json_out);
     wipe_free(text);
     free(url);

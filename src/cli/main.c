@@ -184,6 +184,17 @@ static enum cli_exit usage(const struct cli_command *c)
                     c->verb ? c->verb : "", c->synopsis);
 }
 
+/* Every word is a name, a file or a condition: none of them can be empty, and an empty name would
+ * make another path of the administration interface. */
+static enum cli_exit check_words(const struct cli_command *c, const struct cli *cli)
+{
+    for (int i = 0; i < cli->count; i++)
+        if (cli->words[i][0] == '\0')
+            return cli_fail(CLI_USAGE, "%s%s%s %s: argument %d is empty", c->name,
+                            c->verb ? " " : "", c->verb ? c->verb : "", c->synopsis, i + 1);
+    return CLI_DONE;
+}
+
 static enum cli_exit run_plain(const struct cli_command *c, struct cli *cli, int argc, char **argv)
 {
     bool help = false;
@@ -194,7 +205,7 @@ static enum cli_exit run_plain(const struct cli_command *c, struct cli *cli, int
         print_help(c->name);
     else if (cli->count < c->least || (c->most >= 0 && cli->count > c->most))
         code = usage(c);
-    else
+    else if ((code = check_words(c, cli)) == CLI_DONE)
         code = c->run(cli);
     cli_free_words(cli);
     return code;

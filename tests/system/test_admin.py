@@ -68,8 +68,8 @@ class Users(OwnServerCase):
         rows = [(["user", "add", "ann"], "word\n"), (["user", "passwd", "nobody"], "word\n"),
                 (["user", "disable", "nobody"], ""), (["user", "remove", "nobody", "--yes"], ""),
                 (["user", "add", "a:b"], "word\n"), (["user", "add", "a/../b"], "word\n"),
-                (["user", "add", ""], "word\n"), (["user", "add", "a\nb"], "word\n"),
-                (["user", "add", "eve"], ""), (["user", "add", "x" * 300], "word\n")]
+                (["user", "add", "a\nb"], "word\n"), (["user", "add", "eve"], ""),
+                (["user", "add", "x" * 300], "word\n")]
         before = self.server.users_file.read_bytes()
         for argv, stdin in rows:
             with self.subTest(argv=argv):
@@ -254,6 +254,26 @@ class Program(ServerCase):
                 run = self.admin.run(*argv)
                 self.assertEqual(run.returncode, 2, run)
                 self.assertTrue(run.stderr.startswith("provost: "), run.stderr)
+
+    def test_an_empty_argument_is_told(self):
+        for argv, says in ((["policy", "show", ""], "policy show NAME.*argument 1 is empty"),
+                           (["policy", "remove", ""], "argument 1 is empty"),
+                           (["device", "show", "ann", ""], "argument 2 is empty"),
+                           (["user", "add", ""], "argument 1 is empty"),
+                           (["user", "enable", ""], "argument 1 is empty"),
+                           (["token", "remove", ""], "argument 1 is empty")):
+            with self.subTest(argv=argv):
+                run = self.admin.run(*argv)
+                self.assertEqual(run.returncode, 2, run)
+                self.assertRegex(run.stderr, f"^provost: .*{says}")
+
+    def test_an_argument_longer_than_any_name(self):
+        for argv in (["policy", "show", "x" * 70000], ["device", "show", "ann", "%" * 3000],
+                     ["device", "list", "--user", "x" * 70000]):
+            with self.subTest(argv=argv[:2]):
+                run = self.admin.run(*argv)
+                self.assertEqual(run.returncode, 2, run)
+                self.assertIn("longer than any name", run.stderr)
 
     def test_help(self):
         run = self.admin.run("--help")

@@ -232,6 +232,13 @@ enum cli_exit api_call(struct cli *cli, const char *method, char *path, json_t *
     return code;
 }
 
+bool api_conflict(const struct cli *cli)
+{
+    long http = 0;
+    if (cli->api) curl_easy_getinfo(cli->api->curl, CURLINFO_RESPONSE_CODE, &http);
+    return http == 409;
+}
+
 enum cli_exit api_show(struct cli *cli, const char *method, char *path, json_t *body,
                        json_t **json_out)
 {

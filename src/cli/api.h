@@ -19,6 +19,8 @@ enum cli_exit api_call(struct cli *cli, const char *method, char *path, json_t *
 /* The same, and with --json the answer is printed: *json_out is NULL then. */
 enum cli_exit api_show(struct cli *cli, const char *method, char *path, json_t *body,
                        json_t **json_out);
+/* Has the last call been refused because something is not as it was thought to be (409)? */
+bool api_conflict(const struct cli *cli);
 /* After the last call. */
 void api_close(struct cli *cli);
 

@@ -40,6 +40,9 @@ enum cli_exit policy_read_server(struct cli *cli, json_t **policies_out, json_t 
     return api_call(cli, "GET", api_path("/v1/assignments"), NULL, assignments_out);
 }
 
+/* Behind a refusal: somebody else was there since the server was read. */
+#define AGAIN "; run the same command again to see what differs by now"
+
 static bool is_there(const struct plan *p, const char *name)
 {
     const json_t *policy;
@@ -51,6 +54,65 @@ static bool is_there(const struct plan *p, const char *name)
         if (is && strcmp(is, name) == 0) return true;
     }
     return false;
+}
+
+/* ---- revisions ---- */
+
+/* {name: {"revision", "parent"}} as the server was read; what a run does is noted in it. NULL: no
+ * memory. */
+static json_t *seen_create(const json_t *policies)
+{
+    json_t *seen = json_object(), *policy;
+    size_t i;
+    bool good = seen != NULL;
+    json_array_foreach(policies, i, policy)
+    {
+        json_t *one = json_pack("{s:O?,s:O?}", "revision", json_object_get(policy, "revision"),
+                                "parent", json_object_get(policy, "parent"));
+        good = good && json_object_set_new(seen, text_in(policy, "name"), one) == 0;
+        if (!good) break;
+    }
+    if (good) return seen;
+    json_decref(seen);
+    return NULL;
+}
+
+static bool seen_inherits(const json_t *seen, const char *name, const char *from)
+{
+    const char *parent = name;
+    for (size_t steps = json_object_size(seen); steps > 0; steps--) {
+        parent = text_in(json_object_get(seen, parent), "parent");
+        if (parent == NULL || strcmp(parent, from) == 0) return parent != NULL;
+    }
+    return false;
+}
+
+/* What the answer to a PUT says is so by now: a change is a new revision of all below as well. */
+static bool seen_note(json_t *seen, const json_t *step, const json_t *answer)
+{
+    const char *changed = text_in(step, "policy"), *name;
+    json_t *revision = json_object_get(answer, "revision"), *one;
+    json_t *parent = json_object_get(json_object_get(step, "body"), "parent");
+    if (!json_is_true(json_object_get(answer, "changed"))) return true;
+    one = json_pack("{s:O,s:O?}", "revision", revision, "parent", parent);
+    bool good = json_object_set_new(seen, changed, one) == 0;
+    json_object_foreach(seen, name, one)
+    {
+        if (good && seen_inherits(seen, name, changed))
+            good = json_object_set(one, "revision", revision) == 0;
+    }
+    return good;
+}
+
+/* Body of the PUT of a step, only if the policy is as it was seen. NULL: no memory. */
+static json_t *seen_body(const json_t *seen, const json_t *step)
+{
+    json_t *body = json_copy(json_object_get(step, "body"));
+    const json_t *is = json_object_get(seen, text_in(step, "policy"));
+    json_int_t revision = json_integer_value(json_object_get(is, "revision"));
+    if (body && json_object_set_new(body, "if_revision", json_integer(revision)) == 0) return body;
+    json_decref(body);
+    return NULL;
 }
 
 /* A copy with dry_run, or as it is. NULL: no memory, which api_call tells of an empty path only. */
@@ -67,9 +129,21 @@ static enum cli_exit send(struct cli *cli, const char *method, char *path, const
     return api_call(cli, method, path, copy, answer_out);
 }
 
+static enum cli_exit put_policy(struct cli *cli, const json_t *seen, const json_t *step, bool dry,
+                                json_t **answer_out)
+{
+    json_t *body = seen_body(seen, step);
+    *answer_out = NULL;
+    if (body == NULL) return cli_fail(CLI_FAILED, "no memory");
+    enum cli_exit code = send(cli, "PUT", api_path("/v1/policies/%s", text_in(step, "policy")),
+                              body, dry, answer_out);
+    json_decref(body);
+    return code;
+}
+
 /* What the server says that a step would do, as its "would". A policy whose parent is not there yet
  * cannot be asked about, nor one that others must leave first. */
-static enum cli_exit ask_server(struct cli *cli, struct plan *p)
+static enum cli_exit ask_server(struct cli *cli, struct plan *p, const json_t *seen)
 {
     json_t *step, *answer;
     size_t i;
@@ -77,10 +151,10 @@ static enum cli_exit ask_server(struct cli *cli, struct plan *p)
     {
         const json_t *body = json_object_get(step, "body");
         if (body == NULL || !is_there(p, text_in(body, "parent"))) continue;
-        enum cli_exit code = send(cli, "PUT", api_path("/v1/policies/%s", text_in(step, "policy")),
-                                  body, true, &answer);
+        enum cli_exit code = put_policy(cli, seen, step, true, &answer);
         if (code != CLI_DONE)
-            return cli_fail(code, "policy %s; nothing was changed", text_in(step, "policy"));
+            return cli_fail(code, "policy %s; nothing was changed%s", text_in(step, "policy"),
+                            api_conflict(cli) ? AGAIN : "");
         if (json_object_set_new(step, "would", answer) != 0)
             return cli_fail(CLI_FAILED, "no memory");
     }
@@ -176,15 +250,18 @@ static void tell(const struct plan *p, bool dry)
 
 /* ---- do ---- */
 
-static enum cli_exit do_step(struct cli *cli, const json_t *step)
+static enum cli_exit do_step(struct cli *cli, json_t *seen, const json_t *step)
 {
     json_t *answer = NULL;
-    const json_t *body = json_object_get(step, "body");
+    const char *name = text_in(step, "policy");
+    bool removes = json_object_get(step, "body") == NULL;
     enum cli_exit code =
-        send(cli, body ? "PUT" : "DELETE", api_path("/v1/policies/%s", text_in(step, "policy")),
-             body, false, &answer);
+        removes ? send(cli, "DELETE", api_path("/v1/policies/%s", name), NULL, false, &answer)
+                : put_policy(cli, seen, step, false, &answer);
     const char *hint = text_in(answer, "hint");
-    if (hint) cli_fail(CLI_DONE, "warning: %s: %s", text_in(step, "policy"), hint);
+    if (hint) cli_fail(CLI_DONE, "warning: %s: %s", name, hint);
+    if (code == CLI_DONE && !removes && !seen_note(seen, step, answer))
+        code = cli_fail(CLI_FAILED, "no memory");
     json_decref(answer);
     return code;
 }
@@ -200,7 +277,7 @@ static enum cli_exit do_move(struct cli *cli, const json_t *move)
 }
 
 /* What is made, then who gets it, then what nobody needs any more. */
-static enum cli_exit carry_out(struct cli *cli, const struct plan *p)
+static enum cli_exit carry_out(struct cli *cli, const struct plan *p, json_t *seen)
 {
     size_t done = 0, all = json_array_size(p->steps) + json_array_size(p->moves), i;
     enum cli_exit code = CLI_DONE;
@@ -209,7 +286,7 @@ static enum cli_exit carry_out(struct cli *cli, const struct plan *p)
         json_array_foreach(p->steps, i, step)
         {
             if ((json_object_get(step, "body") == NULL) != removing || code != CLI_DONE) continue;
-            code = do_step(cli, step);
+            code = do_step(cli, seen, step);
             done += code == CLI_DONE;
         }
         json_array_foreach(p->moves, i, step)
@@ -220,7 +297,8 @@ static enum cli_exit carry_out(struct cli *cli, const struct plan *p)
         }
     }
     if (code != CLI_DONE)
-        cli_fail(code, "stopped after %zu of %zu changes; the same command goes on", done, all);
+        cli_fail(code, "stopped after %zu of %zu changes%s", done, all,
+                 api_conflict(cli) ? AGAIN : "; the same command goes on");
     else if (!cli->json && all > 0)
         printf("Done: %zu change%s.\n", all, all == 1 ? "" : "s");
     return code;
@@ -235,12 +313,15 @@ enum cli_exit policy_make_so(struct cli *cli, const struct policy_wish *wish)
     if (code == CLI_DONE && !plan_make(&p, wish, policies, assignments))
         code = cli_fail(CLI_FAILED, "%s", p.no_memory ? "no memory" : p.error);
     size_t changes = json_array_size(p.steps) + json_array_size(p.moves);
-    if (code == CLI_DONE) code = ask_server(cli, &p);
+    json_t *seen = seen_create(policies);
+    if (code == CLI_DONE && seen == NULL) code = cli_fail(CLI_FAILED, "no memory");
+    if (code == CLI_DONE) code = ask_server(cli, &p, seen);
     if (code == CLI_DONE && !cli->json) tell(&p, dry);
     if (code == CLI_DONE && !dry && changes > 0)
-        code = cli_sure(cli, "Make these changes?") ? carry_out(cli, &p) : CLI_FAILED;
+        code = cli_sure(cli, "Make these changes?") ? carry_out(cli, &p, seen) : CLI_FAILED;
     if (code == CLI_DONE && cli->json) code = tell_json(&p, wish, dry);
     plan_finish(&p);
+    json_decref(seen);
     json_decref(policies);
     json_decref(assignments);
     return code;

@@ -345,6 +345,27 @@ class Files(Case):
         self.fake.fail = None
         self.assertIn("Done: 1 change.", self.ok("apply", str(self.dir)))
 
+    def test_what_somebody_else_has_changed_meanwhile_is_kept(self):
+        self.have("a", {"AllowCamera": 0})
+        self.write_policy("a", {"AllowCamera": 1})
+        self.write_policy("b", {})
+        for dry, says in ((True, "policy a; nothing was changed; run the same command again"),
+                          (False, "stopped after 0 of 2 changes; run the same command again")):
+            with self.subTest(dry=dry):
+                self.fake.asked.clear()
+                self.fake.fail = lambda method, path, body, dry=dry: (
+                    (409, "The policy is at revision 2 by now, not at 1.")
+                    if method == "PUT" and body.get("dry_run", False) == dry else None)
+                run = self.admin.run("policy", "apply", str(self.dir))
+                self.assertEqual(run.returncode, 1, run)
+                self.assertIn(says, run.stderr)
+        self.fake.fail = None
+        self.fake.asked.clear()
+        self.ok("apply", str(self.dir))
+        self.assertEqual([(p.rsplit("/", 1)[1], b["if_revision"], b.get("dry_run", False))
+                          for m, p, b in self.fake.asked if m == "PUT"],
+                         [("a", 1, True), ("b", 0, True), ("a", 1, False), ("b", 0, False)])
+
     def test_what_the_server_would_refuse_changes_nothing(self):
         self.write_policy("a", {})
         self.write_policy("b", {})
@@ -417,6 +438,20 @@ class RealServer(OwnServerCase):
         run = self.admin.run("policy", *argv)
         self.assertEqual(run.returncode, 0, run)
         return run.stdout
+
+    def test_parents_and_children_change_in_one_run(self):
+        def files(length, parent):
+            for name, above in (("top", None), ("middle", "top"), ("low", parent), ("side", None)):
+                (self.dir / f"{name}.json").write_text(json.dumps({
+                    "name": name, "parent": above,
+                    "settings": {"MinDevicePasswordLength": length}}), encoding="utf-8")
+
+        self.dir.mkdir()
+        for length, parent in ((4, "middle"), (5, "middle"), (6, "side"), (7, "middle")):
+            with self.subTest(length=length):
+                files(length, parent)
+                self.assertIn("Done: 4 changes.", self.ok("apply", str(self.dir)))
+                self.assertEqual(self.ok("apply", str(self.dir)), "Everything is so already.\n")
 
     def test_a_life_of_a_policy(self):
         device = self.device(user="ann", device_id="D1")

@@ -181,6 +181,15 @@ class Asking(OwnServerCase):
         self.assertEqual([(d["user"], d["device_id"]) for d in found["devices"]],
                          [(u, f"ORDER{n}") for u in ("ann", "bob") for n in range(1, 8)])
 
+    def test_of_many_devices_the_first_are_named(self):
+        numbers = [n * 379 % 1007 for n in range(1007)]  # each once
+        for n in numbers:
+            self.device(device_id=f"MANY{n:04}", device_type="Many").foldersync()
+        found = self.admin("rule", "test", "block", "DeviceType=Many")
+        self.assertEqual(found["matching"], 1007)
+        self.assertEqual([d["device_id"] for d in found["devices"]],
+                         [f"MANY{n:04}" for n in range(1000)])
+
 
 class Mistakes(ServerCase):
     def test_wrong_rules_are_told(self):

@@ -73,7 +73,8 @@ void call_refused(struct gate_call *gc, const struct pv_server_out *out, uint32_
 {
     struct call *c = &gc->call;
     char sent[12], own[12];
-    if (!gc->quiet && log_on(LOG_INFO)) {
+    /* Without a body no device is kept, and nothing has asked yet whether it may be told. */
+    if (c->device ? !gc->quiet && log_on(LOG_INFO) : call_may_log(c)) {
         pv_key_mask(c->req.key, sent);
         pv_key_mask((struct pv_sent_key){expected ? PV_KEY_NUMBER : PV_KEY_ABSENT, expected}, own);
         LOG(LOG_INFO, call_session(c), "refuse", KV_TEXT("user", c->user),

@@ -381,5 +381,21 @@ class Lists(OwnServerCase):
         self.assertRegex(text, re.compile(r"^default +-", re.M))
 
 
+class ClonesAfterARestart(OwnServerCase):
+    def test_the_other_face_comes_back_with_the_steps(self):
+        device = self.device(agent="One/1.0")
+        for agent in ("One/1.0", "Two/2.0") * 3:
+            device.agent = agent
+            device.foldersync(key=0)
+        known = self.admin.device(device.user, device.device_id)["clone"]
+        self.assertEqual(known["returns"], 4)
+        self.server.restart()
+        device.close()
+        device.foldersync(key=0)  # its trail is made anew
+        listed = wait_for("the clone", lambda: self.admin.device(device.user,
+                                                                 device.device_id)["clone"])
+        self.assertEqual(listed, known)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -128,6 +128,19 @@ static void begin(struct job_of_trail *j, struct trail *t)
     t->dirty = false;
 }
 
+/* The other face that the store had, unless the device has shown another one since; without memory it
+ * is lost. */
+static void put_clone_back(struct shard *s, struct trail *t, const struct trail_copy *c)
+{
+    const char *const face[KIND_TEXTS] = {[KIND_TYPE] = c->other_type,
+                                          [KIND_AGENT] = c->other_agent,
+                                          [KIND_MODEL] = "",
+                                          [KIND_OS] = ""};
+    if (t->clone.other || (!*c->other_type && !*c->other_agent)) return;
+    t->clone.other = kinds_take(&s->kinds, face);
+    t->clone.returns = t->clone.other ? (uint16_t)c->returns : 0;
+}
+
 /* A device that was removed meanwhile stays removed: its trail is queued under the lock under which
  * the removal was. */
 static bool write_one(struct keeper *k, struct job_of_trail *j)
@@ -145,6 +158,7 @@ static bool write_one(struct keeper *k, struct job_of_trail *j)
     if (!j->device->gone) ok = ok && text && store_submit(k->gate->store, &c, 1, NULL);
     if (t && ok && t->fresh) {
         trail_put_before(t->entries, &t->count, j->copy.entries, (size_t)(j->copy.count - had));
+        put_clone_back(s, t, &j->copy);
         t->fresh = false;
     }
     if (t && !ok) t->dirty = true;

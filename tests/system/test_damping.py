@@ -228,6 +228,33 @@ class Blocked(Damping):
             self.assertLess(len(lines), 100 + 2 * (time.monotonic() - started))
 
 
+class Log(OwnServerCase):
+    """Nobody is slowed, and yet no device fills the log."""
+    config = "damping = false;"
+
+    def test_lines_of_one_device_are_bounded(self):
+        bad = b"\x03\x01\x6a\x00\xff"
+        rows = [("foldersync", lambda device: device.foldersync()),
+                ("body-refused", lambda device: device.command("FolderSync", bad)),
+                ("body-refused", lambda device: device.command("Provision", bad)),
+                ("provision-bad", lambda device: device.provision([("Policies", None)]))]
+        for verb, ask in rows:
+            with self.subTest(verb=verb):
+                device = self.device()
+                device.handshake()
+                began = time.monotonic()
+                for _ in range(400):
+                    self.assertEqual(ask(device).http, 200)
+
+                def lines(verb):
+                    return [one for one in self.server.lines
+                            if device.device_id in one and f" {verb} " in one]
+                wait_for("the count of what was left out", lambda: lines("log-suppressed"))
+                took = int(time.monotonic() - began) + 1
+                self.assertIn(len(lines(verb)), range(1, 61 + took))
+                self.assertLess(took, 200)
+
+
 class Off(OwnServerCase):
     config = "damping = false;"
 

@@ -33,6 +33,7 @@ bool log_on(enum log_level level)
 void log_write(enum log_level level, uint64_t session, const char *verb, const struct kv *fields)
 {
     (void)level, (void)session, (void)verb, (void)fields;
+    world.logged++;
 }
 
 /* ---- one worker ---- */

@@ -21,6 +21,7 @@ struct world {
     size_t loaded_count;
     void (*load)(const struct store_visitor *v, void *ctx); /* more of it; may be NULL */
     void (*see)(const struct store_change *c); /* each that was taken; may be NULL */
+    unsigned logged;                   /* lines of the log */
     struct auth_check *auth_waiting;   /* of the user "slow" */
     struct timer *timer;               /* set last */
 };

@@ -37,6 +37,63 @@ static void heat_cools(void **unused)
     }
 }
 
+static void a_clock_that_was_set_back_stops_nothing(void **unused)
+{
+    struct heat h = {0}, ids = {0}, notes = {0};
+    struct damping d = {0};
+    enum damping_kind kind;
+    const int64_t back = START - 1000000;
+    (void)unused;
+    heat_add(&h, 60, START, 1);
+    assert_true(heat_now(&h, 60, back) == 1);
+    assert_int_equal((int)(heat_now(&h, 60, back + 60) * 1000 + 0.5f), 500);
+
+    heat_add(&ids, DAMPING_NEW_IDS_HALF_LIFE, START, DAMPING_NEW_IDS_SLOW);
+    assert_int_not_equal(damping_new_id_wait(&ids, back), 0);
+    assert_int_equal(damping_new_id_wait(&ids, back + DAMPING_NEW_IDS_HALF_LIFE), 0);
+
+    while (damping_may_note(&notes, 0, START)) continue;
+    assert_false(damping_may_note(&notes, 0, back));
+    assert_true(damping_may_note(&notes, 0, back + DAMPING_NOTES_HALF_LIFE));
+
+    for (unsigned n = 0; n < 40; n++) damping_count(&d, DAMPING_REFUSALS, START);
+    assert_int_equal(damping_slowed(&d, back, &kind), 0);
+    damping_count(&d, DAMPING_REFUSALS, back); /* and a loop is slowed again */
+    assert_int_equal(damping_slowed(&d, back, &kind), DAMPING_COMMANDS);
+}
+
+/* ---- lines of the log ---- */
+static unsigned lines_at(uint32_t *lines, int64_t now)
+{
+    unsigned written = 0;
+    for (unsigned n = 0; n < 1000; n++) written += damping_may_log(lines, now);
+    return written;
+}
+
+static void lines_of_the_log_are_bounded(void **unused)
+{
+    static const struct {
+        const char *name;
+        int64_t passed;
+        unsigned lines;
+    } cases[] = {
+        {"at once", 0, DAMPING_LINES_MOST},
+        {"no time", 0, 0},
+        {"a second", 1, 1},
+        {"ten more", 11, 10},
+        {"a minute", 71, DAMPING_LINES_MOST},
+        {"much later", 1000000, DAMPING_LINES_MOST},
+        {"a clock that was set back", 0, DAMPING_LINES_MOST},
+        {"by the new time", 2, 2},
+    };
+    uint32_t lines = 0;
+    (void)unused;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        print_message("# %s\n", cases[i].name);
+        assert_int_equal(lines_at(&lines, START + cases[i].passed), cases[i].lines);
+    }
+}
+
 static void heat_is_never_below_nothing(void **unused)
 {
     struct heat h = {0};
@@ -269,6 +326,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(heat_cools),
+        cmocka_unit_test(a_clock_that_was_set_back_stops_nothing),
+        cmocka_unit_test(lines_of_the_log_are_bounded),
         cmocka_unit_test(heat_is_never_below_nothing),
         cmocka_unit_test(real_clients_are_never_slowed),
         cmocka_unit_test(loops_are_slowed_and_blocked),

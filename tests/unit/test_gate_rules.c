@@ -143,7 +143,9 @@ static void the_order_of_decision(void **unused)
         enum pv_access otherwise = rest >> 6;
         d->personal = (uint8_t)personal;
         d->version = version ? PV_V2_5 : PV_V14_1;
-        d->extra->loop_until = loop ? world.now + 1 : n % 5 ? 0 : world.now;
+        /* Over, or from before the clock was set back. */
+        const int64_t no_loops[] = {0, world.now, world.now + DAMPING_BLOCK_S + 1};
+        d->extra->loop_until = !loop ? no_loops[n % 5 % 3] : world.now + (n % 5 ? 1 : DAMPING_BLOCK_S);
         config.devices_per_user = full ? 1 : n % 3 ? 0 : 2;
         gate->version_least = PV_V12_1;
         rules_release(s->rules);

@@ -67,6 +67,18 @@ static void a_block_is_told_and_ends_by_itself(void **unused)
     assert_true(loop);
 }
 
+/* Also after a restart: it is the disk that remembers. */
+static void a_clock_that_was_set_back_ends_a_block(void **unused)
+{
+    (void)unused;
+    loop_until_blocked();
+    assert_int_equal(folder_sync("ann", "14.1", "0"), 129);
+    world.now -= 86400;
+    assert_int_equal(folder_sync("ann", "14.1", "0"), 142);
+    world.now += 86400; /* what was forgotten does not come back */
+    assert_int_equal(folder_sync("ann", "14.1", "0"), 142);
+}
+
 static void order_done(struct device_order *o)
 {
     o->gate = NULL;
@@ -221,6 +233,53 @@ static void what_waits_is_noted_later(void **unused)
     assert_int_equal(world.audited, before + 1);
 }
 
+/* ---- the log ---- */
+static void bad_body(const char *user, const char *cmd, const char *key)
+{
+    static const uint8_t body[] = {3, 1, 0x6a, 0, 0xff};
+    struct http_exchange x = {.user = user, .key = key};
+    assert_int_equal(outcome(send_body(&x, cmd, body, sizeof body)), 102);
+}
+
+static unsigned dropped(void)
+{
+    const struct shard *s = table_lock(gate->table, "ann");
+    const struct trail *t = s->trails.newest;
+    unsigned n = t ? t->log_dropped : 0;
+    table_unlock((struct shard *)s);
+    return n;
+}
+
+/* What is let in, and what has no word of the machine, is bounded like refusals. */
+static void lines_of_one_device_are_bounded(void **unused)
+{
+    static const char *const commands[] = {"FolderSync", "Provision"};
+    char key[65];
+    (void)unused;
+    for (size_t i = 0; i < 2; i++) {
+        handshake("ann", "14.1", key);
+        world.now += DAMPING_LINES_MOST;
+        unsigned had = dropped();
+        world.logged = 0;
+        for (unsigned n = 0; n < 500; n++) bad_body("ann", commands[i], key);
+        assert_int_equal(world.logged, DAMPING_LINES_MOST);
+        assert_int_equal(dropped() - had, 500 - DAMPING_LINES_MOST);
+    }
+    keeper_round(gate->keeper);
+    assert_int_equal(world.logged, DAMPING_LINES_MOST + 1); /* tells how many were left out */
+    assert_int_equal(dropped(), 0);
+}
+
+static void lines_about_no_device_come_once_a_second(void **unused)
+{
+    (void)unused;
+    for (unsigned n = 0; n < 500; n++) {
+        world.now += n % 100 == 0;
+        bad_body("nobody", "Provision", "0");
+    }
+    assert_int_equal(world.logged, 5);
+}
+
 /* ---- written behind ---- */
 static void a_refusal_is_written_later(void **unused)
 {
@@ -317,6 +376,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up_damped, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_block_is_told_and_ends_by_itself),
+        TEST(a_clock_that_was_set_back_ends_a_block),
         TEST(being_allowed_ends_it),
         TEST(a_wipe_gets_through),
         TEST(a_first_handshake_is_not_in_the_way),
@@ -324,6 +384,8 @@ int main(void)
         TEST(new_ids_have_an_end),
         TEST(one_user_does_not_fill_the_audit_log),
         TEST(what_waits_is_noted_later),
+        TEST(lines_of_one_device_are_bounded),
+        TEST(lines_about_no_device_come_once_a_second),
         TEST(a_refusal_is_written_later),
         TEST(older_steps_are_kept),
         TEST(damaged_trails_are_no_trouble),

@@ -161,12 +161,12 @@ static void the_least_recently_used_goes(void **unused)
     struct trail *evicted;
     (void)unused;
     for (size_t n = 0; n < TRAILS_PER_SHARD; n++) {
-        assert_non_null(trail_take(&all, device(n), START, &evicted));
+        assert_non_null(trail_take(&all, device(n), &evicted));
         assert_null(evicted);
     }
-    assert_ptr_equal(trail_take(&all, device(0), START, &evicted), trail_find(&all, device(0)));
+    assert_ptr_equal(trail_take(&all, device(0), &evicted), trail_find(&all, device(0)));
     assert_null(evicted);
-    assert_non_null(trail_take(&all, device(TRAILS_PER_SHARD), START, &evicted));
+    assert_non_null(trail_take(&all, device(TRAILS_PER_SHARD), &evicted));
     assert_ptr_equal(evicted->device, device(1));
     trail_free(&kinds, evicted);
     assert_null(trail_find(&all, device(1)));
@@ -179,23 +179,6 @@ static void the_least_recently_used_goes(void **unused)
     assert_int_equal(all.count, 0);
     assert_null(all.newest);
     assert_null(all.oldest);
-}
-
-static void lines_of_the_log_are_bounded(void **unused)
-{
-    struct trails all = {0};
-    struct kinds kinds = {0};
-    struct trail *evicted, *t = trail_take(&all, device(0), START, &evicted);
-    unsigned lines = 0;
-    (void)unused;
-    for (unsigned n = 0; n < 1000; n++) lines += trail_may_log(t, START);
-    assert_int_equal(lines, TRAIL_LOG_BURST);
-    assert_int_equal(t->log_dropped, 1000 - TRAIL_LOG_BURST);
-    assert_true(trail_may_log(t, START + 1));
-    assert_false(trail_may_log(t, START + 1));
-    for (unsigned n = lines = 0; n < 1000; n++) lines += trail_may_log(t, START + 100000);
-    assert_int_equal(lines, TRAIL_LOG_BURST);
-    trail_free(&kinds, trail_pull(&all, device(0)));
 }
 
 /* ---- faces ---- */
@@ -312,7 +295,6 @@ int main(void)
         cmocka_unit_test(the_oldest_goes),
         cmocka_unit_test(older_steps_are_put_before),
         cmocka_unit_test(the_least_recently_used_goes),
-        cmocka_unit_test(lines_of_the_log_are_bounded),
         cmocka_unit_test(only_what_comes_back_is_a_clone),
         cmocka_unit_test(json_and_back),
         cmocka_unit_test(damaged_json_is_no_step),

@@ -33,6 +33,12 @@ static struct verdict verdict_of(const struct rules *r, size_t index)
     return (struct verdict){(enum pv_access)r->at[index].access, ACCESS_BY_RULE, r->at[index].id};
 }
 
+int64_t access_loop_until(const struct device *d, int64_t now)
+{
+    int64_t until = d->extra ? d->extra->loop_until : 0;
+    return now < until && until - now <= DAMPING_BLOCK_S ? until : 0;
+}
+
 /* What stands above every rule. false: nothing does. */
 static bool above_rules(const struct gate *g, const struct device *d, struct verdict *v)
 {
@@ -41,7 +47,7 @@ static bool above_rules(const struct gate *g, const struct device *d, struct ver
     v->by = ACCESS_BY_LIMIT_VERSION;
     if (d->version < g->version_least || d->version > g->version_most) return true;
     v->by = ACCESS_BY_LOOP;
-    if (d->extra && d->extra->loop_until && time(NULL) < d->extra->loop_until) return true;
+    if (access_loop_until(d, time(NULL))) return true;
     v->by = ACCESS_BY_PERSONAL;
     v->access = d->personal == PV_PERSONAL_QUARANTINE ? PV_ACCESS_QUARANTINED : PV_ACCESS_OK;
     return d->personal != PV_PERSONAL_NONE;

@@ -20,10 +20,11 @@ static float half_to(float x)
     return 1 - y * (1 - y / 2 * (1 - y / 3 * (1 - y / 4)));
 }
 
-float heat_now(const struct heat *h, unsigned half_life, int64_t now)
+float heat_now(struct heat *h, unsigned half_life, int64_t now)
 {
+    if (h->at > now) h->at = (uint32_t)now;
     int64_t passed = now - h->at;
-    if (passed <= 0 || h->heat == 0) return h->heat;
+    if (passed == 0 || h->heat == 0) return h->heat;
     if (passed / half_life >= COLD_AFTER) return 0;
     float heat = h->heat * half_to((float)(passed % half_life) / (float)half_life);
     for (int64_t n = passed / half_life; n > 0; n--) heat /= 2;
@@ -45,9 +46,10 @@ static unsigned retry_after(float heat, float slow)
     return wait < DAMPING_RETRY_MOST ? wait : DAMPING_RETRY_MOST;
 }
 
+/* What lies further ahead than anything is slowed for is from before the clock was set back. */
 static void slow_until(uint32_t *at, int64_t until)
 {
-    if (until > *at) *at = (uint32_t)until;
+    if (until > *at || *at - until > DAMPING_RETRY_MOST) *at = (uint32_t)until;
 }
 
 void damping_count(struct damping *d, enum damping_kind kind, int64_t now)
@@ -89,12 +91,12 @@ unsigned damping_wait(struct damping *d, enum damping_what what, int64_t now)
     return wait;
 }
 
-bool damping_is_loop(const struct damping *d, int64_t now)
+bool damping_is_loop(struct damping *d, int64_t now)
 {
     return heat_now(&d->pressed, DAMPING_PRESSED_HALF_LIFE, now) >= DAMPING_PRESSED_MOST;
 }
 
-unsigned damping_slowed(const struct damping *d, int64_t now, enum damping_kind *kind_out)
+unsigned damping_slowed(struct damping *d, int64_t now, enum damping_kind *kind_out)
 {
     unsigned slowed = (left(d->commands_until, now) ? DAMPING_COMMANDS : 0u) |
                       (left(d->provisions_until, now) ? DAMPING_PROVISIONS : 0u);
@@ -113,7 +115,7 @@ const char *damping_text(enum damping_kind kind)
     return kinds[kind].text;
 }
 
-unsigned damping_new_id_wait(const struct heat *new_ids, int64_t now)
+unsigned damping_new_id_wait(struct heat *new_ids, int64_t now)
 {
     float heat = heat_now(new_ids, DAMPING_NEW_IDS_HALF_LIFE, now);
     return heat < DAMPING_NEW_IDS_SLOW ? 0 : DAMPING_RETRY_MOST;
@@ -124,5 +126,16 @@ bool damping_may_note(struct heat *notes, unsigned devices, int64_t now)
     float most = DAMPING_NOTES_MOST + (float)devices * DAMPING_NOTES_A_DEVICE;
     if (heat_now(notes, DAMPING_NOTES_HALF_LIFE, now) >= most) return false;
     heat_add(notes, DAMPING_NOTES_HALF_LIFE, now, 1);
+    return true;
+}
+
+/* Each line puts off by a second the time at which all of them would be forgotten. Further ahead than
+ * that only a clock that was set back leaves it. */
+bool damping_may_log(uint32_t *lines, int64_t now)
+{
+    int64_t ahead = *lines - now;
+    if (ahead == DAMPING_LINES_MOST) return false;
+    if (ahead < 0 || ahead > DAMPING_LINES_MOST) ahead = 0;
+    *lines = (uint32_t)(now + ahead + 1);
     return true;
 }

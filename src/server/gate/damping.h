@@ -39,13 +39,16 @@ enum damping_kind { DAMPING_KINDS(DAMPING_KIND_ENUM) DAMPING_KIND_COUNT };
 #define DAMPING_NOTES_MOST 200
 #define DAMPING_NOTES_A_DEVICE 20
 
+/* Lines of one device in the log: so many at once, then one a second. */
+#define DAMPING_LINES_MOST 60
+
 /* A counter that cools. Zeroed: cold. */
 struct heat {
     float heat;
     uint32_t at; /* of that value */
 };
-/* A clock that went back has let no time pass. */
-float heat_now(const struct heat *h, unsigned half_life, int64_t now);
+/* A clock that went back has let no time pass; from then on it cools by the new time. */
+float heat_now(struct heat *h, unsigned half_life, int64_t now);
 void heat_add(struct heat *h, unsigned half_life, int64_t now, float amount);
 
 /* Of one device. Zeroed: cold. */
@@ -64,16 +67,19 @@ void damping_policy(struct damping *d, uint64_t revision);
 /* A request comes: how many seconds it must wait, 0: it may pass. Who must wait presses. */
 unsigned damping_wait(struct damping *d, enum damping_what what, int64_t now);
 /* So much pressing that it ends. */
-bool damping_is_loop(const struct damping *d, int64_t now);
+bool damping_is_loop(struct damping *d, int64_t now);
 /* What is slowed just now, bits of enum damping_what, and by what most of all. */
-unsigned damping_slowed(const struct damping *d, int64_t now, enum damping_kind *kind_out);
+unsigned damping_slowed(struct damping *d, int64_t now, enum damping_kind *kind_out);
 /* For a person; static storage. */
 const char *damping_text(enum damping_kind kind);
 
 /* A further new DeviceId of a user: how many seconds it must wait. */
-unsigned damping_new_id_wait(const struct heat *new_ids, int64_t now);
+unsigned damping_new_id_wait(struct heat *new_ids, int64_t now);
 /* A further line of the audit log that one of a user's devices causes: may it be written now? Counts
  * it then. */
 bool damping_may_note(struct heat *notes, unsigned devices, int64_t now);
+/* A further line of the log about one device: may it be written now? Counts it then. lines: zeroed
+ * for none yet. */
+bool damping_may_log(uint32_t *lines, int64_t now);
 
 #endif

@@ -71,9 +71,9 @@ void call_http(struct call *c, unsigned http, unsigned retry_after);
 /* The answer comes later; gone may be NULL. Afterwards end it with one of the above as ever. */
 void call_wait(struct call *c, void (*gone)(struct call *c));
 uint64_t call_session(const struct call *c);
-/* May a line be logged about the call? A device that asks as fast as it can does not fill the log:
- * those left out are counted and told later. Any thread, no shard locked. */
-bool call_may_log(struct call *c);
+/* A line of the log that a device causes at will: may it be written now? Counts it, or those that were
+ * left out, which are told of later. Any thread, no shard locked. */
+bool call_may_log(const struct call *c);
 /* What waits long must be small: the request's body, c->body and what was cut from c->arena go;
  * req and user stay. */
 void call_drop_body(struct call *c);

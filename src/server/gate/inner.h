@@ -107,6 +107,9 @@ struct verdict {
     enum access_by by;
     uint32_t rule;             /* ACCESS_BY_RULE: its id */
 };
+/* Shut out for looping until then, 0: not now. A block that would last longer than any does is from
+ * before the clock was set back, and counts as none. */
+int64_t access_loop_until(const struct device *d, int64_t now);
 /* By the rules in force; what they say is remembered beside the device. Shard locked. */
 struct verdict access_now(const struct gate *g, const struct shard *s, struct device *d);
 /* For looking at every device, one shard after the other: a fleet has few kinds, so that most need no

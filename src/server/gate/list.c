@@ -92,8 +92,8 @@ static void view_trail(struct device_view *v, const struct shard *s, const struc
                        int64_t now, struct faces *faces)
 {
     enum damping_kind kind;
-    const struct trail *t = trail_find(&s->trails, d);
-    v->loop_until = d->extra && now < d->extra->loop_until ? d->extra->loop_until : 0;
+    struct trail *t = trail_find(&s->trails, d);
+    v->loop_until = access_loop_until(d, now);
     faces->type[0] = faces->agent[0] = '\0';
     v->clone_type = faces->type;
     v->clone_agent = faces->agent;

@@ -20,7 +20,7 @@ static void log_step(struct step *s)
     const struct call *c = &s->call->call;
     char sent[12], told[12];
     if (s->call->quiet || !log_on(LOG_INFO)) return;
-    if (s->bad)
+    if (s->bad && call_may_log(c))
         LOG(LOG_INFO, call_session(c), "provision-bad", KV_TEXT("user", c->user),
             KV_TEXT("device", c->req.device_id), KV_TEXT("why", s->bad));
     pv_key_mask(s->in.key, sent);

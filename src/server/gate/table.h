@@ -39,6 +39,7 @@ struct device {
     atomic_uint holders;
     uint32_t first_seen, last_seen, saved_at;
     uint32_t key, key_at, key_revision, acked_offer, outcome_revision;
+    uint32_t log_lines;             /* of damping_may_log */
     uint32_t info_mark;             /* of the DeviceInformation that was kept last; 0: unknown */
     uint8_t key_hash[PV_HASH_LEN];
     uint16_t ruled;                 /* which rule decides: see access.c; 0: not yet worked out */
@@ -71,6 +72,7 @@ struct shard {
     pthread_mutex_t mutex;
     struct owner **buckets;
     size_t mask, owners, devices, waiters;
+    uint32_t told_at;               /* last line of the log about a user that it does not know */
     int64_t wipe_ends_at;           /* no pending wipe expires before that; 0: none ever does */
     struct kinds kinds;
     struct book *book;              /* policies in force */

@@ -7,9 +7,9 @@
 #include "src/server/observe/log.h"
 
 /* NULL: no memory. The trail is the most recently used one then. */
-static struct trail *trail_of(struct gate *g, struct shard *s, struct device *d, int64_t now)
+static struct trail *trail_of(struct gate *g, struct shard *s, struct device *d)
 {
-    struct trail *evicted, *t = trail_take(&s->trails, d, now, &evicted);
+    struct trail *evicted, *t = trail_take(&s->trails, d, &evicted);
     if (evicted) keeper_evicted(g, s, evicted);
     return t;
 }
@@ -24,10 +24,10 @@ struct kind *track_face(struct device *d)
 
 void track_seen(struct device *d, struct gate *g, struct shard *s, struct kind *before, int64_t now)
 {
-    if (d->extra && d->extra->loop_until && now >= d->extra->loop_until) d->extra->loop_until = 0;
+    if (d->extra && !access_loop_until(d, now)) d->extra->loop_until = 0;
     if (!before) return;
     if (before != d->kind && !kind_same_face(before, d->kind)) {
-        struct trail *t = trail_of(g, s, d, now);
+        struct trail *t = trail_of(g, s, d);
         if (t) {
             trail_changed_face(t, &s->kinds, before, d->kind);
             keeper_want(g);
@@ -56,28 +56,45 @@ unsigned track_wait_new(const struct gate_call *gc, struct shard *s, int64_t now
     return damping_new_id_wait(&o->new_ids, now);
 }
 
+/* ---- lines of the log ---- */
+/* o NULL: a user who has nothing here. */
+static bool may_tell(struct shard *s, struct owner *o, int64_t now)
+{
+    uint32_t *told_at = o ? &o->told_at : &s->told_at;
+    bool may = *told_at != (uint32_t)now;
+    *told_at = (uint32_t)now;
+    return may;
+}
+
 bool track_may_tell(const struct gate *g, const char *user, int64_t now)
 {
     struct shard *s = table_lock(g->table, user);
-    struct owner *o = shard_owner(s, user);
-    bool may = !o || o->told_at != (uint32_t)now;
-    if (o) o->told_at = (uint32_t)now;
+    bool may = may_tell(s, shard_owner(s, user), now);
     table_unlock(s);
     return may;
 }
 
-/* A device that never had trouble has no trail, and gets none for that: others would have to go. */
-bool call_may_log(struct call *c)
+/* Whoever writes its trail tells how many lines there were too many. */
+static bool may_log(struct gate *g, struct shard *s, struct device *d, int64_t now)
 {
-    int64_t now = time(NULL);
+    if (damping_may_log(&d->log_lines, now)) return true;
+    struct trail *t = trail_of(g, s, d);
+    if (!t) return false;
+    t->log_dropped++;
+    t->dirty = true;
+    keeper_want(g);
+    return false;
+}
+
+bool call_may_log(const struct call *c)
+{
     if (!log_on(LOG_INFO)) return false;
+    int64_t now = time(NULL);
     struct shard *s = table_lock(c->gate->table, c->user);
     struct owner *o = shard_owner(s, c->user);
-    struct trail *t = c->device ? trail_find(&s->trails, c->device) : NULL;
-    bool may = t ? trail_may_log(t, now) : !o || o->told_at != (uint32_t)now;
-    if (!t && o) o->told_at = (uint32_t)now;
+    struct device *d = owner_device(o, c->req.device_id);
+    bool may = d ? may_log(c->gate, s, d, now) : may_tell(s, o, now);
     table_unlock(s);
-    if (!may && t) keeper_want(c->gate); /* which tells how many there were */
     return may;
 }
 
@@ -162,7 +179,7 @@ unsigned track_wait(struct gate_call *gc, struct shard *s, const struct pv_serve
     e.revision = (uint32_t)revision;
     trail_add(t, &e, now);
     d->troubled = true;
-    gc->quiet = !trail_may_log(t, now);
+    gc->quiet = !may_log(gc->call.gate, s, d, now);
     if (damping_is_loop(&t->damping, now)) block(gc->call.gate, s, d, t, now);
     keeper_want(gc->call.gate);
     return wait;
@@ -261,7 +278,7 @@ static void let_in(struct gate_call *gc, struct shard *s, const struct pv_server
     if (out->reason == PV_WHY_NON_PROVISIONABLE && before->outcome != PV_OUTCOME_NON_PROVISIONABLE)
         take_back_new(d, now);
     if (!d->troubled) return;
-    struct trail *t = trail_of(gc->call.gate, s, d, now);
+    struct trail *t = trail_of(gc->call.gate, s, d);
     if (!t) return;
     struct trail_entry e = entry_of(gc, TRAIL_LET_IN, in->event, in->key);
     e.expected = trail_key(key_of(before->key));
@@ -284,7 +301,7 @@ void track_step(struct gate_call *gc, struct shard *s, const struct pv_server_in
         return;
     }
     if (out->action == PV_ACT_CONFIRM && !before->provisioned_once) take_back_new(d, now);
-    struct trail *t = trail_of(g, s, d, now);
+    struct trail *t = trail_of(g, s, d);
     if (!t) return;
     struct trail_entry e = entry_of(gc, step, in->event, in->key);
     e.expected = trail_key(key_of(expected_key(in, before)));
@@ -296,7 +313,7 @@ void track_step(struct gate_call *gc, struct shard *s, const struct pv_server_in
     e.said = (uint8_t)(in->event == PV_EV_ACK || in->event == PV_EV_WIPE_ACK ? in->status : 0);
     trail_add(t, &e, now);
     d->troubled = true;
-    gc->quiet = !trail_may_log(t, now);
+    gc->quiet = !may_log(g, s, d, now);
     if (g->config->damping && !is_out_of_scope(d)) {
         enum damping_kind kind;
         count(t, in, out, before, after, now);

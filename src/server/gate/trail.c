@@ -75,8 +75,7 @@ struct trail *trail_pull(struct trails *all, const struct device *d)
     return t;
 }
 
-struct trail *trail_take(struct trails *all, struct device *d, int64_t now,
-                         struct trail **evicted_out)
+struct trail *trail_take(struct trails *all, struct device *d, struct trail **evicted_out)
 {
     struct trail *t = trail_find(all, d);
     *evicted_out = NULL;
@@ -90,8 +89,6 @@ struct trail *trail_take(struct trails *all, struct device *d, int64_t now,
     if (all->count == TRAILS_PER_SHARD) *evicted_out = trail_pull(all, all->oldest->device);
     t->device = d;
     t->fresh = true;
-    t->log_room = TRAIL_LOG_BURST;
-    t->log_at = (uint32_t)now;
     struct trail **bucket = bucket_of(all, d);
     t->next = *bucket;
     *bucket = t;
@@ -151,20 +148,6 @@ void trail_put_before(struct trail_entry *entries, uint8_t *count, const struct 
     memmove(entries + n, entries, *count * sizeof *entries);
     memcpy(entries, older + (older_count - n), n * sizeof *entries);
     *count = (uint8_t)(*count + n);
-}
-
-bool trail_may_log(struct trail *t, int64_t now)
-{
-    if (now > t->log_at) t->log_room += (float)(now - t->log_at) * TRAIL_LOG_PER_S;
-    if (t->log_room > TRAIL_LOG_BURST) t->log_room = TRAIL_LOG_BURST;
-    t->log_at = (uint32_t)now;
-    if (t->log_room >= 1) {
-        t->log_room--;
-        return true;
-    }
-    t->log_dropped++;
-    t->dirty = true; /* whoever writes it tells how many there were */
-    return false;
 }
 
 void trail_changed_face(struct trail *t, struct kinds *kinds, struct kind *before,

@@ -20,10 +20,6 @@
 /* Repeats are looked for so far back: a phone asks for several things in turn. */
 #define TRAIL_LOOK_BACK 4
 
-/* Lines of one device in the log: so many at once, then so many a second. */
-#define TRAIL_LOG_BURST 60
-#define TRAIL_LOG_PER_S 1
-
 #define TRAIL_STEPS(X)                                                                       \
     X(REFUSED, "refused", "the command was refused")                                         \
     X(OFFERED, "offered", "the policy was handed out with a temporary key")                  \
@@ -70,8 +66,7 @@ struct trail {
     bool fresh;                    /* the store may hold older steps */
     uint8_t count;
     struct damping damping;
-    float log_room;                /* lines that may be written, at log_at */
-    uint32_t log_at, log_dropped;
+    uint32_t log_dropped;          /* lines that were one too many, not told yet */
     struct trail_clone clone;
     struct trail_entry entries[TRAIL_ENTRIES]; /* oldest first */
 };
@@ -87,8 +82,7 @@ struct trails {
 struct trail *trail_find(const struct trails *all, const struct device *d);
 /* Found or made, and the most recently used. *evicted_out: what had to go for it, out of the list
  * and now the caller's; else NULL. NULL: no memory. */
-struct trail *trail_take(struct trails *all, struct device *d, int64_t now,
-                         struct trail **evicted_out);
+struct trail *trail_take(struct trails *all, struct device *d, struct trail **evicted_out);
 /* Out of the list; the caller's then. NULL: there is none. */
 struct trail *trail_pull(struct trails *all, const struct device *d);
 void trail_free(struct kinds *kinds, struct trail *t); /* NULL is accepted */
@@ -98,8 +92,6 @@ void trail_add(struct trail *t, const struct trail_entry *e, int64_t now);
 /* Older steps before those that it has, as many as there is room for. */
 void trail_put_before(struct trail_entry *entries, uint8_t *count, const struct trail_entry *older,
                       size_t older_count);
-/* May a line about the device be logged? Counts it, or those that were dropped. */
-bool trail_may_log(struct trail *t, int64_t now);
 /* The device shows another type or User-Agent than `before`; its kind is `after` now. */
 void trail_changed_face(struct trail *t, struct kinds *kinds, struct kind *before,
                         const struct kind *after);

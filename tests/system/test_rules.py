@@ -3,15 +3,13 @@
 import http.client
 import json
 import os
-import pty
 import socket
-import subprocess
 import unittest
 
 from harness.admin import Failed
 from harness.case import OwnServerCase, ServerCase
 from harness.eas import VERSIONS, device_information, number
-from harness.server import BUILD, environment, wait_for
+from harness.server import wait_for
 
 
 def enrol(case, device):
@@ -77,15 +75,8 @@ class Asking(OwnServerCase):
 
     def answer(self, text, *args):
         """Run the program on a terminal of its own and type text."""
-        leader, follower = pty.openpty()
-        process = subprocess.Popen([str(BUILD / "provost"), "-s", str(self.server.socket), *args],
-                                   stdin=follower, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   text=True, env=environment())
-        os.close(follower)
-        os.write(leader, text.encode())
-        out, err = process.communicate(timeout=60)
-        os.close(leader)
-        return process.returncode, out, err
+        run = self.admin.on_a_terminal(text, *args)
+        return run.returncode, run.stdout, run.stderr
 
     def default(self):
         return self.admin("rule", "default")["default"]

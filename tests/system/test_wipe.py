@@ -1,9 +1,6 @@
 """Remote wipe and the administrator's orders on devices, at every version and in both query forms."""
 
 import datetime
-import os
-import pty
-import subprocess
 import unittest
 
 from harness import eas
@@ -456,17 +453,6 @@ class WholeDevice(WipeCase):
         self.assertEqual(run.returncode, 0, run)
         self.assertRegex(run.stderr, r"bob")
 
-    def on_a_terminal(self, answer, *args):
-        """@return exit code and what was said, with standard input a terminal"""
-        mine, its = pty.openpty()
-        os.write(mine, answer)
-        run = subprocess.run([self.admin.program, "-s", self.admin.socket, *args], stdin=its,
-                             capture_output=True, text=True, timeout=60, env=self.admin.env,
-                             check=False)
-        os.close(mine)
-        os.close(its)
-        return run.returncode, run.stderr
-
     def test_on_a_terminal_it_asks(self):
         device = self.provisioned("14.1")
         self.provisioned("14.1", user="bob", device_id=device.device_id)
@@ -474,13 +460,13 @@ class WholeDevice(WipeCase):
         for what, question in ((wipe, "Wipe the whole device"), (wipe[:-1], "Wipe the account"),
                                (("device", "remove") + wipe[2:4], "Forget this device")):
             with self.subTest(what):
-                code, said = self.on_a_terminal(b"n\n", *what)
-                self.assertEqual(code, 1, said)
-                self.assertIn(question, said)
+                run = self.admin.on_a_terminal("n\n", *what)
+                self.assertEqual(run.returncode, 1, run)
+                self.assertIn(question, run.stderr)
                 self.assertIsNone(self.show(device)["wipe"])
-        code, said = self.on_a_terminal(b"y\n", *wipe)
-        self.assertEqual(code, 0, said)
-        self.assertLess(said.index("bob"), said.index("Wipe the whole device"))
+        run = self.admin.on_a_terminal("y\n", *wipe)
+        self.assertEqual(run.returncode, 0, run)
+        self.assertLess(run.stderr.index("bob"), run.stderr.index("Wipe the whole device"))
         self.assertEqual(self.show(device)["wipe"]["kind"], "device")
 
     def test_the_account_alone_is_the_default(self):

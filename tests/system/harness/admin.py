@@ -1,7 +1,10 @@
 """The administrator: runs the real `provost` program on the server's socket."""
 
 import json
+import os
+import pty
 import subprocess
+import unittest
 
 
 class Failed(Exception):
@@ -21,6 +24,21 @@ class Admin:
         argv = [self.program, "-s", self.socket] + (["--json"] if json_out else []) + list(args)
         return subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=60,
                               env=self.env, check=False)
+
+    def on_a_terminal(self, text, *args):
+        """The same with a terminal as standard input, on which text was typed."""
+        try:
+            mine, its = pty.openpty()
+        except OSError as why:  # such as a chroot without /dev/pts
+            raise unittest.SkipTest(f"no terminal: {why}") from why
+        try:
+            os.write(mine, text.encode())
+            return subprocess.run([self.program, "-s", self.socket, *args], stdin=its,
+                                  capture_output=True, text=True, timeout=60, env=self.env,
+                                  check=False)
+        finally:
+            os.close(mine)
+            os.close(its)
 
     def __call__(self, *args, stdin=""):
         """What it says as JSON; None when it says nothing. Raises Failed."""

@@ -77,13 +77,6 @@ static bool same_setting(const struct pv_policy *a, const struct pv_policy *b, i
     return !is_set(a, setting) || a->value[setting] == b->value[setting];
 }
 
-bool settings_same(const struct pv_policy *a, const struct pv_policy *b)
-{
-    for (int s = 0; s < PV_SETTING_COUNT; s++)
-        if (!same_setting(a, b, s)) return false;
-    return true;
-}
-
 void settings_each_difference(const struct pv_policy *from, const struct pv_policy *to,
                               void (*each)(void *ctx, const char *name, const char *old,
                                            const char *new_),

@@ -22,8 +22,6 @@ PV_MUST_CHECK enum pv_err settings_read(const json_t *settings, struct pv_arena 
 /* A copy of the object in the order of the table, members that are no setting behind. NULL: no
  * memory. */
 json_t *settings_sorted(const json_t *settings);
-/* Same values, whatever the form they are written in. */
-bool settings_same(const struct pv_policy *a, const struct pv_policy *b);
 /* The settings that differ, old as in `from`, new as in `to`; empty text: unset. */
 void settings_each_difference(const struct pv_policy *from, const struct pv_policy *to,
                               void (*each)(void *ctx, const char *name, const char *old,

@@ -232,7 +232,9 @@ const char *pv_reason_text(enum pv_reason reason)
 
 /* ---- printing ---------------------------------------------------------------------------- */
 
-static void put_head(struct pv__out *o, const char *const *texts, unsigned count)
+/* A row for each state, a column for each text. */
+static void put_table(struct pv__out *o, const char *const *texts, unsigned count,
+                      void (*put)(struct pv__out *o, enum pv_state state, unsigned column))
 {
     pv__out_text(o, "| state |");
     for (unsigned i = 0; i < count; i++) {
@@ -242,10 +244,22 @@ static void put_head(struct pv__out *o, const char *const *texts, unsigned count
     }
     pv__out_text(o, "\n|---|");
     for (unsigned i = 0; i < count; i++) pv__out_text(o, "---|");
+    for (unsigned s = 0; s < PV_STATE_COUNT; s++) {
+        pv__out_text(o, "\n| ");
+        pv__out_text(o, state_texts[s]);
+        pv__out_text(o, " |");
+        for (unsigned i = 0; i < count; i++) {
+            pv__out_text(o, " ");
+            put(o, (enum pv_state)s, i);
+            pv__out_text(o, " |");
+        }
+    }
+    pv__out_text(o, "\n");
 }
 
-static void put_cell(struct pv__out *o, enum pv_state state, const struct pv__rule *rule)
+static void put_rule(struct pv__out *o, enum pv_state state, unsigned event)
 {
+    const struct pv__rule *rule = &pv__rules[state][event];
     const char *separator = " if ";
     enum pv_action act = rule->given ? (enum pv_action)rule->act : PV_ACT_REFUSE;
 
@@ -272,18 +286,8 @@ enum pv_err pv_server_table(char *buf, size_t cap, size_t *len_out)
     struct pv__out o;
 
     pv__out_init(&o, buf, cap);
-    put_head(&o, event_texts, PV_EVENT_COUNT);
-    for (unsigned s = 0; s < PV_STATE_COUNT; s++) {
-        pv__out_text(&o, "\n| ");
-        pv__out_text(&o, state_texts[s]);
-        pv__out_text(&o, " |");
-        for (unsigned e = 0; e < PV_EVENT_COUNT; e++) {
-            pv__out_text(&o, " ");
-            put_cell(&o, (enum pv_state)s, &pv__rules[s][e]);
-            pv__out_text(&o, " |");
-        }
-    }
-    pv__out_text(&o, "\n\n| need | met by | else |\n|---|---|---|\n");
+    put_table(&o, event_texts, PV_EVENT_COUNT, put_rule);
+    pv__out_text(&o, "\n| need | met by | else |\n|---|---|---|\n");
     for (unsigned n = 0; n < PV__NEED_COUNT; n++) {
         pv__out_text(&o, "| ");
         pv__out_text(&o, needs[n].name);
@@ -296,8 +300,10 @@ enum pv_err pv_server_table(char *buf, size_t cap, size_t *len_out)
     return pv__out_end(&o, len_out);
 }
 
-static void put_order(struct pv__out *o, enum pv_state state, const struct pv__order_rule *rule)
+static void put_order(struct pv__out *o, enum pv_state state, unsigned order)
 {
+    const struct pv__order_rule *rule = &pv__order_rules[state][order];
+
     if (!rule->given) {
         pv__out_text(o, action_texts[PV_ACT_IMPOSSIBLE]);
         return;
@@ -316,17 +322,6 @@ enum pv_err pv_order_table(char *buf, size_t cap, size_t *len_out)
     struct pv__out o;
 
     pv__out_init(&o, buf, cap);
-    put_head(&o, order_texts, PV_ORDER_COUNT);
-    for (unsigned s = 0; s < PV_STATE_COUNT; s++) {
-        pv__out_text(&o, "\n| ");
-        pv__out_text(&o, state_texts[s]);
-        pv__out_text(&o, " |");
-        for (unsigned k = 0; k < PV_ORDER_COUNT; k++) {
-            pv__out_text(&o, " ");
-            put_order(&o, (enum pv_state)s, &pv__order_rules[s][k]);
-            pv__out_text(&o, " |");
-        }
-    }
-    pv__out_text(&o, "\n");
+    put_table(&o, order_texts, PV_ORDER_COUNT, put_order);
     return pv__out_end(&o, len_out);
 }

@@ -1,7 +1,7 @@
 /* An access rule: a condition NAME=PATTERN on each line, then a line with what a device says. */
 #include <string.h>
 
-#include "src/server/gate/rules.h"
+#include "src/server/gate/rules/rules.h"
 #include "tests/fuzz/fuzz.h"
 
 #define TEXT_MAX 300 /* a device's texts are shorter */

@@ -306,7 +306,7 @@ class Loop(WhyCase, OwnServerCase):
 
 class Documented(unittest.TestCase):
     def test_every_cause_is_documented(self):
-        table = (TREE / "src/server/gate/why.h").read_text(encoding="utf-8")
+        table = (TREE / "src/server/gate/trail/why.h").read_text(encoding="utf-8")
         page = (TREE / "docs/why.md").read_text(encoding="utf-8")
         names = re.findall(r'X\(\w+, "([\w-]+)"', table)
         self.assertGreater(len(names), 20)

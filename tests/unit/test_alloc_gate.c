@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "src/server/gate/order.h"
-#include "src/server/gate/keeper.h"
+#include "src/server/gate/trail/keeper.h"
 #include "tests/unit/failing_malloc.h"
 #include "tests/unit/gate_fake.h"
 
@@ -27,16 +27,21 @@ static void world_begin(void)
     world = (struct world){.now = 1700000000};
     memset(&config, 0, sizeof config);
     snprintf(world.last_info, sizeof world.last_info, "%s", INFO);
-    world.loaded[world.loaded_count++] = (struct store_change){
-        .kind = STORE_PUT_ITEM, .u.item = {"line", "default", LINE}};
-    world.loaded[world.loaded_count++] = (struct store_change){
-        .kind = STORE_PUT_ITEM, .u.item = {"assignment", "x", ASSIGNED}};
+    world.loaded[world.loaded_count++] =
+        (struct store_change){.kind = STORE_PUT_ITEM, .u.item = {"line", "default", LINE}};
+    world.loaded[world.loaded_count++] =
+        (struct store_change){.kind = STORE_PUT_ITEM, .u.item = {"assignment", "x", ASSIGNED}};
     load_default(5, SETTINGS);
-    world.loaded[world.loaded_count++] = (struct store_change){
-        .kind = STORE_PUT_DEVICE,
-        .u.device = {.user = "ann", .device_id = "DEV1", .device_type = "Phone",
-                     .user_agent = "Mail/1", .version = PV_V14_1, .model = "M 1", .os = "X",
-                     .wipe_by = "uid 0", .wipe_reason = "lost"}};
+    world.loaded[world.loaded_count++] = (struct store_change){.kind = STORE_PUT_DEVICE,
+                                                               .u.device = {.user = "ann",
+                                                                            .device_id = "DEV1",
+                                                                            .device_type = "Phone",
+                                                                            .user_agent = "Mail/1",
+                                                                            .version = PV_V14_1,
+                                                                            .model = "M 1",
+                                                                            .os = "X",
+                                                                            .wipe_by = "uid 0",
+                                                                            .wipe_reason = "lost"}};
     world.loaded[world.loaded_count++] =
         (struct store_change){.kind = STORE_PUT_USER, .u.user = {"dan", false}};
 }
@@ -120,8 +125,7 @@ static bool answered(struct http_exchange *x)
 {
     run_tasks();
     assert_true(x->done);
-    if (x->reply.status != 503)
-        return true;
+    if (x->reply.status != 503) return true;
     assert_int_equal(x->reply.retry_after > 0, 1);
     return false;
 }
@@ -142,8 +146,7 @@ static bool ask_run(void)
 {
     struct http_exchange x = {0};
     provision(&x, NULL, 0, "M 2");
-    if (!answered(&x))
-        return false;
+    if (!answered(&x)) return false;
     struct told t = told_by(&x);
     assert_int_equal(t.policy_status, 1);
     assert_true(t.has_data);
@@ -156,8 +159,7 @@ static bool ack_run(void)
 {
     struct http_exchange x = {0};
     provision(&x, offer, 1, NULL);
-    if (!answered(&x))
-        return false;
+    if (!answered(&x)) return false;
     struct told t = told_by(&x);
     assert_int_equal(t.policy_status, 1);
     memcpy(key, t.key, sizeof key);
@@ -232,10 +234,10 @@ static void requests_are_answered(void **unused)
     failing_malloc_sweep(
         &(struct sweep){"Provision, asking", begin, ask_run, NULL, ask_check, end});
     /* When the answer fails the new key is stored, the old one void: it is told once more. */
-    failing_malloc_sweep(&(struct sweep){"Provision, acknowledging", ack_begin, ack_run, NULL,
-                                         key_holds, end});
-    failing_malloc_sweep(&(struct sweep){"Settings", command_begin, settings_run, info_as_before,
-                                         info_check, end});
+    failing_malloc_sweep(
+        &(struct sweep){"Provision, acknowledging", ack_begin, ack_run, NULL, key_holds, end});
+    failing_malloc_sweep(
+        &(struct sweep){"Settings", command_begin, settings_run, info_as_before, info_check, end});
 }
 
 /* ---- administration ---- */
@@ -257,8 +259,8 @@ static bool change(struct policy_change c)
     return c.result == GATE_OK;
 }
 
-static const struct gate_setting changes[] = {
-    {"MinDevicePasswordLength", "8"}, {"UnapprovedInROMApplicationList", "a.exe b.exe"}};
+static const struct gate_setting changes[] = {{"MinDevicePasswordLength", "8"},
+                                              {"UnapprovedInROMApplicationList", "a.exe b.exe"}};
 
 static bool policy_run(void)
 {
@@ -301,8 +303,8 @@ static bool new_run(void)
 
 static bool dry_run(void)
 {
-    return change((struct policy_change){.act = POLICY_SET, .name = "default", .dry_run = true,
-                                         .settings = changes, .count = 2});
+    return change((struct policy_change){
+        .act = POLICY_SET, .name = "default", .dry_run = true, .settings = changes, .count = 2});
 }
 
 static void assign_begin(void)
@@ -320,14 +322,17 @@ static bool assign_run(void)
 static void roll_begin(void)
 {
     layers_begin();
-    assert_true(change((struct policy_change){.act = POLICY_SET, .name = "default", .staged = true,
-                                              .settings = changes, .count = 2}));
+    assert_true(change((struct policy_change){
+        .act = POLICY_SET, .name = "default", .staged = true, .settings = changes, .count = 2}));
 }
 
 static bool roll_run(void)
 {
-    return change((struct policy_change){.act = POLICY_ROLL, .name = "default", .set_groups = true,
-                                         .groups = group_names, .group_count = 1});
+    return change((struct policy_change){.act = POLICY_ROLL,
+                                         .name = "default",
+                                         .set_groups = true,
+                                         .groups = group_names,
+                                         .group_count = 1});
 }
 
 static bool end_roll_run(void)
@@ -398,8 +403,8 @@ static void administrators_are_told(void **unused)
                                          policy_as_before, policy_check, end});
     failing_malloc_sweep(
         &(struct sweep){"gate_set_user", begin, user_run, eve_is_in, eve_is_out, end});
-    failing_malloc_sweep(&(struct sweep){"gate_each_device", begin, list_run, NULL,
-                                         everything_was_loaded, end});
+    failing_malloc_sweep(
+        &(struct sweep){"gate_each_device", begin, list_run, NULL, everything_was_loaded, end});
 }
 
 /* ---- orders ---- */
@@ -422,8 +427,12 @@ static bool order_run(void)
 static void order_begin(enum pv_order_kind kind, const char *device_id)
 {
     command_begin();
-    an_order = (struct device_order){.user = "ann", .device_id = device_id, .kind = kind,
-                                     .actor = "uid 0", .reason = "lost", .done = order_done};
+    an_order = (struct device_order){.user = "ann",
+                                     .device_id = device_id,
+                                     .kind = kind,
+                                     .actor = "uid 0",
+                                     .reason = "lost",
+                                     .done = order_done};
 }
 
 static void wipe_begin(void)
@@ -507,15 +516,16 @@ static bool show_run(void)
 static void orders_are_whole_or_not_at_all(void **unused)
 {
     (void)unused;
-    failing_malloc_sweep(&(struct sweep){"gate_order, wipe", wipe_begin, order_run, key_holds,
-                                         wipe_check, end});
+    failing_malloc_sweep(
+        &(struct sweep){"gate_order, wipe", wipe_begin, order_run, key_holds, wipe_check, end});
     failing_malloc_sweep(&(struct sweep){"gate_order, remove", removal_begin, order_run, key_holds,
                                          removal_check, end});
+    failing_malloc_sweep(&(struct sweep){"gate_order, new entry", entry_begin, order_run, no_entry,
+                                         entry_check, end});
     failing_malloc_sweep(
-        &(struct sweep){"gate_order, new entry", entry_begin, order_run, no_entry, entry_check, end});
-    failing_malloc_sweep(&(struct sweep){"gate_sweep", sweep_begin, sweep_run, NULL, sweep_check, end});
-    failing_malloc_sweep(&(struct sweep){"gate_show_device", begin, show_run, NULL,
-                                         everything_was_loaded, end});
+        &(struct sweep){"gate_sweep", sweep_begin, sweep_run, NULL, sweep_check, end});
+    failing_malloc_sweep(
+        &(struct sweep){"gate_show_device", begin, show_run, NULL, everything_was_loaded, end});
 }
 
 /* ---- trails ---- */
@@ -570,12 +580,9 @@ static void trails_are_written_and_read(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_gate_starts),
-        cmocka_unit_test(requests_are_answered),
-        cmocka_unit_test(administrators_are_told),
-        cmocka_unit_test(trails_are_written_and_read),
-        cmocka_unit_test(layers_are_changed),
-        cmocka_unit_test(orders_are_whole_or_not_at_all),
+        cmocka_unit_test(the_gate_starts),         cmocka_unit_test(requests_are_answered),
+        cmocka_unit_test(administrators_are_told), cmocka_unit_test(trails_are_written_and_read),
+        cmocka_unit_test(layers_are_changed),      cmocka_unit_test(orders_are_whole_or_not_at_all),
     };
     json_set_alloc_funcs(malloc, free);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "src/server/gate/damping.h"
+#include "src/server/gate/trail/damping.h"
 
 #define START 1700000000
 

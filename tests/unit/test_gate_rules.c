@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "src/server/gate/rules_admin.h"
+#include "src/server/gate/rules/rules_admin.h"
 #include "tests/unit/failing_malloc.h"
 #include "tests/unit/gate_fake.h"
 
@@ -44,8 +44,8 @@ static enum rules_result add(enum pv_access access, const char *name, const char
 static enum rules_result set_default(enum pv_access access, bool confirm, bool keep_known,
                                      unsigned *devices_out)
 {
-    struct rules_set s = {.change = RULES_DEFAULT, .otherwise = access, .confirm = confirm,
-                          .keep_known = keep_known};
+    struct rules_set s = {
+        .change = RULES_DEFAULT, .otherwise = access, .confirm = confirm, .keep_known = keep_known};
     enum rules_result result = set(&s);
     if (devices_out) *devices_out = s.devices;
     return result;
@@ -92,8 +92,8 @@ static struct rules *three_rules(unsigned fit, enum pv_access otherwise)
     for (unsigned i = 0; i < 3; i++) {
         char message[200];
         struct rule r = {.id = i + 1, .access = (uint8_t)order[i]};
-        assert_true(rule_condition(&r, "DeviceType", fit >> i & 1 ? "Ph*" : "x", message,
-                                   sizeof message));
+        assert_true(
+            rule_condition(&r, "DeviceType", fit >> i & 1 ? "Ph*" : "x", message, sizeof message));
         struct rules *more = rules_with(rules, &r);
         rules_release(rules);
         rules = more;
@@ -103,8 +103,8 @@ static struct rules *three_rules(unsigned fit, enum pv_access otherwise)
 
 static void check(struct shard *s, struct device *d, const struct verdict *want)
 {
-    static const char *const texts[] = {"default", "rule 2", "personal", "limit devices_per_user",
-                                        "limit version", "loop"};
+    static const char *const texts[] = {
+        "default", "rule 2", "personal", "limit devices_per_user", "limit version", "loop"};
     char text[ACCESS_BY_TEXT], rule[ACCESS_BY_TEXT];
     struct access_scan scan = {.then = s->rules};
     struct verdict now, then, under;
@@ -145,7 +145,8 @@ static void the_order_of_decision(void **unused)
         d->version = version ? PV_V2_5 : PV_V14_1;
         /* Over, or from before the clock was set back. */
         const int64_t no_loops[] = {0, world.now, world.now + DAMPING_BLOCK_S + 1};
-        d->extra->loop_until = !loop ? no_loops[n % 5 % 3] : world.now + (n % 5 ? 1 : DAMPING_BLOCK_S);
+        d->extra->loop_until =
+            !loop ? no_loops[n % 5 % 3] : world.now + (n % 5 ? 1 : DAMPING_BLOCK_S);
         config.devices_per_user = full ? 1 : n % 3 ? 0 : 2;
         gate->version_least = PV_V12_1;
         rules_release(s->rules);
@@ -164,8 +165,10 @@ static void a_scan_tells_devices_apart(void **unused)
     static const struct {
         const char *name, *pattern;
         unsigned blocked; /* bit per device */
-    } rows[] = {{"DeviceId", "D?1", 2 | 8}, {"ProtocolVersion", "14.0", 4 | 8},
-                {"DeviceType", "Phone", 15}, {"DeviceType", "x", 0}};
+    } rows[] = {{"DeviceId", "D?1", 2 | 8},
+                {"ProtocolVersion", "14.0", 4 | 8},
+                {"DeviceType", "Phone", 15},
+                {"DeviceType", "x", 0}};
     (void)unused;
     struct shard *s = table_lock(gate->table, "ann");
     struct device *devices[4];
@@ -182,8 +185,8 @@ static void a_scan_tells_devices_apart(void **unused)
         for (int now = 0; now < 2; now++) { /* the rule is in force, or would be */
             char message[200];
             struct rule rule = {.id = 1, .access = PV_ACCESS_BLOCKED};
-            assert_true(rule_condition(&rule, rows[r].name, rows[r].pattern, message,
-                                       sizeof message));
+            assert_true(
+                rule_condition(&rule, rows[r].name, rows[r].pattern, message, sizeof message));
             struct rules *none = rules_otherwise(NULL, PV_ACCESS_OK, 0);
             struct rules *with = rules_with(none, &rule);
             struct access_scan scan = {.then = now ? none : with};
@@ -239,7 +242,8 @@ static void changes_are_asked_for_stored_and_logged(void **unused)
     assert_int_equal(devices, 1);
     assert_int_equal(world.audited, audited);
     assert_int_equal(folder_sync("ann", "14.1", key), 1);
-    struct rules_set dry = {.change = RULES_DEFAULT, .otherwise = PV_ACCESS_BLOCKED, .dry_run = true};
+    struct rules_set dry = {
+        .change = RULES_DEFAULT, .otherwise = PV_ACCESS_BLOCKED, .dry_run = true};
     assert_int_equal(set(&dry), RULES_DONE);
     assert_int_equal(dry.devices, 1);
     assert_int_equal(folder_sync("ann", "14.1", key), 1);
@@ -293,8 +297,8 @@ static void changes_wait_for_each_other(void **unused)
     (void)unused;
     world.store = STORE_HOLDS;
     for (size_t i = 0; i < 3; i++) {
-        s[i] = (struct rules_set){.change = RULES_ADD, .rule.access = PV_ACCESS_OK, .actor = "uid 0",
-                                  .done = set_done};
+        s[i] = (struct rules_set){
+            .change = RULES_ADD, .rule.access = PV_ACCESS_OK, .actor = "uid 0", .done = set_done};
         assert_true(rule_condition(&s[i].rule, "OS", "x", message, sizeof message));
         gate_set_rules(gate, &s[i]);
     }
@@ -322,8 +326,11 @@ static void who_is_in_may_stay(void **unused)
     struct told t = told_by(provision(&ask, NULL, 0, NULL));
     provision(&ack, t.key, 1, NULL);
     assert_int_equal(world.held, 1);
-    struct rules_set s = {.change = RULES_DEFAULT, .otherwise = PV_ACCESS_QUARANTINED,
-                          .keep_known = true, .actor = "uid 0", .done = set_done};
+    struct rules_set s = {.change = RULES_DEFAULT,
+                          .otherwise = PV_ACCESS_QUARANTINED,
+                          .keep_known = true,
+                          .actor = "uid 0",
+                          .done = set_done};
     gate_set_rules(gate, &s);
     release(true); /* the handshake */
     release(true);
@@ -441,18 +448,21 @@ static void a_test_changes_nothing(void **unused)
 /* ---- from the store ---- */
 static void rules_are_loaded(void **unused)
 {
-    static const char rule[] = "{\"id\":4,\"action\":\"block\",\"conditions\":{\"DeviceType\":\"Ph*\"},"
-                               "\"note\":\"\",\"by\":\"uid 0\",\"at\":1}";
+    static const char rule[] =
+        "{\"id\":4,\"action\":\"block\",\"conditions\":{\"DeviceType\":\"Ph*\"},"
+        "\"note\":\"\",\"by\":\"uid 0\",\"at\":1}";
     static const char access[] = "{\"default\":\"quarantine\",\"last_id\":9}";
-    static const char *const damaged[][2] = {
-        {"rule", "{}"}, {"rule", "no JSON"}, {"access", "{\"default\":\"deny\",\"last_id\":1}"},
-        {"access", "{\"default\":\"allow\",\"last_id\":-1}"}, {"access", "[]"}};
+    static const char *const damaged[][2] = {{"rule", "{}"},
+                                             {"rule", "no JSON"},
+                                             {"access", "{\"default\":\"deny\",\"last_id\":1}"},
+                                             {"access", "{\"default\":\"allow\",\"last_id\":-1}"},
+                                             {"access", "[]"}};
     (void)unused;
     gate_destroy(gate);
-    world.loaded[world.loaded_count++] = (struct store_change){
-        .kind = STORE_PUT_ITEM, .u.item = {"rule", "4", rule}};
-    world.loaded[world.loaded_count++] = (struct store_change){
-        .kind = STORE_PUT_ITEM, .u.item = {"access", "default", access}};
+    world.loaded[world.loaded_count++] =
+        (struct store_change){.kind = STORE_PUT_ITEM, .u.item = {"rule", "4", rule}};
+    world.loaded[world.loaded_count++] =
+        (struct store_change){.kind = STORE_PUT_ITEM, .u.item = {"access", "default", access}};
     start_gate();
     assert_int_equal(folder_sync("ann", "14.1", "0"), 129);
     struct rules *r = gate_rules(gate);
@@ -527,12 +537,13 @@ static bool load_run(void)
 
 static void load_begin(void)
 {
-    static const char rule[] = "{\"id\":4,\"action\":\"block\",\"conditions\":{\"DeviceType\":\"Ph*\"},"
-                               "\"note\":\"\",\"by\":\"uid 0\",\"at\":1}";
+    static const char rule[] =
+        "{\"id\":4,\"action\":\"block\",\"conditions\":{\"DeviceType\":\"Ph*\"},"
+        "\"note\":\"\",\"by\":\"uid 0\",\"at\":1}";
     world = (struct world){.now = 1700000000};
     load_default(5, "{}");
-    world.loaded[world.loaded_count++] = (struct store_change){
-        .kind = STORE_PUT_ITEM, .u.item = {"rule", "4", rule}};
+    world.loaded[world.loaded_count++] =
+        (struct store_change){.kind = STORE_PUT_ITEM, .u.item = {"rule", "4", rule}};
 }
 
 static void load_check(void)
@@ -546,7 +557,8 @@ static void allocations_fail(void **unused)
     (void)unused;
     failing_malloc_sweep(&(struct sweep){"add a rule", begin, add_run, not_added, added, end});
     failing_malloc_sweep(&(struct sweep){"keep known", begin, keep_run, still_in, still_in, end});
-    failing_malloc_sweep(&(struct sweep){"test a rule", begin, test_run, not_added, not_added, end});
+    failing_malloc_sweep(
+        &(struct sweep){"test a rule", begin, test_run, not_added, not_added, end});
     failing_malloc_sweep(&(struct sweep){"load", load_begin, load_run, NULL, load_check, end});
 }
 

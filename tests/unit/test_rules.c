@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "src/server/gate/rules.h"
+#include "src/server/gate/rules/rules.h"
 
 /* ---- patterns ---- */
 static void patterns_fit(void **unused)
@@ -53,7 +53,7 @@ static void patterns_fit(void **unused)
         {"[a-z]+", "[A-Z]+", true, false},
         {"\\*", "*", false, false},
         {"\\xe4*", "\\xe4hnlich", true, true},
-        {"@", "`", false, false},   /* only letters are folded */
+        {"@", "`", false, false}, /* only letters are folded */
         {"[", "{", false, false},
     };
     (void)unused;
@@ -142,8 +142,11 @@ static void conditions_are_checked(void **unused)
 }
 
 static const struct rule_facts phone = {
-    .text = {[RULE_TYPE] = "iPhone", [RULE_MODEL] = "iPhone14,2", [RULE_OS] = "iOS 17.1",
-             [RULE_AGENT] = "Apple-iPhone14C2/2101.1", [RULE_DEVICE_ID] = "ApplXYZ"},
+    .text = {[RULE_TYPE] = "iPhone",
+             [RULE_MODEL] = "iPhone14,2",
+             [RULE_OS] = "iOS 17.1",
+             [RULE_AGENT] = "Apple-iPhone14C2/2101.1",
+             [RULE_DEVICE_ID] = "ApplXYZ"},
     .version = PV_V14_1,
 };
 
@@ -152,16 +155,20 @@ static void all_conditions_must_hold(void **unused)
     static const struct {
         const char *name, *fits, *fits_not;
     } rows[] = {
-        {"DeviceType", "IPHONE", "iPad"},  {"Model", "iphone14,?", "iphone14,"},
-        {"OS", "ios *", "*16*"},           {"UserAgent", "apple-*", "android-*"},
-        {"ProtocolVersion", "14.1", "16.0"}, {"DeviceId", "Appl*", "appl*"},
+        {"DeviceType", "IPHONE", "iPad"},
+        {"Model", "iphone14,?", "iphone14,"},
+        {"OS", "ios *", "*16*"},
+        {"UserAgent", "apple-*", "android-*"},
+        {"ProtocolVersion", "14.1", "16.0"},
+        {"DeviceId", "Appl*", "appl*"},
     };
     static const struct {
         const char *condition;
         enum pv_version first, last;
     } versions[] = {
-        {"2.5", PV_V2_5, PV_V2_5},     {"14.1", PV_V14_1, PV_V14_1}, {"<=2.5", PV_V2_5, PV_V2_5},
-        {"<=14.0", PV_V2_5, PV_V14_0}, {">=14.0", PV_V14_0, PV_V16_1}, {">=16.1", PV_V16_1, PV_V16_1},
+        {"2.5", PV_V2_5, PV_V2_5},      {"14.1", PV_V14_1, PV_V14_1},
+        {"<=2.5", PV_V2_5, PV_V2_5},    {"<=14.0", PV_V2_5, PV_V14_0},
+        {">=14.0", PV_V14_0, PV_V16_1}, {">=16.1", PV_V16_1, PV_V16_1},
         {"<=16.1", PV_V2_5, PV_V16_1},
     };
     enum { ROWS = sizeof rows / sizeof *rows };
@@ -171,7 +178,8 @@ static void all_conditions_must_hold(void **unused)
             struct rule r = {0};
             for (unsigned i = 0; i < ROWS; i++)
                 if (bits >> i & 1)
-                    assert_true(add(&r, rows[i].name, i == wrong ? rows[i].fits_not : rows[i].fits));
+                    assert_true(
+                        add(&r, rows[i].name, i == wrong ? rows[i].fits_not : rows[i].fits));
             assert_int_equal(rule_fits(&r, &phone), wrong == ROWS || !(bits >> wrong & 1));
         }
     for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
@@ -228,7 +236,8 @@ static void the_order_is_exchanges(void **unused)
 
 static void rules_come_and_go(void **unused)
 {
-    struct rules *a = put(rules_otherwise(NULL, PV_ACCESS_BLOCKED, 0), rule_of(3, PV_ACCESS_OK, "*"));
+    struct rules *a =
+        put(rules_otherwise(NULL, PV_ACCESS_BLOCKED, 0), rule_of(3, PV_ACCESS_OK, "*"));
     (void)unused;
     assert_int_equal(a->last_id, 3);
     assert_non_null(rules_find(a, 3));
@@ -256,11 +265,16 @@ static void rules_are_kept_as_json(void **unused)
     static const char *const damaged[] = {
         "{}",
         "{\"id\":1,\"action\":\"block\",\"conditions\":{},\"note\":\"\",\"by\":\"\",\"at\":1}",
-        "{\"id\":0,\"action\":\"block\",\"conditions\":{\"OS\":\"x\"},\"note\":\"\",\"by\":\"\",\"at\":1}",
-        "{\"id\":1,\"action\":\"deny\",\"conditions\":{\"OS\":\"x\"},\"note\":\"\",\"by\":\"\",\"at\":1}",
-        "{\"id\":1,\"action\":\"block\",\"conditions\":{\"OS\":1},\"note\":\"\",\"by\":\"\",\"at\":1}",
-        "{\"id\":1,\"action\":\"block\",\"conditions\":{\"Os2\":\"1\"},\"note\":\"\",\"by\":\"\",\"at\":1}",
-        "{\"id\":1,\"action\":\"block\",\"conditions\":[\"OS\"],\"note\":\"\",\"by\":\"\",\"at\":1}",
+        "{\"id\":0,\"action\":\"block\",\"conditions\":{\"OS\":\"x\"},\"note\":\"\",\"by\":\"\","
+        "\"at\":1}",
+        "{\"id\":1,\"action\":\"deny\",\"conditions\":{\"OS\":\"x\"},\"note\":\"\",\"by\":\"\","
+        "\"at\":1}",
+        "{\"id\":1,\"action\":\"block\",\"conditions\":{\"OS\":1},\"note\":\"\",\"by\":\"\",\"at\":"
+        "1}",
+        "{\"id\":1,\"action\":\"block\",\"conditions\":{\"Os2\":\"1\"},\"note\":\"\",\"by\":\"\","
+        "\"at\":1}",
+        "{\"id\":1,\"action\":\"block\",\"conditions\":[\"OS\"],\"note\":\"\",\"by\":\"\",\"at\":"
+        "1}",
     };
     struct rule r = rule_of(UINT32_MAX, PV_ACCESS_QUARANTINED, "a\"\\*"), back;
     (void)unused;
@@ -282,12 +296,9 @@ static void rules_are_kept_as_json(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(patterns_fit),
-        cmocka_unit_test(a_pattern_costs_little),
-        cmocka_unit_test(conditions_are_checked),
-        cmocka_unit_test(all_conditions_must_hold),
-        cmocka_unit_test(the_order_is_exchanges),
-        cmocka_unit_test(rules_come_and_go),
+        cmocka_unit_test(patterns_fit),           cmocka_unit_test(a_pattern_costs_little),
+        cmocka_unit_test(conditions_are_checked), cmocka_unit_test(all_conditions_must_hold),
+        cmocka_unit_test(the_order_is_exchanges), cmocka_unit_test(rules_come_and_go),
         cmocka_unit_test(rules_are_kept_as_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

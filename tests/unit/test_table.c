@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "src/server/gate/table.h"
+#include "src/server/gate/table/table.h"
 
 /* ---- what the table needs of the gate ---- */
 struct worker *worker_self(void)

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "src/server/gate/keeper.h"
+#include "src/server/gate/trail/keeper.h"
 #include "src/server/gate/order.h"
 #include "tests/unit/gate_fake.h"
 

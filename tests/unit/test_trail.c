@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "src/server/gate/trail.h"
+#include "src/server/gate/trail/trail.h"
 
 #define START 1700000000
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "src/server/gate/why.h"
+#include "src/server/gate/trail/why.h"
 
 static struct device_view view(enum pv_state state)
 {
@@ -33,8 +33,7 @@ static struct trail_copy steps(size_t count, const struct trail_entry *entries)
 static enum why_cause cause(const struct device_view *d, enum trail_step step,
                             enum pv_reason reason)
 {
-    const struct trail_entry e = {
-        .step = (uint8_t)step, .reason = (uint8_t)reason, .last = 17};
+    const struct trail_entry e = {.step = (uint8_t)step, .reason = (uint8_t)reason, .last = 17};
     const struct trail_copy t = steps(1, &e);
     struct why w;
     why_explain(d, &t, &w);

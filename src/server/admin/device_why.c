@@ -1,6 +1,6 @@
 /* Why a device does not get in. */
 #include "src/server/admin/internal.h"
-#include "src/server/gate/why.h"
+#include "src/server/gate/trail/why.h"
 
 struct asking {
     struct admin_call *c;

@@ -4,8 +4,8 @@
 
 #include "src/server/admin/internal.h"
 #include "src/server/admin/version.h"
-#include "src/server/gate/rules.h"
-#include "src/server/gate/trail.h"
+#include "src/server/gate/rules/rules.h"
+#include "src/server/gate/trail/trail.h"
 
 /* ---- one device ---- */
 /* An upgrade never becomes again what it was. */

@@ -1,5 +1,5 @@
 /* Access rules and the default access. */
-#include "src/server/gate/rules_admin.h"
+#include "src/server/gate/rules/rules_admin.h"
 
 #include <stdio.h>
 #include <stdlib.h>

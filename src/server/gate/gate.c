@@ -8,8 +8,8 @@
 #include <time.h>
 
 #include "src/server/gate/inner.h"
-#include "src/server/gate/keeper.h"
-#include "src/server/gate/track.h"
+#include "src/server/gate/trail/keeper.h"
+#include "src/server/gate/trail/track.h"
 #include "src/server/observe/log.h"
 
 static void call_free(void *data)

@@ -4,27 +4,27 @@
 
 #include <jansson.h>
 
-#include "src/server/gate/book.h"
+#include "src/server/gate/policies/book.h"
 #include "src/server/gate/gate.h"
 #include "src/server/gate/note.h"
-#include "src/server/gate/table.h"
+#include "src/server/gate/table/table.h"
 
-#define RETRY_AFTER_S 10           /* told when the store is out of reach or a device is busy */
-#define STEPS_WAITING_MAX 8        /* Provisions of one device that wait for the one under way */
-#define CHANGES_WAITING_MAX 1024   /* of administrators */
+#define RETRY_AFTER_S 10         /* told when the store is out of reach or a device is busy */
+#define STEPS_WAITING_MAX 8      /* Provisions of one device that wait for the one under way */
+#define CHANGES_WAITING_MAX 1024 /* of administrators */
 #define WORKERS_MAX 256
-#define HEAD_ARENA 320             /* for the usual request line; a waiting Ping keeps it */
-#define HEAD_ARENA_MOST 20480      /* for the longest */
+#define HEAD_ARENA 320        /* for the usual request line; a waiting Ping keeps it */
+#define HEAD_ARENA_MOST 20480 /* for the longest */
 
 /* Waiters of one worker that are to be woken there. */
 struct bell {
-    struct task task;              /* first, so that the task is the bell */
+    struct task task; /* first, so that the task is the bell */
     pthread_mutex_t mutex;
     struct gate_waiter *head, **tail;
-    bool rung;                     /* the task is under way */
+    bool rung; /* the task is under way */
 };
 
-struct keeper;                     /* keeper.h */
+struct keeper; /* keeper.h */
 
 struct gate {
     const struct config *config;
@@ -34,12 +34,12 @@ struct gate {
     struct command commands_served[PV_CMD_COUNT];
     char versions[64], commands[512];
     enum pv_version version_least, version_most; /* that are spoken */
-    pthread_mutex_t admin_mutex;   /* guards the desk */
-    struct desk admin_desk;        /* changes of policies and users, one at a time */
-    uint64_t last_revision;        /* of whoever is at the desk */
+    pthread_mutex_t admin_mutex;                 /* guards the desk */
+    struct desk admin_desk;                      /* changes of policies and users, one at a time */
+    uint64_t last_revision;                      /* of whoever is at the desk */
     struct bell bells[WORKERS_MAX];
-    struct keeper *keeper;         /* of trails */
-    bool notify;                   /* somebody is told of events */
+    struct keeper *keeper; /* of trails */
+    bool notify;           /* somebody is told of events */
     struct task sweep_task;
     struct timer sweep_timer;
     _Atomic uint64_t requests, refusals, handshakes;
@@ -47,15 +47,15 @@ struct gate {
 
 /* A call and what the gate keeps of it. */
 struct gate_call {
-    struct call call;              /* first: what commands see */
+    struct call call; /* first: what commands see */
     struct auth_check check;
-    struct step *step;             /* its change of the device; freed with the call */
-    void (*gone)(struct call *c);  /* the command's, while it waits */
+    struct step *step;            /* its change of the device; freed with the call */
+    void (*gone)(struct call *c); /* the command's, while it waits */
     void (*info_done)(struct call *c, bool durable);
     bool options, answered;
-    bool quiet;                    /* its device has filled the log enough */
-    bool big_head, big_body;       /* the arena was allocated */
-    struct pv_arena head;          /* of the request line, while call.arena holds the body */
+    bool quiet;              /* its device has filled the log enough */
+    bool big_head, big_body; /* the arena was allocated */
+    struct pv_arena head;    /* of the request line, while call.arena holds the body */
     _Alignas(16) unsigned char block[HEAD_ARENA];
 };
 
@@ -66,10 +66,10 @@ static inline struct gate_call *gate_call_of(struct call *c)
 
 /* Why a device changes, for the audit log. */
 struct cause {
-    const char *actor;             /* who did it; NULL: the device itself */
-    const char *act;               /* "device.block"; NULL: its state follows from something else */
-    const char *reason;            /* name or sentence; may be NULL */
-    const char *event;             /* what the notifier calls it; NULL: it follows from the change */
+    const char *actor;  /* who did it; NULL: the device itself */
+    const char *act;    /* "device.block"; NULL: its state follows from something else */
+    const char *reason; /* name or sentence; may be NULL */
+    const char *event;  /* what the notifier calls it; NULL: it follows from the change */
 };
 
 /* ---- decode.c ---- */
@@ -97,15 +97,15 @@ void device_save_behind(struct gate *g, struct shard *s, struct device *d,
 enum access_by {
     ACCESS_BY_DEFAULT,
     ACCESS_BY_RULE,
-    ACCESS_BY_PERSONAL,        /* the administrator's word for this device */
-    ACCESS_BY_LIMIT_DEVICES,   /* devices_per_user */
-    ACCESS_BY_LIMIT_VERSION,   /* protocol_version_min, protocol_version_max */
-    ACCESS_BY_LOOP             /* shut out for a time */
+    ACCESS_BY_PERSONAL,      /* the administrator's word for this device */
+    ACCESS_BY_LIMIT_DEVICES, /* devices_per_user */
+    ACCESS_BY_LIMIT_VERSION, /* protocol_version_min, protocol_version_max */
+    ACCESS_BY_LOOP           /* shut out for a time */
 };
 struct verdict {
     enum pv_access access;
     enum access_by by;
-    uint32_t rule;             /* ACCESS_BY_RULE: its id */
+    uint32_t rule; /* ACCESS_BY_RULE: its id */
 };
 /* Shut out for looping until then, 0: not now. A block that would last longer than any does is from
  * before the clock was set back, and counts as none. */
@@ -117,11 +117,11 @@ struct verdict access_now(const struct gate *g, const struct shard *s, struct de
 #define ACCESS_SCAN_PLACES 256
 struct access_scan {
     const struct rules *then;
-    const struct shard *shard;   /* the rest is of this one, while it is locked */
+    const struct shard *shard; /* the rest is of this one, while it is locked */
     struct access_memo {
         const struct kind *kind; /* NULL: nothing is remembered */
         uint8_t version;
-        uint16_t now, then;      /* index of the rule that decides */
+        uint16_t now, then; /* index of the rule that decides */
     } memo[ACCESS_SCAN_PLACES];
 };
 /* By the rules in force and by the other ones. Shard locked, and not left since the scan came to it. */
@@ -145,8 +145,8 @@ void access_refine(const struct gate *g, const struct shard *s, struct device *d
 struct note {
     struct store_change changes[NOTE_CHANGES];
     size_t count;
-    enum pv_state state;           /* what the device's record says; keep it once it is stored */
-    char *texts[NOTE_TEXTS];       /* private */
+    enum pv_state state;     /* what the device's record says; keep it once it is stored */
+    char *texts[NOTE_TEXTS]; /* private */
     size_t text_count;
 };
 void note_add(struct note *n, const struct store_change *c);
@@ -169,19 +169,19 @@ struct step {
     struct gate_call *call;
     struct ticket ticket;
     struct store_write write;
-    bool machine;                  /* step the machine; else only keep info */
-    struct pv_server_in in;        /* event and what the request says; facts are filled in */
+    bool machine;           /* step the machine; else only keep info */
+    struct pv_server_in in; /* event and what the request says; facts are filled in */
     struct pv_server_out out;
     const struct pv_device_info *info; /* to be merged; NULL: none. Lives in the call's arena */
-    char *info_patch;              /* NULL: nothing new */
+    char *info_patch;                  /* NULL: nothing new */
     uint32_t info_mark;
     struct pv_partnership before, next; /* next until it is kept */
-    enum pv_state noted;           /* until it is kept */
-    uint32_t expected;             /* active key before the step, for the log */
-    struct revision *policy;       /* in force when it was stepped; held */
-    const char *bad;               /* what is wrong with the request, for the log; NULL: nothing */
+    enum pv_state noted;                /* until it is kept */
+    uint32_t expected;                  /* active key before the step, for the log */
+    struct revision *policy;            /* in force when it was stepped; held */
+    const char *bad; /* what is wrong with the request, for the log; NULL: nothing */
     void (*done)(struct step *s, enum step_result result); /* on the call's worker */
-    void (*go)(struct gate_call *gc); /* of judge_command */
+    void (*go)(struct gate_call *gc);                      /* of judge_command */
 };
 /* Zeroed but for call; freed with the call. NULL: out of memory, answered. */
 struct step *step_create(struct gate_call *gc);
@@ -220,12 +220,12 @@ void admin_turn_end(struct gate *g);
 /* ---- policy_effect.c: whom a change of the book concerns ---- */
 struct effect {
     struct gate *g;
-    struct book *book;             /* to be in force */
-    const char *user;              /* only this one's devices can be concerned; NULL: all */
+    struct book *book; /* to be in force */
+    const char *user;  /* only this one's devices can be concerned; NULL: all */
     unsigned to_ask, cannot_keep;
-    struct device **least;         /* of those to be asked, at most ASKED_DEVICES_MAX, a heap */
+    struct device **least; /* of those to be asked, at most ASKED_DEVICES_MAX, a heap */
     size_t count;
-    bool list;                     /* they are wanted */
+    bool list; /* they are wanted */
     bool out_of_memory;
 };
 /* Count only; with list, the devices are held until effect_finish. */
@@ -248,7 +248,7 @@ char *removed_item(uint64_t revision);
 char *assignment_item(const struct assignment *a);
 
 /* ---- policy_load.c ---- */
-struct policy_loading;             /* zeroed by policy_loading_create */
+struct policy_loading; /* zeroed by policy_loading_create */
 struct policy_loading *policy_loading_create(void);
 void policy_loading_free(struct policy_loading *l);
 /* false: no memory. Items of other kinds are passed over. */

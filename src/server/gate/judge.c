@@ -3,7 +3,7 @@
 #include <time.h>
 
 #include "src/server/gate/inner.h"
-#include "src/server/gate/track.h"
+#include "src/server/gate/trail/track.h"
 #include "src/server/observe/log.h"
 
 void device_save_behind(struct gate *g, struct shard *s, struct device *d,

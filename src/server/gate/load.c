@@ -6,7 +6,7 @@
 
 #include "src/json_text.h"
 #include "src/server/gate/inner.h"
-#include "src/server/gate/rules_admin.h"
+#include "src/server/gate/rules/rules_admin.h"
 #include "src/server/observe/log.h"
 
 #define SAVE_AT_ONCE 64

@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "src/server/gate/inner.h"
-#include "src/server/gate/track.h"
+#include "src/server/gate/trail/track.h"
 #include "src/server/observe/log.h"
 
 enum progress { UNDER_WAY, ENDED };

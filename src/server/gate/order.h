@@ -6,11 +6,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "src/server/gate/desk.h"
+#include "src/server/gate/table/desk.h"
 #include "src/server/gate/gate.h"
 
-#define ORDER_REASON_MAX 512   /* bytes of a reason, terminator included */
-#define ORDER_UNSEEN_MAX 1000  /* entries of one user that no device has filled yet */
+#define ORDER_REASON_MAX 512  /* bytes of a reason, terminator included */
+#define ORDER_UNSEEN_MAX 1000 /* entries of one user that no device has filled yet */
 #define ORDER_WIPE_ID_TEXT 17
 
 enum order_result {
@@ -28,21 +28,21 @@ enum order_result {
 struct device_order {
     const char *user, *device_id;
     enum pv_order_kind kind;
-    bool remove;                    /* instead of kind: forget the device, a block or wipe too */
+    bool remove; /* instead of kind: forget the device, a block or wipe too */
     /* A device that was never seen gets its entry. Only for what says a word about it: ALLOW, BLOCK,
      * QUARANTINE. */
     bool add;
-    const char *actor, *reason;     /* UTF-8 without control characters; reason NULL: none */
-    int64_t wipe_expires_at;        /* WIPE_*: 0 never */
+    const char *actor, *reason; /* UTF-8 without control characters; reason NULL: none */
+    int64_t wipe_expires_at;    /* WIPE_*: 0 never */
     enum order_result result;
     enum pv_reason why;
-    enum pv_state before;           /* state when its turn had come */
-    bool wipe_pending;              /* at that time */
+    enum pv_state before;                /* state when its turn had come */
+    bool wipe_pending;                   /* at that time */
     void (*done)(struct device_order *); /* on the worker that asked, never at once */
     /* private */
     struct gate *gate;
     struct device *device;
-    bool made;                      /* the entry is new */
+    bool made; /* the entry is new */
     struct pv_partnership was, next;
     enum pv_state noted;
     char *wipe_by, *wipe_reason;

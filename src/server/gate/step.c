@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "src/server/gate/inner.h"
-#include "src/server/gate/track.h"
+#include "src/server/gate/trail/track.h"
 #include "src/server/observe/log.h"
 
 struct step *step_create(struct gate_call *gc)

@@ -1,0 +1,28 @@
+/* One change of policies on its way. */
+#ifndef PROVOSTD_GATE_POLICY_ACT_H
+#define PROVOSTD_GATE_POLICY_ACT_H
+
+#include "src/server/gate/inner.h"
+
+#define ACT_CHANGES 3 /* revision, item, audit line */
+
+struct act {
+    struct ticket ticket; /* first: the ticket is the act */
+    struct gate *g;
+    struct policy_change *c;
+    struct book *old, *book; /* in force, to be in force */
+    const char *user;        /* only this one's devices can be concerned; NULL: all */
+    int64_t now;
+    struct saved *saved; /* new revision; NULL: none */
+    struct store_change changes[ACT_CHANGES];
+    size_t count;
+    char *texts[ACT_CHANGES]; /* of the changes, owned */
+    size_t text_count;
+};
+
+/* ---- policy_plan.c ---- */
+/* The draft a->book changed as a->c wants it, and what is to be stored. GATE_OK: there is something
+ * to do, if the book can be finished. */
+enum gate_result act_plan(struct act *a);
+
+#endif

@@ -1,0 +1,137 @@
+/* The table of partnerships in memory: the truth of the gate. Sharded by user, a mutex for each
+ * shard. */
+#ifndef PROVOSTD_GATE_TABLE_H
+#define PROVOSTD_GATE_TABLE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "src/server/gate/policies/book.h"
+#include "src/server/gate/table/desk.h"
+#include "src/server/gate/table/kinds.h"
+#include "src/server/gate/rules/rules.h"
+#include "src/server/gate/trail/trail.h"
+
+#define TABLE_SHARDS 64
+#define TABLE_DEVICES_PER_USER 100000 /* a peer makes a device by naming one: that has to end */
+#define DEVICE_SAVE_S 3600            /* last_seen and the like reach the disk this often */
+#define DEVICE_FACE_SAVE_S 5          /* type, User-Agent and version, if they change */
+
+/* What few devices have, so that the others need no room for it. */
+struct extra {
+    struct pv_offer offers[PV_OFFER_MAX];
+    uint64_t wipe_id; /* the last wipe that was ordered */
+    int64_t wipe_at, wipe_sent_at, wipe_ended_at, wipe_expires_at;
+    char *wipe_by, *wipe_reason; /* NULL: "" */
+    int64_t loop_until;          /* shut out for looping until then; 0: not */
+};
+
+/* A million of them must fit: 32 bits for times (until 2106) and revisions. The partnership is taken
+ * out and put back by device_partnership and device_keep. Everything but the names is guarded by the
+ * mutex of the shard. */
+struct device {
+    struct device *next; /* of the owner */
+    struct owner *owner;
+    struct kind *kind;
+    struct extra *extra; /* NULL: nothing of it */
+    struct desk desk;    /* who changes the partnership */
+    struct gate_waiter *waiters;
+    atomic_uint holders;
+    uint32_t first_seen, last_seen, saved_at;
+    uint32_t key, key_at, key_revision, acked_offer, outcome_revision;
+    uint32_t log_lines; /* of damping_may_log */
+    uint32_t info_mark; /* of the DeviceInformation that was kept last; 0: unknown */
+    uint8_t key_hash[PV_HASH_LEN];
+    uint16_t ruled;  /* which rule decides: see access.c; 0: not yet worked out */
+    uint8_t version; /* enum pv_version of its last request */
+    uint8_t state;   /* enum pv_state: the last that was noted */
+    uint8_t acked_status, outcome, said, personal, access, wipe, wipe_state, shut;
+    bool provisioned_once : 1, asked : 1;
+    bool gone : 1;     /* removed from the table while somebody held it */
+    bool unsaved : 1;  /* something changed since the last write */
+    bool troubled : 1; /* its trail ends with something else than a let-in */
+    bool damped : 1;   /* its trail says until when it is slowed */
+    bool in : 1;       /* it fills one of its user's places: see device_count */
+    char id[];
+};
+
+/* A user that has devices or was disabled. Lives as long as the table. */
+struct owner {
+    struct owner *next;
+    struct device *devices;
+    struct device **ids;          /* by id, open addressing; NULL while the list is short */
+    uint32_t ids_mask, count, in; /* in: devices that fill a place */
+    struct heat new_ids;          /* of devices whose first handshake is not finished */
+    struct heat notes;            /* lines of the audit log that its devices have caused */
+    uint32_t told_at;             /* last line of the log about no device of his in particular */
+    bool disabled, no_device_wipe;
+    char name[];
+};
+
+struct shard {
+    pthread_mutex_t mutex;
+    struct owner **buckets;
+    size_t mask, owners, devices, waiters;
+    uint32_t told_at;     /* last line of the log about a user that it does not know */
+    int64_t wipe_ends_at; /* no pending wipe expires before that; 0: none ever does */
+    struct kinds kinds;
+    struct book *book;   /* policies in force */
+    struct rules *rules; /* access rules in force */
+    struct trails trails;
+};
+
+struct table {
+    struct shard shards[TABLE_SHARDS];
+};
+
+struct table *table_create(void);
+void table_destroy(struct table *t);
+/* The shard of a user, locked. */
+struct shard *table_lock(struct table *t, const char *user);
+void table_unlock(struct shard *s);
+
+/* Every device; each is called with its shard locked. */
+void table_each(struct table *t, void (*each)(void *ctx, struct shard *s, struct device *d),
+                void *ctx);
+
+/* With the shard locked. */
+struct owner *shard_owner(struct shard *s, const char *user);     /* NULL: none */
+struct owner *shard_owner_add(struct shard *s, const char *user); /* finds or makes; NULL: memory */
+struct device *owner_device(struct owner *o, const char *id);     /* o may be NULL; NULL: none */
+/* A new device, not held for the caller. NULL: memory, or the user has too many (then
+ * *full_out). */
+struct device *device_add(struct shard *s, const char *user, const char *id, bool *full_out);
+/* Out of the table; freed when the last holder lets go. */
+void device_remove(struct shard *s, struct device *d);
+/* Texts of a peer; NULL leaves one as it is. false: no memory, the old ones stay. */
+bool device_set_kind(struct shard *s, struct device *d, const char *const texts[KIND_TEXTS]);
+static inline const char *device_text(const struct device *d, enum kind_text which)
+{
+    return kind_text(d->kind, which);
+}
+
+/* ---- the partnership of a device; shard locked ---- */
+void device_partnership(const struct device *d, struct pv_partnership *out);
+/* Room for what a device gets, so that device_keep cannot fail. false: no memory. */
+bool device_reserve(struct device *d, const struct pv_partnership *p);
+/* p: what device_partnership gave, stepped on; with room for it. */
+void device_keep(struct device *d, const struct pv_partnership *p);
+/* Count the device among those that fill a place of its user, or no longer: one that has ever
+ * confirmed a policy or was let in without a key, and that no wipe has shut out. device_keep does it
+ * as well. */
+void device_count(struct device *d, const struct pv_partnership *p);
+/* extra, made if need be. NULL: no memory. */
+struct extra *device_extra(struct device *d);
+
+/* ---- expiry.c ---- */
+/* A pending wipe expires at that time (0: never). Shard locked. */
+void shard_wipe_ends(struct shard *s, int64_t at);
+
+/* Any time. */
+struct device *device_hold(struct device *d);
+void device_release(struct device *d); /* NULL is accepted */
+/* Record of a device with another partnership (NULL: its own); strings are borrowed. Shard
+ * locked. */
+struct device_record device_record_of(const struct device *d, const struct pv_partnership *p);
+
+#endif

@@ -40,7 +40,7 @@ static void dispatch(struct gate_call *gc)
         call_http(c, 501, 0);
         return;
     }
-    if (call_decode(c)) serve(c);
+    if ((command->raw && !c->inbox_only) || call_decode(c)) serve(c);
 }
 
 /* ---- who ---- */
@@ -61,6 +61,8 @@ static void authenticated(struct gate_call *gc)
     memcpy(c->user, gc->check.user, sizeof c->user);
     if (!gate_user_enabled(c->gate, c->user))
         user_refused(gc);
+    else if (gc->options && c->gate->options)
+        c->gate->options(c);
     else if (gc->options)
         call_options(gc);
     else if (c->req.cmd == PV_CMD_Provision)
@@ -244,8 +246,21 @@ static void list_commands(struct gate *g)
 
 void gate_register(struct gate *g, const struct command *commands, size_t count)
 {
-    for (size_t i = 0; i < count; i++) g->commands_served[commands[i].cmd] = commands[i];
+    for (size_t i = 0; i < count; i++) {
+        struct command *to = &g->commands_served[commands[i].cmd];
+        to->cmd = commands[i].cmd;
+        if (commands[i].serve) {
+            to->serve = commands[i].serve;
+            to->raw = commands[i].raw;
+        }
+        if (commands[i].quarantined) to->quarantined = commands[i].quarantined;
+    }
     list_commands(g);
+}
+
+void gate_on_options(struct gate *g, void (*options)(struct call *c))
+{
+    g->options = options;
 }
 
 void gate_destroy(struct gate *g)

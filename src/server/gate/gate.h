@@ -24,6 +24,7 @@ struct command {
     enum pv_cmd cmd;
     void (*serve)(struct call *c);       /* NULL: not advertised, and 501 */
     void (*quarantined)(struct call *c); /* for a device in quarantine; NULL: 501 */
+    bool raw;                            /* serve takes the body as it came: it is passed on */
 };
 
 /* One request on its way. Freed when the exchange ends. */
@@ -49,9 +50,12 @@ void gate_destroy(struct gate *g);
 void gate_begin(struct gate *g, struct worker *w);
 /* Once, at once: wipes that have expired. */
 void gate_sweep(struct gate *g);
-/* Commands of the own mailbox; what is not registered is not advertised and gets 501. Call
- * before serving. */
+/* Commands of a backend; what nobody registers is not advertised and gets 501. A row that leaves serve
+ * or quarantined open lets stand what another backend has registered there. Call before serving. */
 void gate_register(struct gate *g, const struct command *commands, size_t count);
+/* Who answers OPTIONS of a verified user, instead of the gate with its own lists. Call before
+ * serving. */
+void gate_on_options(struct gate *g, void (*options)(struct call *c));
 /* The handler for the EAS listeners. */
 struct http_handler gate_handler(struct gate *g);
 const struct config *gate_config(const struct gate *g);
@@ -68,6 +72,11 @@ void call_status(struct call *c, unsigned status);
 /* A common Status by version (pv_refuse). */
 void call_refuse(struct call *c, unsigned status);
 void call_http(struct call *c, unsigned http, unsigned retry_after);
+/* With an HTTP status, header fields and no body. */
+void call_http_with(struct call *c, unsigned http, const struct http_field *fields);
+/* The device's standing has changed while the call waited: judge it again and answer with the
+ * refusal that is due; 503 with Retry-After when there is none. */
+void call_judge_again(struct call *c);
 /* The answer comes later; gone may be NULL. Afterwards end it with one of the above as ever. */
 void call_wait(struct call *c, void (*gone)(struct call *c));
 uint64_t call_session(const struct call *c);

@@ -32,6 +32,7 @@ struct gate {
     struct store *store;
     struct table *table;
     struct command commands_served[PV_CMD_COUNT];
+    void (*options)(struct call *c); /* NULL: the gate answers with its own lists */
     char versions[64], commands[512];
     enum pv_version version_least, version_most; /* that are spoken */
     pthread_mutex_t admin_mutex;                 /* guards the desk */
@@ -209,7 +210,6 @@ void device_wake(struct gate *g, struct device *d);
 void call_refused(struct gate_call *gc, const struct pv_server_out *out, uint32_t expected);
 void call_challenge(struct gate_call *gc);
 void call_options(struct gate_call *gc);
-void call_http_with(struct call *c, unsigned http, const struct http_field *fields);
 
 /* ---- manage.c ---- */
 /* Changes of administrators take turns. true: *now_out, or run comes later on this worker. false:

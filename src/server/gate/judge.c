@@ -199,3 +199,15 @@ void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
     else
         act(gc, &out, expected, go);
 }
+
+static void still_in(struct gate_call *gc)
+{
+    call_http(&gc->call, 503, RETRY_AFTER_S);
+}
+
+void call_judge_again(struct call *c)
+{
+    device_release(c->device);
+    c->device = NULL;
+    judge_command(gate_call_of(c), still_in);
+}

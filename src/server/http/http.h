@@ -34,6 +34,10 @@ struct http_handler {
     void (*serve)(struct http_exchange *x, void *ctx);
     void *ctx;
     size_t body_max;                /* 413 beyond */
+    /* serve runs when so much of a longer body is there; the rest is a stream (http_body_take). 0: a
+     * body is always whole. A smaller one is whole in any case, so that a slow phone holds nobody
+     * but this server. */
+    size_t body_whole;
     bool json;                      /* what the engine itself refuses is told as JSON: error, code */
 };
 
@@ -43,12 +47,31 @@ const char *http_target(const struct http_exchange *x); /* raw: path and query, 
 /* NULL if absent; no regard to case. Not to be kept while the exchange waits: ask again. */
 const char *http_field(const struct http_exchange *x, const char *name);
 const char *http_peer(const struct http_exchange *x); /* address as text; "unix" */
+/* Who asks, for throttling and the log: the address that a proxy of http_listen.proxies tells in
+ * X-Forwarded-For (the last that is no such proxy), else http_peer. */
+const char *http_client(const struct http_exchange *x);
+/* Over TLS, or a proxy of http_listen.proxies says so in X-Forwarded-Proto? */
+bool http_secure(const struct http_exchange *x);
+/* The certificate that the client has shown and that http_listen.client_ca vouches for, in DER;
+ * lives as long as the exchange. NULL: none. */
+const void *http_certificate(const struct http_exchange *x, size_t *len_out);
 /* The user at the other end of a Unix socket, as the system tells it; false: it is none. */
 bool http_peer_uid(const struct http_exchange *x, uint32_t *uid_out);
 bool http_tls(const struct http_exchange *x);
 const uint8_t *http_body(const struct http_exchange *x, size_t *len_out);
 /* Free the body early (a waiting Ping must not keep it). */
 void http_drop_body(struct http_exchange *x);
+
+/* ---- a body that is longer than body_whole ---- */
+/* serve runs before the whole body is there? length_out: what was announced, UINT64_MAX if nothing
+ * was (chunks). The first part is in http_body; it is the beginning of the stream as well. */
+bool http_body_is_stream(const struct http_exchange *x, uint64_t *length_out);
+/* Take out what is there, in order. 0: nothing now; then, unless http_body_ended, more runs once when
+ * there is more, or the end. The peer is read no faster than this is called; how long it may take for
+ * the whole does not count, but it must not rest longer than the body's deadline. */
+size_t http_body_take(struct http_exchange *x, void *buf, size_t cap);
+bool http_body_ended(const struct http_exchange *x);
+void http_body_wait(struct http_exchange *x, void (*more)(struct http_exchange *x));
 
 /* State of the handler for this exchange; free_fn runs once when the exchange ends, in whatever
  * way. */
@@ -60,6 +83,20 @@ void *http_data(const struct http_exchange *x);
  * it does nothing. */
 void http_reply(struct http_exchange *x, const struct http_reply *r);
 
+/* An answer piece by piece, instead of http_reply; body, len and gzip do not apply. length: of the
+ * body, UINT64_MAX if it is not known yet. What is left of the request's body is read past. */
+void http_reply_begin(struct http_exchange *x, const struct http_reply *head, uint64_t length);
+/* How much is taken now: a window of HTTP_WINDOW bytes beyond what the peer has taken. 0: room (see
+ * http_reply_wait) runs once when there is room again. */
+#define HTTP_WINDOW ((size_t)64 * 1024)
+size_t http_reply_room(const struct http_exchange *x);
+void http_reply_wait(struct http_exchange *x, void (*room)(struct http_exchange *x));
+/* Copied; at most the room. */
+void http_reply_write(struct http_exchange *x, const void *bytes, size_t len);
+/* Exactly once after http_reply_begin, also when the peer has gone. whole false: the peer is shown
+ * that the answer is cut (its connection breaks). */
+void http_reply_end(struct http_exchange *x, bool whole);
+
 /* The answer comes later: the connection is suspended. gone (may be NULL) runs if the peer goes
  * away or the server stops first; afterwards x must still be ended with http_reply (which sends
  * nothing), now or later: x lives until then. */
@@ -70,6 +107,9 @@ bool http_is_gone(const struct http_exchange *x);
 struct http_listen {
     const char *address; /* "127.0.0.1:8080", "[::1]:8443", or a path for a Unix socket */
     const char *tls_certificate, *tls_key; /* files; NULL: plain */
+    const char *client_ca;          /* file: who vouches for clients' certificates; NULL: none is
+                                       asked for. A client without one is let in here. */
+    const char *const *proxies;     /* "10.0.0.0/8", "::1", "unix"; ends with NULL; may be NULL */
     unsigned head_ms, body_ms, idle_ms; /* deadlines: head and body complete, between requests */
     unsigned connections_max;
     unsigned socket_mode;           /* Unix socket: permissions, such as 0600 */

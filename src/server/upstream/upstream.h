@@ -1,0 +1,58 @@
+/* The servers that a gateway stands before: which one a user belongs to, how it is, and what is said
+ * to it on behalf of a device. */
+#ifndef PROVOSTD_UPSTREAM_H
+#define PROVOSTD_UPSTREAM_H
+
+#include <jansson.h>
+
+#include "src/server/auth/method.h"
+#include "src/server/config.h"
+#include "src/server/gate/gate.h"
+#include "src/server/upstream/fetch.h"
+
+struct upstreams;
+struct upstream;
+
+/* NULL with error: one sentence. */
+struct upstreams *upstreams_create(const struct config *c, char *error, size_t error_cap);
+void upstreams_destroy(struct upstreams *u); /* after the workers have ended; NULL is accepted */
+/* Health is asked for on this worker from now on. */
+void upstreams_begin(struct upstreams *u, struct worker *w);
+/* By the domain of the user's name; NULL: there is none for him. */
+struct upstream *upstream_of(struct upstreams *u, const char *user);
+/* For `provost status`: an array with an object for each upstream. NULL: no memory. */
+json_t *upstreams_status(struct upstreams *u);
+/* Logins verified by a cheap request to the user's upstream. */
+struct auth_method *upstreams_auth(struct upstreams *u);
+
+/* ---- the gateway: commands and OPTIONS of the gate, by the upstream ---- */
+struct gateway;
+struct gateway *gateway_create(struct gate *g, struct upstreams *u, const struct config *c,
+                               char *error, size_t error_cap);
+void gateway_destroy(struct gateway *w);
+
+/* ---- one request on behalf of a device, whose answer is short ---- */
+#define UPSTREAM_ANSWER_MAX ((size_t)256 * 1024)
+struct upstream_ask {
+    enum pv_cmd cmd;
+    enum pv_version version;
+    const char *user;                  /* canonical: chooses the upstream */
+    const char *said_user;             /* User= as the device sends it */
+    const char *device_id, *device_type, *agent;
+    const char *authorization;         /* NULL: none */
+    uint32_t key;                      /* policy key of the upstream, 0: none */
+    const void *body;                  /* WBXML; borrowed until done */
+    size_t len;
+    unsigned head_ms;                  /* 0: the configured upstream.timeout */
+};
+struct upstream_asked {                /* embed; fetch.status, .body, .len and fetch_field in done */
+    struct fetch fetch;
+    void (*done)(struct upstream_asked *a, enum fetch_result result);
+    struct upstream *upstream;         /* private */
+};
+/* As fetch_start; the upstream's health and figures take note, a 401 drops what was verified. false:
+ * no memory, or no upstream. */
+bool upstream_ask(struct upstreams *u, struct upstream_asked *a, const struct upstream_ask *ask);
+void upstream_cancel(struct upstream_asked *a);
+
+#endif

@@ -3,7 +3,8 @@
 #   make            build/provostd and build/provost
 #   make deps       install the Debian packages that are needed (root)
 #   make demo       a device gets in, a policy changes, the device follows: on this machine
-#   make check      every test, with sanitizers
+#   make check      every test that needs nobody else, with sanitizers
+#   make check-real tests with SOGo, Dovecot, nginx, slapd and others from Debian (root)
 #   make fuzz       libFuzzer, FUZZ_MINUTES for each target; the corpus stays in build-fuzz/corpus
 #   make bench      figures beside nginx, libwbxml and the disk
 #   make install    DESTDIR and PREFIX as usual
@@ -11,7 +12,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 FUZZ_MINUTES ?= 1
 
-.PHONY: all deps demo check fuzz bench install clean
+.PHONY: all deps demo check check-real fuzz bench install clean
 
 all:
 	@scripts/deps build
@@ -19,14 +20,18 @@ all:
 	@ninja -C $(BUILD) provostd provost
 
 deps:
-	scripts/deps check bench
+	scripts/deps check real bench
 
 demo: all
 	@scripts/demo $(BUILD)
 
 check:
 	@scripts/deps check
-	@tests/run --all
+	@tests/run --asan --tsan
+
+check-real:
+	@scripts/deps real
+	@tests/run --real
 
 fuzz:
 	@scripts/deps check

@@ -4,8 +4,8 @@
 Usage: check_requirements.py TREE. In requirements.md each row is | id | clause | rule | code | held by |;
 in threat-model.md each row of a table whose last column is "held by" names tests. Code stands there as
 `lib/eas/key.c:pv_key_is` (below src/) or `data/statuses.tsv`, a test as `test_gate:bodies` (tests/unit),
-`test_http.Slow.test_silence` (tests/system), `fuzz_wbxml` or `check_symbols.py`. Every citation of a
-Microsoft clause in the sources (//= MS-ASPROV 2.2.2.42) has a row with that clause and that file.
+`test_http.Slow.test_silence` (tests/system or tests/real), `fuzz_wbxml` or `check_symbols.py`. Every
+citation of a Microsoft clause in the sources (//= MS-ASPROV 2.2.2.42) has a row with that clause and that file.
 """
 
 import ast
@@ -49,7 +49,8 @@ class Tree:
             text = self.text(f"tests/unit/{found[1]}.c") or ""
             return bool(re.search(rf"^static void {found[2]}\(void \*\*", text, re.M))
         if found := SYSTEM.fullmatch(name):
-            return (found[2], found[3]) in self.methods(f"tests/system/{found[1]}.py")
+            return any((found[2], found[3]) in self.methods(f"tests/{kind}/{found[1]}.py")
+                       for kind in ("system", "real"))
         if found := PROGRAM.fullmatch(name):
             return any(self.text(path) is not None for path in
                        (f"tests/fuzz/{name}.c", f"tests/unit/{name}"))

@@ -4,6 +4,7 @@ import base64
 import itertools
 import os
 import pathlib
+import time
 
 _serial = itertools.count(1)
 
@@ -25,14 +26,23 @@ def modified_utf7(name):
 
 
 class Maildir:
-    def __init__(self, path):
-        self.path = pathlib.Path(path)
+    def __init__(self, path, owner=None):
+        """owner: user and group id to whom all belongs; None: whoever runs the test."""
+        self.path, self.owner = pathlib.Path(path), owner
+        if not self.path.parent.exists():
+            self.path.parent.mkdir(parents=True)
+            self._own(self.path.parent)
         self._make(self.path)
 
-    @staticmethod
-    def _make(path):
-        for part in ("tmp", "new", "cur"):
-            (path / part).mkdir(parents=True, exist_ok=True)
+    def _own(self, path):
+        if self.owner:
+            os.chown(path, *self.owner)
+
+    def _make(self, path):
+        for part in (path, path / "tmp", path / "new", path / "cur"):
+            if not part.exists():
+                part.mkdir()
+                self._own(part)
 
     def dir(self, name="INBOX"):
         """Directory of a folder such as "Work/Größe"."""
@@ -43,6 +53,7 @@ class Maildir:
     def folder(self, name):
         self._make(self.dir(name))
         (self.dir(name) / "maildirfolder").touch()
+        self._own(self.dir(name) / "maildirfolder")
         return self
 
     def rename(self, old, new):
@@ -53,11 +64,12 @@ class Maildir:
             path.rmdir() if path.is_dir() else path.unlink()
         self.dir(name).rmdir()
 
-    def deliver(self, folder="INBOX", subject="Hello", body="A short mail."):
-        """As an MDA does: written in tmp, moved to new. Returns the file's name."""
-        name = f"1700000000.M{next(_serial)}P{os.getpid()}.test"
-        mail = f"From: a@example.org\nTo: b@example.org\nSubject: {subject}\n\n{body}\n"
+    def deliver(self, folder="INBOX", subject="Hello", body="A short mail.", raw=None):
+        """As an MDA does: written in tmp, moved to new. raw: the whole mail. Returns the file's name."""
+        name = f"{int(time.time())}.M{next(_serial)}P{os.getpid()}.test"
+        mail = raw or f"From: a@example.org\nTo: b@example.org\nSubject: {subject}\n\n{body}\n".encode()
         tmp = self.dir(folder) / "tmp" / name
-        tmp.write_text(mail, encoding="utf-8")
+        tmp.write_bytes(mail)
+        self._own(tmp)
         os.rename(tmp, self.dir(folder) / "new" / name)
         return name

@@ -48,6 +48,21 @@ def hash_password(password, salt="$6$rounds=1000$provosttests"):
     return crypt.crypt(password, salt)
 
 
+def make_certificate(where):
+    """Certificate and key of localhost and 127.0.0.1 in that directory, made once; vouches for
+    itself."""
+    key, certificate = where / "key.pem", where / "cert.pem"
+    if not key.exists():
+        template = where / "certificate.cfg"
+        template.write_text("cn = localhost\ndns_name = localhost\nip_address = 127.0.0.1\n"
+                            "expiration_days = 2\ntls_www_server\n", encoding="ascii")
+        for argv in (["--generate-privkey", "--key-type=ecdsa", "--outfile", str(key)],
+                     ["--generate-self-signed", "--load-privkey", str(key), "--template",
+                      str(template), "--outfile", str(certificate)]):
+            subprocess.run(["certtool", *argv], check=True, capture_output=True)
+    return certificate, key
+
+
 class Server:
     """with Server() as s: ...    The end checks the exit code and that sanitizers kept silent."""
 
@@ -102,16 +117,7 @@ class Server:
         self.config_file.write_text(body, encoding="utf-8")
 
     def make_certificate(self):
-        key, certificate = self.dir / "key.pem", self.dir / "cert.pem"
-        if not key.exists():
-            template = self.dir / "certificate.cfg"
-            template.write_text("cn = localhost\ndns_name = localhost\nip_address = 127.0.0.1\n"
-                                "expiration_days = 2\ntls_www_server\n", encoding="ascii")
-            for argv in (["--generate-privkey", "--key-type=ecdsa", "--outfile", str(key)],
-                         ["--generate-self-signed", "--load-privkey", str(key), "--template",
-                          str(template), "--outfile", str(certificate)]):
-                subprocess.run(["certtool", *argv], check=True, capture_output=True)
-        return certificate, key
+        return make_certificate(self.dir)
 
     def maildir(self, user):
         return Maildir(self.dir / "mail" / user / "Maildir")

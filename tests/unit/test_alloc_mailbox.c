@@ -15,8 +15,8 @@
 
 #include "src/server/http/worker.h"
 #include "src/server/mailbox/mailbox.h"
+#include "src/server/mailbox/memos.h"
 #include "src/server/mailbox/ping_request.h"
-#include "src/server/mailbox/pings.h"
 #include "src/server/mailbox/sync_state.h"
 #include "src/server/mailbox/tree.h"
 #include "src/server/observe/log.h"
@@ -395,60 +395,60 @@ static void params_end(void)
     ping_params_free(&params);
 }
 
-static struct pings *pings;
-static struct seat seats[2];
+static struct seats *all_seats;
+static struct seat sitting[2];
 
-static bool pings_run_create(void)
+static bool seats_run_create(void)
 {
-    pings = pings_create();
-    return pings;
+    all_seats = seats_create();
+    return all_seats;
 }
 
-static bool pings_run_sit(void)
+static bool seats_run_sit(void)
 {
-    return pings_sit(pings, &seats[1], "ann", "DEV1");
+    return seats_sit(all_seats, &sitting[1], "ann", "DEV1");
 }
 
-static void pings_begin(void)
+static void seats_begin(void)
 {
     posted = 0;
-    memset(seats, 0, sizeof seats);
-    assert_true(pings_run_create());
-    assert_true(pings_sit(pings, &seats[0], "ann", "OTHER"));
+    memset(sitting, 0, sizeof sitting);
+    assert_true(seats_run_create());
+    assert_true(seats_sit(all_seats, &sitting[0], "ann", "OTHER"));
 }
 
 static void nobody_sits(void)
 {
-    assert_true(pings_rise(pings, &seats[1]));
+    assert_true(seats_rise(all_seats, &sitting[1]));
     assert_int_equal(posted, 0);
 }
 
 /* A memo that is not kept is told again; one that is there stays. */
-static bool pings_run_remember(void)
+static bool memos_run_remember(void)
 {
     static const struct memo memos[] = {{7, {1, 2}}, {9, {3, 4}}};
     struct look look;
-    pings_remember(pings, &seats[0], memos, 2, 10);
-    return pings_recall(pings, "ann", "OTHER", 9, &look) && look.sum == 4;
+    memos_remember(all_seats, &sitting[0], memos, 2, 10);
+    return memos_recall(all_seats, "ann", "OTHER", 9, &look) && look.sum == 4;
 }
 
 static void nothing_remembered(void)
 {
     struct look look;
-    assert_false(pings_recall(pings, "ann", "OTHER", 7, &look));
+    assert_false(memos_recall(all_seats, "ann", "OTHER", 7, &look));
 }
 
-static void pings_work(void)
+static void seats_work(void)
 {
-    assert_true(pings_rise(pings, &seats[0]));
-    assert_true(pings_rise(pings, &seats[1]));
-    assert_true(pings_run_sit());
-    assert_true(pings_rise(pings, &seats[1]));
+    assert_true(seats_rise(all_seats, &sitting[0]));
+    assert_true(seats_rise(all_seats, &sitting[1]));
+    assert_true(seats_run_sit());
+    assert_true(seats_rise(all_seats, &sitting[1]));
 }
 
-static void pings_end(void)
+static void seats_end(void)
 {
-    pings_destroy(pings);
+    seats_destroy(all_seats);
 }
 
 static void a_ping_takes_its_place(void **unused)
@@ -459,11 +459,11 @@ static void a_ping_takes_its_place(void **unused)
     failing_malloc_sweep(&(struct sweep){"ping_params_write", params_begin, params_run_write,
                                          params_whole, params_written, params_end});
     failing_malloc_sweep(
-        &(struct sweep){"pings_create", NULL, pings_run_create, NULL, pings_work, pings_end});
-    failing_malloc_sweep(&(struct sweep){"pings_sit", pings_begin, pings_run_sit, nobody_sits,
-                                         pings_work, pings_end});
-    failing_malloc_sweep(&(struct sweep){"pings_remember", pings_begin, pings_run_remember,
-                                         nothing_remembered, pings_work, pings_end});
+        &(struct sweep){"seats_create", NULL, seats_run_create, NULL, seats_work, seats_end});
+    failing_malloc_sweep(&(struct sweep){"seats_sit", seats_begin, seats_run_sit, nobody_sits,
+                                         seats_work, seats_end});
+    failing_malloc_sweep(&(struct sweep){"memos_remember", seats_begin, memos_run_remember,
+                                         nothing_remembered, seats_work, seats_end});
 }
 
 int main(void)

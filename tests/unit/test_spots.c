@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "src/server/mailbox/map.h"
-#include "src/server/mailbox/pings.h"
+#include "src/server/mailbox/memos.h"
 #include "src/server/mailbox/spots.h"
 #include "src/server/observe/log.h"
 
@@ -464,64 +464,64 @@ static void run_tasks(void)
 
 static void test_seats(void **state)
 {
-    struct pings *p = pings_create();
+    struct seats *p = seats_create();
     struct seat a = {.ousted = ousted}, b = a, c = a, other = a;
     (void)state;
-    assert_true(pings_rise(p, &a)); /* never sat */
-    assert_true(pings_sit(p, &a, "ann", "1"));
-    assert_true(pings_sit(p, &other, "ann", "2"));
-    assert_true(pings_sit(p, &other, "bob", "1"));
+    assert_true(seats_rise(p, &a)); /* never sat */
+    assert_true(seats_sit(p, &a, "ann", "1"));
+    assert_true(seats_sit(p, &other, "ann", "2"));
+    assert_true(seats_sit(p, &other, "bob", "1"));
     assert_null(tasks);
-    assert_true(pings_sit(p, &b, "ann", "1"));
-    assert_true(pings_sit(p, &c, "ann", "1"));
-    assert_false(pings_rise(p, &a)); /* its task is under way */
+    assert_true(seats_sit(p, &b, "ann", "1"));
+    assert_true(seats_sit(p, &c, "ann", "1"));
+    assert_false(seats_rise(p, &a)); /* its task is under way */
     run_tasks();
     assert_int_equal(ousted_count, 2);
-    assert_true(pings_rise(p, &a));
-    assert_true(pings_rise(p, &b));
-    assert_true(pings_rise(p, &c));
-    assert_true(pings_sit(p, &a, "ann", "1"));
+    assert_true(seats_rise(p, &a));
+    assert_true(seats_rise(p, &b));
+    assert_true(seats_rise(p, &c));
+    assert_true(seats_sit(p, &a, "ann", "1"));
     assert_null(tasks); /* the place was free */
-    assert_true(pings_rise(p, &a));
-    assert_true(pings_rise(p, &other));
-    pings_destroy(p);
+    assert_true(seats_rise(p, &a));
+    assert_true(seats_rise(p, &other));
+    seats_destroy(p);
 }
 
 static void test_memory(void **state)
 {
-    struct pings *p = pings_create();
+    struct seats *p = seats_create();
     struct seat s = {.ousted = ousted};
     struct look got;
     const struct memo first[] = {{1, {10, 11}}, {2, {20, 21}}};
     const struct memo second[] = {{3, {30, 31}}, {2, {22, 23}}};
     (void)state;
-    assert_false(pings_recall(p, "ann", "1", 1, &got));
-    assert_true(pings_sit(p, &s, "ann", "1"));
-    assert_false(pings_recall(p, "ann", "1", 1, &got));
-    pings_remember(p, &s, first, 2, 4);
-    assert_true(pings_rise(p, &s));
-    assert_true(pings_recall(p, "ann", "1", 2, &got));
+    assert_false(memos_recall(p, "ann", "1", 1, &got));
+    assert_true(seats_sit(p, &s, "ann", "1"));
+    assert_false(memos_recall(p, "ann", "1", 1, &got));
+    memos_remember(p, &s, first, 2, 4);
+    assert_true(seats_rise(p, &s));
+    assert_true(memos_recall(p, "ann", "1", 2, &got));
     assert_int_equal(got.sum, 21);
-    assert_false(pings_recall(p, "ann", "2", 2, &got));
-    assert_false(pings_recall(p, "bob", "1", 2, &got));
-    assert_true(pings_sit(p, &s, "ann", "1"));
-    pings_remember(p, &s, second, 2, 4);
+    assert_false(memos_recall(p, "ann", "2", 2, &got));
+    assert_false(memos_recall(p, "bob", "1", 2, &got));
+    assert_true(seats_sit(p, &s, "ann", "1"));
+    memos_remember(p, &s, second, 2, 4);
     static const struct { uint32_t folder; uint64_t sum; } want[] = {{1, 11}, {2, 23}, {3, 31}};
     for (size_t i = 0; i < 3; i++) {
-        assert_true(pings_recall(p, "ann", "1", want[i].folder, &got));
+        assert_true(memos_recall(p, "ann", "1", want[i].folder, &got));
         assert_int_equal(got.sum, want[i].sum);
     }
-    pings_remember(p, &s, first, 1, 2); /* no room for all of the others */
-    assert_true(pings_recall(p, "ann", "1", 1, &got));
-    assert_true(pings_recall(p, "ann", "1", 3, &got));
-    assert_false(pings_recall(p, "ann", "1", 2, &got));
-    assert_true(pings_rise(p, &s));
-    pings_destroy(p);
+    memos_remember(p, &s, first, 1, 2); /* no room for all of the others */
+    assert_true(memos_recall(p, "ann", "1", 1, &got));
+    assert_true(memos_recall(p, "ann", "1", 3, &got));
+    assert_false(memos_recall(p, "ann", "1", 2, &got));
+    assert_true(seats_rise(p, &s));
+    seats_destroy(p);
 }
 
 static void test_many(void **state)
 {
-    struct pings *p = pings_create();
+    struct seats *p = seats_create();
     struct seat *s = calloc(5000, sizeof *s);
     struct look got;
     char id[16];
@@ -529,17 +529,17 @@ static void test_many(void **state)
     for (unsigned i = 0; i < 5000; i++) {
         const struct memo m = {1, {0, i}};
         snprintf(id, sizeof id, "%u", i);
-        assert_true(pings_sit(p, &s[i], "ann", id));
-        pings_remember(p, &s[i], &m, 1, 1);
+        assert_true(seats_sit(p, &s[i], "ann", id));
+        memos_remember(p, &s[i], &m, 1, 1);
     }
     for (unsigned i = 0; i < 5000; i++) {
         snprintf(id, sizeof id, "%u", i);
-        assert_true(pings_recall(p, "ann", id, 1, &got));
+        assert_true(memos_recall(p, "ann", id, 1, &got));
         assert_int_equal(got.sum, i);
-        assert_true(pings_rise(p, &s[i]));
+        assert_true(seats_rise(p, &s[i]));
     }
     free(s);
-    pings_destroy(p);
+    seats_destroy(p);
 }
 
 int main(void)

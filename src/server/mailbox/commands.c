@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "src/server/mailbox/internal.h"
-#include "src/server/mailbox/pings.h"
 #include "src/server/mailbox/spots.h"
+#include "src/server/ping/seats.h"
 
 #define LOOKER_COUNT 4
 #define LOOKER_QUEUE_MAX 100000
@@ -79,9 +79,9 @@ struct commands *commands_create(struct gate *g, struct mailbox *m, const struct
         c->gate = g;
         c->mailbox = m;
         c->config = config;
-        c->pings = pings_create();
+        c->seats = seats_create();
     }
-    if (!c || !c->pings || !create_pools(c)) {
+    if (!c || !c->seats || !create_pools(c)) {
         snprintf(error, error_cap, "no memory or threads for the mailbox");
         commands_destroy(c);
         return NULL;
@@ -99,6 +99,6 @@ void commands_destroy(struct commands *c)
     }
     if (c->lookers) pool_destroy(c->lookers);
     for (size_t i = 0; i < WORKER_MAX; i++) spots_destroy(c->spots[i]);
-    pings_destroy(c->pings);
+    seats_destroy(c->seats);
     free(c);
 }

@@ -15,7 +15,7 @@
 #define LANE_QUEUE_MAX 20000
 #define WORKER_MAX 256 /* beyond any machine; Pings of further workers are refused */
 
-struct pings;
+struct seats;
 struct spots;
 struct commands {
     struct gate *gate;
@@ -23,7 +23,7 @@ struct commands {
     const struct config *config;
     struct pool *lanes[LANE_COUNT];
     struct pool *lookers;              /* threads that look into folders for waiting Pings */
-    struct pings *pings;
+    struct seats *seats;               /* of waiting Pings */
     struct spots *spots[WORKER_MAX];   /* each touched by its own worker only */
 };
 

@@ -4,13 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/server/mailbox/pings.h"
+#include "src/server/mailbox/memos.h"
 #include "src/server/mailbox/spots.h"
-#include "src/server/observe/log.h"
-
-/* A Ping ousted sooner than this belongs to a second client under the same DeviceId; with Status 1
- * the two would chase each other. */
-#define OUSTED_EARLY_MS 10000
+#include "src/server/ping/held.h"
 
 struct ping;
 
@@ -24,16 +20,9 @@ struct watched {
 };
 
 struct ping {
-    struct call *call;
+    struct held held;
     struct commands *commands;
     struct ping_start *start; /* until it waits */
-    struct gate_waiter waiter;
-    struct timer timer;
-    struct seat seat;
-    uint64_t from_ms, until_ms; /* when it came; when its heartbeat is over */
-    unsigned status;            /* of the answer; 0: it waits */
-    unsigned retry_after;       /* not 0: 503 instead of an answer */
-    bool waits, gone;
     size_t unlooked, watched_count;
     struct watched *watched;
 };
@@ -48,17 +37,6 @@ static void free_ping(void *data)
 
 /* ---- the answer ---- */
 
-static void answer_limit(struct call *c, unsigned status, uint32_t limit)
-{
-    uint8_t buf[PING_ANSWER_SIZE(0)];
-    size_t len;
-    struct ping_answer a = {.status = status, .limit = limit};
-    if (ping_write(&a, buf, sizeof buf, &len) == PV_OK)
-        call_answer(c, buf, len);
-    else
-        call_status(c, PING_SERVER_ERROR);
-}
-
 static void answer_changes(struct ping *p)
 {
     size_t cap = PING_ANSWER_SIZE(p->watched_count), len;
@@ -68,7 +46,7 @@ static void answer_changes(struct ping *p)
     for (size_t i = 0; folders && i < p->watched_count; i++) {
         if (p->watched[i].news) folders[a.folder_count++] = p->watched[i].folder;
     }
-    struct call *c = p->call; /* p ends with the answer */
+    struct call *c = p->held.call; /* p ends with the answer */
     if (folders && buf && ping_write(&a, buf, cap, &len) == PV_OK)
         call_answer(c, buf, len);
     else
@@ -77,14 +55,12 @@ static void answer_changes(struct ping *p)
     free(buf);
 }
 
-static void answer(struct ping *p)
+static void answer(struct held *h)
 {
-    if (p->retry_after)
-        call_http(p->call, 503, p->retry_after);
-    else if (p->status == PING_CHANGES)
-        answer_changes(p);
+    if (h->status == PING_CHANGES)
+        answer_changes(CONTAINER_OF(h, struct ping, held));
     else
-        call_status(p->call, p->status);
+        call_status(h->call, h->status);
 }
 
 /* ---- the end ---- */
@@ -96,7 +72,7 @@ static void remember(struct ping *p)
     size_t most = p->commands->config->ping.folders_max;
     struct memo *memos = calloc(p->watched_count + 1, sizeof *memos);
     size_t count = 0;
-    bool told = p->status == PING_CHANGES && !p->gone;
+    bool told = p->held.status == PING_CHANGES && !p->held.gone;
     if (!memos) return;
     for (size_t i = 0; i < p->watched_count; i++) {
         const struct watched *w = &p->watched[i];
@@ -105,82 +81,19 @@ static void remember(struct ping *p)
         memos[count].folder = w->folder;
         memos[count++].look = told && w->news && seen ? *seen : w->base;
     }
-    pings_remember(p->commands->pings, &p->seat, memos, count, most);
+    memos_remember(p->commands->seats, &p->held.seat, memos, count, most);
     free(memos);
 }
 
-/* Leave everything that could call again, then answer. Is called again where something still
- * runs. */
-static void leave(struct ping *p)
+static bool leave(struct held *h)
 {
+    struct ping *p = CONTAINER_OF(h, struct ping, held);
     bool free_to_go = true;
+    if (h->seat.device) remember(p);
     for (size_t i = 0; i < p->watched_count; i++) {
         if (!spot_leave(&p->watched[i].user)) free_to_go = false;
     }
-    if (!pings_rise(p->commands->pings, &p->seat)) free_to_go = false;
-    if (free_to_go) answer(p);
-}
-
-static void finish(struct ping *p, unsigned status)
-{
-    if (p->status) return;
-    p->status = status;
-    timer_stop(worker_self(), &p->timer);
-    gate_wait_remove(p->call->gate, &p->waiter);
-    if (p->seat.device) remember(p);
-    leave(p);
-}
-
-static void time_is_up(struct timer *t);
-
-/* Up to the end of the heartbeat, or of the policy's refresh interval. */
-static void sleep_on(struct ping *p)
-{
-    uint64_t now = worker_now_ms(worker_self());
-    uint64_t left = p->until_ms > now ? p->until_ms - now : 0;
-    uint64_t refresh = gate_ping_due_in(p->call) * UINT64_C(1000);
-    timer_set(worker_self(), &p->timer, left < refresh ? left : refresh, time_is_up);
-}
-
-static void time_is_up(struct timer *t)
-{
-    struct ping *p = CONTAINER_OF(t, struct ping, timer);
-    if (gate_ping_due(p->call))
-        finish(p, PING_FOLDERSYNC);
-    else if (worker_now_ms(worker_self()) >= p->until_ms)
-        finish(p, PING_NO_CHANGES);
-    else
-        sleep_on(p);
-}
-
-static void ousted(struct seat *s)
-{
-    struct ping *p = CONTAINER_OF(s, struct ping, seat);
-    if (p->status) {
-        leave(p);
-        return;
-    }
-    uint64_t waited = worker_now_ms(worker_self()) - p->from_ms;
-    if (waited < OUSTED_EARLY_MS) p->retry_after = OUSTED_EARLY_MS / 1000;
-    finish(p, PING_NO_CHANGES);
-}
-
-static void gone(struct call *c)
-{
-    struct ping *p = c->data;
-    p->gone = true;
-    if (p->waits) finish(p, PING_NO_CHANGES);
-}
-
-/* The device's standing may have changed: policy, wipe, block. */
-static void woken(struct gate_waiter *w)
-{
-    struct ping *p = CONTAINER_OF(w, struct ping, waiter);
-    if (!p->waits || p->status) return;
-    if (gate_ping_due(p->call))
-        finish(p, PING_FOLDERSYNC);
-    else
-        sleep_on(p); /* the refresh interval may be another one */
+    return free_to_go;
 }
 
 /* ---- news ---- */
@@ -205,15 +118,15 @@ static void weigh(struct ping *p)
         else if (w->news && !status)
             status = PING_CHANGES;
     }
-    if (status) finish(p, status);
+    if (status) held_end(&p->held, status);
 }
 
 static void looked(struct spot_user *u)
 {
     struct watched *w = CONTAINER_OF(u, struct watched, user);
     struct ping *p = w->ping;
-    if (p->status) {
-        leave(p);
+    if (p->held.status) {
+        held_leave(&p->held);
         return;
     }
     compare(w, spot_seen(u));
@@ -242,7 +155,7 @@ static bool watch(struct ping *p, struct spots *s, struct watched *w, const char
     }
     p->unlooked++;
     enum spot_kind kind = w->folder ? SPOT_FOLDER : SPOT_TREE;
-    return spot_join(s, &w->user, kind, path, p->call->user, &w->base);
+    return spot_join(s, &w->user, kind, path, p->held.call->user, &w->base);
 }
 
 /* A device in quarantine sees the Inbox, whatever happens to other folders. */
@@ -251,8 +164,8 @@ static bool watch_tree(struct ping *p, struct spots *s)
     char root[4096];
     struct mailbox *m = p->commands->mailbox;
     struct watched *w = &p->watched[p->watched_count];
-    if (p->call->inbox_only) return true;
-    if (!m->ops->root(m, p->call->user, root, sizeof root)) return false;
+    if (p->held.call->inbox_only) return true;
+    if (!m->ops->root(m, p->held.call->user, root, sizeof root)) return false;
     w->base.sum = p->start->tree;
     return watch(p, s, w, root);
 }
@@ -260,11 +173,10 @@ static bool watch_tree(struct ping *p, struct spots *s)
 static bool watch_all(struct ping *p)
 {
     struct spots *s = spots_here(p->commands);
-    struct pings *pings = p->commands->pings;
     const struct ping_start *start = p->start;
     p->watched = calloc(start->folder_count + 1, sizeof *p->watched);
     if (!s || !p->watched) return false;
-    if (!pings_sit(pings, &p->seat, p->call->user, p->call->req.device_id)) return false;
+    if (!held_sit(&p->held)) return false;
     for (size_t i = 0; i < start->folder_count; i++) {
         struct watched *w = &p->watched[p->watched_count];
         w->folder = start->folders[i].id;
@@ -278,24 +190,19 @@ static bool watch_all(struct ping *p)
 static void wait_for_news(struct ping *p)
 {
     bool watching = watch_all(p);
-    p->until_ms = worker_now_ms(worker_self()) + p->start->params.heartbeat * UINT64_C(1000);
+    uint32_t heartbeat = p->start->params.heartbeat;
     ping_start_free(p->start);
     p->start = NULL;
-    p->waiter.wake = woken;
-    gate_wait_add(p->call, &p->waiter);
-    p->waits = true;
-    sleep_on(p);
+    if (!held_begin(&p->held, heartbeat)) return;
     if (!watching) {
-        finish(p, PING_SERVER_ERROR);
-    } else if (gate_ping_due(p->call)) { /* it became due on the way here */
-        finish(p, PING_FOLDERSYNC);
-    } else {
-        for (size_t i = 0; i < p->watched_count; i++) {
-            const struct look *seen = spot_seen(&p->watched[i].user);
-            if (seen) compare(&p->watched[i], seen);
-        }
-        weigh(p);
+        held_end(&p->held, PING_SERVER_ERROR);
+        return;
     }
+    for (size_t i = 0; i < p->watched_count; i++) {
+        const struct look *seen = spot_seen(&p->watched[i].user);
+        if (seen) compare(&p->watched[i], seen);
+    }
+    weigh(p);
 }
 
 static void started(struct job *j)
@@ -303,11 +210,11 @@ static void started(struct job *j)
     struct ping_start *s = CONTAINER_OF(j, struct ping_start, job);
     struct ping *p = s->call->data;
     if (s->store_failed)
-        call_http(p->call, 503, STORE_RETRY_AFTER);
+        call_http(s->call, 503, STORE_RETRY_AFTER);
     else if (s->status)
-        call_status(p->call, s->status);
-    else if (p->gone)
-        call_status(p->call, PING_NO_CHANGES);
+        call_status(s->call, s->status);
+    else if (p->held.gone)
+        call_status(s->call, PING_NO_CHANGES);
     else
         wait_for_news(p);
 }
@@ -320,10 +227,10 @@ static struct ping *make(struct call *c, struct ping_params *params)
         free(p);
         return NULL;
     }
-    p->call = c;
     p->commands = commands_of(c);
-    p->from_ms = worker_now_ms(worker_self());
-    p->seat.ousted = ousted;
+    p->held.leave = leave;
+    p->held.answer = answer;
+    held_init(&p->held, c, p->commands->seats);
     p->start->call = c;
     p->start->commands = p->commands;
     p->start->params = *params;
@@ -341,18 +248,18 @@ void ping_serve(struct call *c)
     unsigned status = ping_read(c->body, config->ping.folders_max, &params);
     uint32_t nearest = ping_nearest(params.heartbeat, least, most);
     if (status == PING_TOO_MANY_FOLDERS) {
-        answer_limit(c, status, config->ping.folders_max);
+        ping_answer_limit(c, status, config->ping.folders_max);
     } else if (status) {
         call_status(c, status);
     } else if (params.has_heartbeat && params.heartbeat != nearest) {
-        answer_limit(c, PING_BAD_HEARTBEAT, nearest);
+        ping_answer_limit(c, PING_BAD_HEARTBEAT, nearest);
     } else if (!make(c, &params)) {
         call_http(c, 503, STORE_RETRY_AFTER);
     } else {
         struct ping *p = c->data;
         call_drop_body(c);
         if (ping_start(p->start, started))
-            call_wait(c, gone);
+            call_wait(c, held_gone);
         else
             call_http(c, 503, STORE_RETRY_AFTER);
     }

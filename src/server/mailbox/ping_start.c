@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "src/server/mailbox/ping.h"
-#include "src/server/mailbox/pings.h"
+#include "src/server/mailbox/memos.h"
 #include "src/server/mailbox/sync_state.h"
 
 void ping_start_free(struct ping_start *s)
@@ -44,7 +44,7 @@ static bool find_folder(struct ping_start *s, const struct hierarchy *h, uint32_
     *out = (struct ping_folder){.id = id, .path = path ? strdup(path) : NULL};
     if (path && !out->path) return false;
     bool told =
-        pings_recall(s->commands->pings, s->call->user, s->call->req.device_id, id, &out->known);
+        memos_recall(s->commands->seats, s->call->user, s->call->req.device_id, id, &out->known);
     /* Looked at before anybody may believe that it waits. What cannot be read now is news once it
      * can. */
     if (!told && path) (void)m->ops->look(m, path, &out->known);

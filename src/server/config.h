@@ -26,7 +26,8 @@ struct config {
     size_t body_max;                           /* bytes */
     unsigned head_timeout, body_timeout, idle_timeout; /* seconds */
     unsigned connections_max;
-    struct { const char *method, *file; unsigned cache_seconds, threads; } auth;
+    struct { struct config_names method;       /* never empty */
+             const char *file; unsigned cache_seconds, threads; bool case_sensitive; } auth;
     struct { const char *type, *path;          /* %u user, %n name without domain, %d domain */
              struct config_names drafts, trash, sent, outbox, calendar, contacts, tasks, notes,
                                  journal; } mailbox;

@@ -141,7 +141,7 @@ static bool start(struct server *s, char *error, size_t cap)
     return (s->store = store_open(s->config->store, s->config->state, error, cap)) &&
            start_audit(s, error, cap) &&
            (s->notify = notify_from_store(s->config, s->store, error, cap)) &&
-           (s->auth = auth_create(s->config, error, cap)) &&
+           (s->auth = auth_create(s->config, NULL, error, cap)) &&
            (s->gate = gate_create(s->config, s->auth, s->store, error, cap)) &&
            (s->mailbox = mailbox_open(s->config, error, cap)) &&
            (s->commands = commands_create(s->gate, s->mailbox, s->config, error, cap)) &&

@@ -235,7 +235,8 @@ static void users_file_is_changed(void **unused)
 }
 
 /* ---- logins ---- */
-static struct config config = {.auth = {.cache_seconds = 300, .threads = 1}};
+static struct config config = {
+    .auth = {.method = {{"file"}, 1}, .cache_seconds = 300, .threads = 1}};
 static struct auth *auth;
 static sem_t verified;
 
@@ -250,7 +251,7 @@ static void login_file(void)
 static bool auth_run_create(void)
 {
     error[0] = '\0';
-    auth = auth_create(&config, error, sizeof error);
+    auth = auth_create(&config, NULL, error, sizeof error);
     return auth;
 }
 

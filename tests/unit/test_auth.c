@@ -235,29 +235,112 @@ static void test_throttle(void **state)
     throttle_destroy(t);
 }
 
+static enum cache_answer look(struct cache *c, const struct digest *d, uint64_t at_ms)
+{
+    char user[AUTH_USER_MAX];
+    enum cache_answer answer = cache_look(c, d, at_ms, 1000, user);
+    if (answer != CACHE_UNKNOWN) assert_string_equal(user, "ann");
+    return answer;
+}
+
 static void test_cache(void **state)
 {
     (void)state;
+    const struct cached ann = {.user = "ann", .renewed = true};
     struct cache *c = cache_create(1000);
     assert_non_null(c);
     struct digest a = {{1, 2, 3}}, b = {{1, 2, 3, 4}};
-    assert_int_equal(cache_look(c, &a, 1), CACHE_UNKNOWN);
-    cache_put(c, &a, 1);
-    assert_int_equal(cache_look(c, &a, 1000), CACHE_FRESH); /* and begins anew */
-    assert_int_equal(cache_look(c, &a, 1999), CACHE_FRESH);
-    assert_int_equal(cache_look(c, &a, 2999), CACHE_KNOWN);
-    assert_int_equal(cache_look(c, &b, 2000), CACHE_UNKNOWN);
-    cache_put(c, &a, 3000);
-    assert_int_equal(cache_look(c, &a, 3001), CACHE_FRESH);
+    assert_int_equal(look(c, &a, 1), CACHE_UNKNOWN);
+    cache_put(c, &a, 1, &ann);
+    assert_int_equal(look(c, &a, 1000), CACHE_FRESH); /* and begins anew */
+    assert_int_equal(look(c, &a, 1999), CACHE_FRESH);
+    assert_int_equal(look(c, &a, 2999), CACHE_KNOWN);
+    assert_int_equal(look(c, &b, 2000), CACHE_UNKNOWN);
+    cache_put(c, &a, 3000, &ann);
+    assert_int_equal(look(c, &a, 3001), CACHE_FRESH);
     for (uint8_t i = 0; i < 4; i++) { /* the same bucket: the longest unused gives way */
         struct digest d = {{1, 2, 3, 9, i}};
-        cache_put(c, &d, 4000 + i);
+        cache_put(c, &d, 4000 + i, &ann);
     }
-    assert_int_equal(cache_look(c, &a, 4010), CACHE_UNKNOWN);
-    cache_put(c, &b, 5000);
+    assert_int_equal(look(c, &a, 4010), CACHE_UNKNOWN);
+    cache_put(c, &b, 5000, &ann);
     cache_drop(c, &b);
-    assert_int_equal(cache_look(c, &b, 5000), CACHE_UNKNOWN);
+    assert_int_equal(look(c, &b, 5000), CACHE_UNKNOWN);
     cache_destroy(c);
+}
+
+/* However often it is used: what another server has said does not count for ever. */
+static void test_cache_ends(void **state)
+{
+    (void)state;
+    struct cache *c = cache_create(1000);
+    const struct digest a = {{1}}, b = {{2}}, d = {{3}};
+    assert_non_null(c);
+    cache_put(c, &a, 1, &(struct cached){.user = "ann"});
+    assert_int_equal(look(c, &a, 900), CACHE_FRESH);
+    assert_int_equal(look(c, &a, 1000), CACHE_FRESH);
+    assert_int_equal(look(c, &a, 1001), CACHE_KNOWN);
+    cache_put(c, &b, 1, &(struct cached){.user = "ann", .until = 1001, .renewed = true});
+    assert_int_equal(look(c, &b, 2), CACHE_FRESH);
+    cache_put(c, &d, 1, &(struct cached){.user = "ann", .until = 1000, .renewed = true});
+    assert_int_equal(look(c, &d, 2), CACHE_KNOWN); /* its second has come */
+    cache_destroy(c);
+}
+
+static void test_login_canonical(void **state)
+{
+    (void)state;
+    static const struct { const char *tried, *folded, *exact; } cases[] = {
+        {"alice", "alice", "alice"},
+        {"Alice", "alice", "Alice"},
+        {"ALICE@Example.ORG", "alice", "ALICE"},
+        {"Alice@Other.Org", "alice@other.org", "Alice@other.org"},
+        {"CORP\\Alice", "alice", "Alice"},
+        {"CORP\\Alice@example.org", "alice", "Alice"},
+        {"\xc3\x84nne", "\xc3\x84nne", "\xc3\x84nne"},
+        {"CORP\\", NULL, NULL},
+        {"A\\B\\c", NULL, NULL},
+        {"@example.org", NULL, NULL},
+        {"../x", NULL, NULL},
+        {"al ice", NULL, NULL},
+        {"", NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int exact = 0; exact < 2; exact++) {
+            char name[AUTH_USER_MAX];
+            const char *want = exact ? cases[i].exact : cases[i].folded;
+            print_message("# %s\n", cases[i].tried);
+            assert_int_equal(login_canonical(cases[i].tried, "EXAMPLE.org", exact, name), want != NULL);
+            if (want) assert_string_equal(name, want);
+        }
+    }
+    char name[AUTH_USER_MAX], longest[AUTH_USER_MAX + 1];
+    memset(longest, 'x', sizeof longest);
+    longest[AUTH_USER_MAX - 1] = '\0';
+    assert_true(login_canonical(longest, "", false, name));
+    longest[AUTH_USER_MAX - 1] = 'x';
+    longest[AUTH_USER_MAX] = '\0';
+    assert_false(login_canonical(longest, "", false, name));
+    assert_true(login_is_ascii("alice@example.org"));
+    assert_false(login_is_ascii("\xc3\xa4nne"));
+}
+
+static void test_login_token(void **state)
+{
+    (void)state;
+    static const struct { const char *field, *token; } cases[] = {
+        {"Bearer abc.def", "abc.def"}, {"bEARER   x  ", "x"}, {"Bearer ", NULL}, {"Bearer", NULL},
+        {"Bearer a b", NULL}, {"Basic YTpi", NULL}, {NULL, NULL}, {"", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t len = 0;
+        const char *token = login_token(cases[i].field, &len);
+        print_message("# %s\n", cases[i].field ? cases[i].field : "none");
+        assert_int_equal(token != NULL, cases[i].token != NULL);
+        if (!token) continue;
+        assert_int_equal(len, strlen(cases[i].token));
+        assert_memory_equal(token, cases[i].token, len);
+    }
 }
 
 int main(void)
@@ -266,7 +349,8 @@ int main(void)
         cmocka_unit_test(test_login_parse), cmocka_unit_test(test_login_too_long),
         cmocka_unit_test(test_login_names), cmocka_unit_test(test_users_read),
         cmocka_unit_test(test_users_edit),  cmocka_unit_test(test_throttle),
-        cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_cache),         cmocka_unit_test(test_cache_ends),
+        cmocka_unit_test(test_login_canonical), cmocka_unit_test(test_login_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

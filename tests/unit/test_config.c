@@ -62,7 +62,8 @@ static void test_defaults(void **state)
     assert_int_equal(c->body_max, 1048576);
     assert_int_equal(c->head_timeout, 20);
     assert_int_equal(c->connections_max, 20000);
-    assert_string_equal(c->auth.method, "file");
+    assert_int_equal(c->auth.method.count, 1);
+    assert_string_equal(c->auth.method.name[0], "file");
     assert_string_equal(c->auth.file, users);
     assert_string_equal(c->mailbox.path, "/var/mail/%u/Maildir");
     assert_int_equal(c->mailbox.trash.count, 3);
@@ -146,7 +147,7 @@ static const struct {
 } wrong[] = {
     { "\nlisen = 1;", ":2: unknown key lisen; allowed: listen, tls, state, store, domain" },
     { "auth = { fil = \"x\"; };",
-      ":1: unknown key auth.fil; allowed: method, file, cache_seconds" },
+      ":1: unknown key auth.fil; allowed: method, file, case_sensitive, cache_seconds" },
     { "mailbox = { special = { spam = \"x\"; }; };",
       ":1: unknown key mailbox.special.spam; allowed: drafts, trash" },
     { "auth = \"file\";", ":1: auth must be a group: { ... }" },
@@ -165,7 +166,7 @@ static const struct {
       ":1: store \"postgresql://db/x\" is not available in this version; allowed: sqlite" },
     { "store = \"paper\";", ":1: store is \"paper\"; allowed: sqlite" },
     { "auth = { method = \"ldap\"; };",
-      ":1: auth.method \"ldap\" is not available in this version; allowed: file" },
+      ":1: auth.method has \"ldap\"; allowed: file" },
     { "quarantine = { text = \"%x\"; };",
       ":1: quarantine.text has \"%x\"; allowed: %u, %d, %t, %%" },
     { "quarantine = { subject = \"100%\"; };", ":1: quarantine.subject has \"%\"; allowed: %u" },

@@ -93,7 +93,8 @@ static void reply_device(struct admin_call *c)
 static void exists_run(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
-    c->order.add = auth_user_exists(gate_auth(c->admin->gate), c->order.user);
+    c->order.add = auth_user_name(gate_auth(c->admin->gate), c->order.user, c->name);
+    c->order.user = c->name;
 }
 
 static void exists_done(struct job *j)

@@ -23,6 +23,35 @@ static json_t *user_json(struct admin_call *c, const char *name)
                      (int)gate_user_device_wipe(g, name));
 }
 
+/* false: answered. */
+static bool edit_worked(struct admin_call *c)
+{
+    switch (c->edit) {
+    case AUTH_EDIT_OK: return true;
+    case AUTH_EDIT_EXISTS:
+        admin_error(c, 409, "user_exists", "There is a user of that name already.");
+        return false;
+    case AUTH_EDIT_UNKNOWN:
+        admin_error(c, 404, "unknown_user", "There is no user of that name.");
+        return false;
+    case AUTH_EDIT_BAD_NAME:
+        admin_error(c, 400, "bad_name", "A user cannot have that name.");
+        return false;
+    case AUTH_EDIT_BAD_PASSWORD:
+        admin_error(c, 400, "bad_password", "That password cannot be used.");
+        return false;
+    case AUTH_EDIT_NO_FILE:
+        admin_error(c, 409, "no_users_file",
+                    "There is no users file: auth.method names other ways to log in, and users and "
+                    "passwords are kept there. Enabling and disabling works with any name.");
+        return false;
+    case AUTH_EDIT_FAILED: break;
+    }
+    admin_error(c, 500, "users_file",
+                "The users file cannot be written; the server's log says why.");
+    return false;
+}
+
 /* ---- list ---- */
 
 static void list_one(void *ctx, const char *name)
@@ -35,7 +64,7 @@ static void list_run(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
     c->list = json_array();
-    auth_user_each(auth_of(c), list_one, c);
+    c->edit = auth_user_each(auth_of(c), list_one, c);
 }
 
 static void list_done(struct job *j)
@@ -43,7 +72,7 @@ static void list_done(struct job *j)
     struct admin_call *c = admin_call_of_job(j);
     if (c->out_of_memory)
         admin_no_memory(c);
-    else
+    else if (edit_worked(c))
         admin_reply(c, 200, json_incref(c->list));
 }
 
@@ -79,30 +108,6 @@ static bool take_text(struct admin_call *c, const char *member, char *buf, size_
 static void log_edit(struct admin_call *c, const char *verb)
 {
     LOG(LOG_INFO, http_session(c->http), verb, KV_TEXT("user", c->name));
-}
-
-/* false: answered. */
-static bool edit_worked(struct admin_call *c)
-{
-    switch (c->edit) {
-    case AUTH_EDIT_OK: return true;
-    case AUTH_EDIT_EXISTS:
-        admin_error(c, 409, "user_exists", "There is a user of that name already.");
-        return false;
-    case AUTH_EDIT_UNKNOWN:
-        admin_error(c, 404, "unknown_user", "There is no user of that name.");
-        return false;
-    case AUTH_EDIT_BAD_NAME:
-        admin_error(c, 400, "bad_name", "A user cannot have that name.");
-        return false;
-    case AUTH_EDIT_BAD_PASSWORD:
-        admin_error(c, 400, "bad_password", "That password cannot be used.");
-        return false;
-    case AUTH_EDIT_FAILED: break;
-    }
-    admin_error(c, 500, "users_file",
-                "The users file cannot be written; the server's log says why.");
-    return false;
 }
 
 /* The users file has been changed; the audit log must know before it is told. */
@@ -217,7 +222,10 @@ static void set_flags(struct admin_call *c)
 static void exists_run(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
-    c->edit = auth_user_exists(auth_of(c), c->name) ? AUTH_EDIT_OK : AUTH_EDIT_UNKNOWN;
+    char name[AUTH_USER_MAX];
+    bool known = auth_user_name(auth_of(c), c->name, name);
+    c->edit = known ? AUTH_EDIT_OK : AUTH_EDIT_UNKNOWN;
+    if (known) memcpy(c->name, name, sizeof name);
 }
 
 static void exists_done(struct job *j)

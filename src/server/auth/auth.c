@@ -1,7 +1,6 @@
 #include "src/server/auth/auth.h"
 
 #include <arpa/inet.h>
-#include <crypt.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -10,52 +9,51 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 
 #include "src/server/auth/cache.h"
+#include "src/server/auth/file.h"
 #include "src/server/auth/login.h"
+#include "src/server/auth/method.h"
 #include "src/server/auth/throttle.h"
-#include "src/server/auth/users.h"
-#include "src/server/http/pool.h"
 #include "src/server/observe/log.h"
 
-#define QUEUE_MAX 1024
+#define METHODS_MAX 8
 #define SLOW_FROM 6 /* the sixth failure in a minute is slowed down */
 #define SLOW_MOST_MS 8000
 #define REFUSE_USER_FROM 20    /* failures in a minute before a password is not even looked at */
 #define REFUSE_ADDRESS_FROM 60 /* many phones may stand behind one address */
-#define LOOK_EVERY_MS 2000     /* at the users file's time stamp */
+#define TELL_EVERY_MS 10000    /* that logins cannot be verified */
 
 struct auth {
-    struct users *users;
+    struct auth_method *methods[METHODS_MAX];
+    size_t count;
+    struct auth_method *file; /* the one of them that has the users file; NULL: none */
     struct cache *cache;
     struct throttle *throttle;
-    struct pool *pool;
     char domain[256];
+    bool case_sensitive;
     uint8_t secret[32];
-    _Atomic uint64_t look_at_ms;
-    struct job look;
-    bool file_bad; /* told once; only touched by the look job, of which there is one at a time */
-    atomic_bool looking;
+    _Atomic uint64_t tell_at_ms;
     pthread_mutex_t lock; /* pending */
     struct pending *pending;
 };
 
 /* A verification under way, or a refusal that is held back. */
 struct pending {
-    struct job job;
+    struct auth_try t;
     struct timer timer;
     struct auth *auth;
+    struct auth_method *method;
     struct auth_check *check;
     struct pending *next, *prev;
-    struct login login;
-    char hash[USERS_HASH_MAX];
-    bool user_known, was_known, local, good, unverified, given_up;
     struct digest digest;
-    uint64_t user_key, address_key;
+    bool was_known, local;
+    uint64_t user_key, address_key; /* for the throttle; user_key 0: nobody was named */
+    size_t token_size;
+    char token[]; /* a copy, terminated */
 };
 
 static uint64_t now_ms(void)
@@ -65,23 +63,34 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000 + 1; /* never 0 */
 }
 
+/* ---- keyed hashes ---- */
+
 /* false: it cannot be computed, and mac says nothing. */
 static bool keyed_hash(struct auth *a, const void *data, size_t len, uint8_t mac[32])
 {
     return gnutls_hmac_fast(GNUTLS_MAC_SHA256, a->secret, sizeof a->secret, data, len, mac) == 0;
 }
 
-/* The hash of the file is part of it, so a changed password leaves the cache by itself. */
-static bool digest_of(struct auth *a, const char *user, const char *password, const char *hash,
-                      struct digest *out)
+static size_t add(char *text, size_t at, const char *part)
 {
-    char text[AUTH_USER_MAX + LOGIN_PASSWORD_MAX + USERS_HASH_MAX];
-    size_t user_len = strlen(user) + 1, password_len = strlen(password) + 1;
-    size_t hash_len = strlen(hash) + 1;
-    memcpy(text, user, user_len);
-    memcpy(text + user_len, password, password_len);
-    memcpy(text + user_len + password_len, hash, hash_len);
-    bool ok = keyed_hash(a, text, user_len + password_len + hash_len, out->bytes);
+    size_t size = strlen(part) + 1;
+    memcpy(text + at, part, size);
+    return at + size;
+}
+
+/* What the credential is bound to is part of it, so a changed password leaves the cache by itself. */
+static bool digest_of(struct auth *a, const struct auth_method *m, const struct auth_try *t,
+                      const void *secret, size_t secret_len, struct digest *out)
+{
+    char text[32 + 1 + AUTH_USER_MAX + AUTH_BOUND_MAX + sizeof out->bytes];
+    uint8_t inner[sizeof out->bytes];
+    text[0] = (char)('0' + t->kind);
+    size_t at = add(text, 1, m->ops->name);
+    at = add(text, at, t->user);
+    at = add(text, at, t->bound);
+    bool ok = keyed_hash(a, secret, secret_len, inner);
+    memcpy(text + at, inner, sizeof inner);
+    ok = ok && keyed_hash(a, text, at + sizeof inner, out->bytes);
     explicit_bzero(text, sizeof text);
     return ok;
 }
@@ -94,6 +103,7 @@ static bool key_of(struct auth *a, char kind, const void *data, size_t len, uint
     memcpy(text + 1, data, len);
     if (!keyed_hash(a, text, 1 + len, mac)) return false;
     memcpy(key_out, mac, sizeof *key_out);
+    if (!*key_out) *key_out = 1;
     return true;
 }
 
@@ -112,57 +122,88 @@ static bool is_local(const char *peer)
     return strcmp(peer, "unix") == 0 || strcmp(peer, "::1") == 0 || strncmp(peer, "127.", 4) == 0;
 }
 
-static void look_run(struct job *j)
+/* ---- the methods ---- */
+
+static bool add_method(struct auth *a, const char *name, struct auth_method *const *made,
+                       const struct config *c, char *error, size_t error_cap)
 {
-    struct auth *a = CONTAINER_OF(j, struct auth, look);
-    char error[256];
-    if (users_stale(a->users)) {
-        bool ok = auth_reload(a, error, sizeof error);
-        if (ok)
-            LOG(LOG_INFO, 0, "users-file-read", KV_TEXT("why", "it changed"));
-        else if (!a->file_bad)
-            LOG(LOG_ERROR, 0, "users-file-not-read", KV_TEXT("error", error),
-                KV_TEXT("then", "the users read before stay"));
-        a->file_bad = !ok;
+    struct auth_method *m = NULL;
+    for (; made && *made && !m; made++)
+        if (strcmp((*made)->ops->name, name) == 0) m = *made;
+    if (!m && !(m = auth_method_make(name, c, error, error_cap))) {
+        if (error_cap && !*error)
+            snprintf(error, error_cap, "auth.method \"%s\" has nothing to verify with", name);
+        return false;
     }
-    atomic_store(&a->looking, false);
+    a->methods[a->count++] = m;
+    if (strcmp(name, "file") == 0) a->file = m;
+    return true;
 }
 
-/* Users edited by hand count within seconds; reading the file is not the business of a worker. */
-static void look_at_file(struct auth *a, uint64_t now)
+static bool add_methods(struct auth *a, struct auth_method *const *made, const struct config *c,
+                        char *error, size_t error_cap)
 {
-    uint64_t due = atomic_load_explicit(&a->look_at_ms, memory_order_relaxed);
-    if (now < due || !atomic_compare_exchange_strong(&a->look_at_ms, &due, now + LOOK_EVERY_MS) ||
-        atomic_exchange(&a->looking, true))
-        return;
-    a->look.run = look_run;
-    if (!pool_submit(a->pool, &a->look)) atomic_store(&a->looking, false);
+    unsigned kinds = 0;
+    const struct config_names *names = &c->auth.method;
+    for (size_t i = 0; i < names->count; i++) {
+        if (a->count == METHODS_MAX) {
+            snprintf(error, error_cap, "auth.method has more than %d methods", METHODS_MAX);
+            return false;
+        }
+        if (!add_method(a, names->name[i], made, c, error, error_cap)) return false;
+        unsigned more = a->methods[i]->ops->kinds;
+        if (!(more & ~kinds)) {
+            snprintf(error, error_cap,
+                     "auth.method \"%s\" would never be asked: one before it takes the same logins",
+                     names->name[i]);
+            return false;
+        }
+        kinds |= more;
+    }
+    return true;
 }
 
-struct auth *auth_create(const struct config *c, char *error, size_t error_cap)
+struct auth *auth_create(const struct config *c, struct auth_method *const *made, char *error,
+                         size_t error_cap)
 {
     struct auth *a = calloc(1, sizeof *a);
     if (!a) {
         snprintf(error, error_cap, "out of memory");
         return NULL;
     }
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned threads = c->auth.threads ? c->auth.threads : cores > 0 ? (unsigned)cores : 1;
     pthread_mutex_init(&a->lock, NULL);
     snprintf(a->domain, sizeof a->domain, "%s", c->domain ? c->domain : "");
+    a->case_sensitive = c->auth.case_sensitive;
     if (getrandom(a->secret, sizeof a->secret, 0) != (ssize_t)sizeof a->secret)
         snprintf(error, error_cap, "getrandom: %s", strerror(errno));
-    else if (!(a->users = users_open(c->auth.file, error, error_cap)))
+    else if (!add_methods(a, made, c, error, error_cap))
         ; /* error is set */
     else if ((a->cache = cache_create((uint64_t)c->auth.cache_seconds * 1000)) &&
-             (a->throttle = throttle_create()) &&
-             (a->pool = pool_create("auth", threads, QUEUE_MAX)))
+             (a->throttle = throttle_create()))
         return a;
     else
-        snprintf(error, error_cap, "no memory or threads for verifying passwords");
+        snprintf(error, error_cap, "no memory for verifying logins");
     auth_destroy(a);
     return NULL;
 }
+
+unsigned auth_kinds(const struct auth *a)
+{
+    unsigned kinds = 0;
+    for (size_t i = 0; i < a->count; i++) kinds |= a->methods[i]->ops->kinds;
+    return kinds;
+}
+
+bool auth_reload(struct auth *a, char *error, size_t error_cap)
+{
+    bool ok = true;
+    for (size_t i = 0; i < a->count && ok; i++)
+        if (a->methods[i]->ops->reload)
+            ok = a->methods[i]->ops->reload(a->methods[i], error, error_cap);
+    return ok;
+}
+
+/* ---- pending ---- */
 
 static void pending_free(struct pending *p)
 {
@@ -174,211 +215,310 @@ static void pending_free(struct pending *p)
         a->pending = p->next;
     if (p->next) p->next->prev = p->prev;
     pthread_mutex_unlock(&a->lock);
-    explicit_bzero(p, sizeof *p);
+    explicit_bzero(p, sizeof *p + p->token_size);
     free(p);
 }
 
-void auth_destroy(struct auth *a)
+static struct pending *pending_make(struct auth *a, const struct pending *facts, const char *token,
+                                    size_t token_len)
 {
-    if (!a) return;
-    pool_destroy(a->pool);
-    while (a->pending) /* held back when the workers ended */
-        pending_free(a->pending);
-    throttle_destroy(a->throttle);
-    cache_destroy(a->cache);
-    users_close(a->users);
-    pthread_mutex_destroy(&a->lock);
-    explicit_bzero(a->secret, sizeof a->secret);
-    free(a);
-}
-
-static void finish(struct pending *p, enum auth_verdict verdict)
-{
-    struct auth_check *q = p->check;
-    pending_free(p);
-    q->verdict = verdict;
-    q->done(q);
-}
-
-static void held_back(struct timer *t)
-{
-    finish(CONTAINER_OF(t, struct pending, timer), AUTH_BAD);
-}
-
-static bool too_many(struct auth *a, const struct pending *p, uint64_t now)
-{
-    return throttle_count(a->throttle, p->user_key, now) >= REFUSE_USER_FROM ||
-           (!p->local && throttle_count(a->throttle, p->address_key, now) >= REFUSE_ADDRESS_FROM);
-}
-
-/* crypt does not tell a hash that it does not know from memory that it did not get (yescrypt wants
- * megabytes). Neither a locked field nor an empty one is a hash. */
-static bool is_hash(const char *hash)
-{
-    int salt = crypt_checksalt(hash);
-    return salt != CRYPT_SALT_INVALID && salt != CRYPT_SALT_METHOD_DISABLED;
-}
-
-static void verify_run(struct job *j)
-{
-    struct pending *p = CONTAINER_OF(j, struct pending, job);
-    /* Failures of a whole burst may have come in while this one was queued. */
-    p->given_up = !p->was_known && too_many(p->auth, p, now_ms());
-    if (p->given_up) return;
-    struct crypt_data *data = calloc(1, sizeof *data);
-    p->unverified = !data;
-    if (!data) return;
-    const char *made = crypt_r(p->login.password, p->hash, data);
-    size_t len = made ? strlen(made) : 0;
-    /* A failure of crypt begins with '*', which no usable hash does. */
-    bool failed = len == 0 || *made == '*';
-    p->unverified = failed && is_hash(p->hash);
-    p->good = p->user_known && !failed && len > 2 && len == strlen(p->hash) &&
-              !gnutls_memcmp(made, p->hash, len);
-    explicit_bzero(data, sizeof *data);
-    free(data);
-}
-
-static void verify_done(struct job *j)
-{
-    struct pending *p = CONTAINER_OF(j, struct pending, job);
-    struct auth *a = p->auth;
-    uint64_t now = now_ms();
-    explicit_bzero(&p->login, sizeof p->login);
-    if (p->unverified) {
-        LOG(LOG_ERROR, 0, "login-not-verified", KV_TEXT("user", p->check->user),
-            KV_TEXT("why", "out of memory, or a damaged hash in the users file"));
-        finish(p, AUTH_FAILED);
-    } else if (p->given_up) {
-        p->check->retry_after = THROTTLE_WINDOW_MS / 1000;
-        finish(p, AUTH_LATER);
-    } else if (p->good) {
-        cache_put(a->cache, &p->digest, now);
-        finish(p, AUTH_OK);
-    } else {
-        unsigned user = throttle_fail(a->throttle, p->user_key, now);
-        unsigned address = throttle_fail(a->throttle, p->address_key, now);
-        unsigned n = user > address ? user : address;
-        if (p->was_known) cache_drop(a->cache, &p->digest);
-        if (n < SLOW_FROM) {
-            finish(p, AUTH_BAD);
-            return;
-        }
-        uint64_t delay = n - SLOW_FROM < 4 ? 1000u << (n - SLOW_FROM) : SLOW_MOST_MS;
-        timer_set(p->job.home, &p->timer, delay < SLOW_MOST_MS ? delay : SLOW_MOST_MS, held_back);
-    }
-}
-
-/* Queue a verification. true: answered at once. */
-static bool verify(struct auth *a, struct auth_check *q, const struct pending *facts, uint64_t now)
-{
-    if (!facts->was_known && too_many(a, facts, now)) {
-        q->retry_after = THROTTLE_WINDOW_MS / 1000;
-        q->verdict = AUTH_LATER;
-        return true;
-    }
-    struct pending *p = malloc(sizeof *p);
-    if (!p) {
-        q->verdict = AUTH_FAILED;
-        return true;
-    }
+    size_t size = token ? token_len + 1 : 0;
+    struct pending *p = malloc(sizeof *p + size);
+    if (!p) return NULL;
     *p = *facts;
-    p->job = (struct job){.run = verify_run, .done = verify_done};
+    p->token_size = size;
+    if (token) {
+        memcpy(p->token, token, token_len);
+        p->token[token_len] = '\0';
+        p->t.token = p->token;
+    }
     pthread_mutex_lock(&a->lock);
     p->next = a->pending;
     if (p->next) p->next->prev = p;
     a->pending = p;
     pthread_mutex_unlock(&a->lock);
-    if (pool_submit(a->pool, &p->job)) return false;
+    return p;
+}
+
+void auth_destroy(struct auth *a)
+{
+    if (!a) return;
+    for (size_t i = 0; i < a->count; i++)
+        if (a->methods[i]->ops->close) a->methods[i]->ops->close(a->methods[i]);
+    while (a->pending) /* held back when the workers ended */
+        pending_free(a->pending);
+    throttle_destroy(a->throttle);
+    cache_destroy(a->cache);
+    pthread_mutex_destroy(&a->lock);
+    explicit_bzero(a->secret, sizeof a->secret);
+    free(a);
+}
+
+/* ---- verdicts ---- */
+
+static void finish(struct pending *p, enum auth_verdict verdict)
+{
+    struct auth_check *q = p->check;
+    q->verdict = verdict;
+    q->retry_after = p->t.retry_after;
+    if (*p->t.user) memcpy(q->user, p->t.user, sizeof q->user);
+    memcpy(q->why, p->t.why, sizeof q->why);
     pending_free(p);
-    q->retry_after = 1;
-    q->verdict = AUTH_LATER;
+}
+
+static void held_back(struct timer *t)
+{
+    struct pending *p = CONTAINER_OF(t, struct pending, timer);
+    struct auth_check *q = p->check;
+    finish(p, AUTH_BAD);
+    q->done(q);
+}
+
+static bool too_many(const struct pending *p)
+{
+    struct throttle *t = p->auth->throttle;
+    uint64_t now = now_ms();
+    if (p->was_known) return false;
+    if (p->user_key && throttle_count(t, p->user_key, now) >= REFUSE_USER_FROM) return true;
+    return !p->local && throttle_count(t, p->address_key, now) >= REFUSE_ADDRESS_FROM;
+}
+
+static bool hopeless(struct pending *p)
+{
+    if (!too_many(p)) return false;
+    p->t.retry_after = THROTTLE_WINDOW_MS / 1000;
+    p->t.verdict = AUTH_LATER;
     return true;
+}
+
+bool auth_try_hopeless(struct auth_try *t)
+{
+    return hopeless(CONTAINER_OF(t, struct pending, t));
+}
+
+/* A server that is down fails thousands of logins: one line is enough. */
+static void tell_failure(struct pending *p, uint64_t now)
+{
+    struct auth *a = p->auth;
+    uint64_t due = atomic_load_explicit(&a->tell_at_ms, memory_order_relaxed);
+    if (now < due || !atomic_compare_exchange_strong(&a->tell_at_ms, &due, now + TELL_EVERY_MS))
+        return;
+    LOG(LOG_ERROR, 0, "logins-not-verified", KV_TEXT("method", p->method->ops->name),
+        KV_TEXT("user", p->t.user), KV_TEXT("why", p->t.why));
+}
+
+/* The name that the method tells, in its one spelling. false: it is none. */
+static bool name_told(struct auth *a, const struct auth_method *m, struct auth_try *t)
+{
+    char name[AUTH_USER_MAX];
+    if (m->ops->identify) return true;
+    if (!login_canonical(t->user, a->domain, a->case_sensitive, name)) return false;
+    memcpy(t->user, name, sizeof name);
+    return true;
+}
+
+static void verified(struct pending *p)
+{
+    struct auth *a = p->auth;
+    struct cached what = {.until = p->t.until, .renewed = p->method->ops->identify};
+    memcpy(what.user, p->t.user, sizeof what.user);
+    cache_put(a->cache, &p->digest, now_ms(), &what);
+    finish(p, AUTH_OK);
+}
+
+/* true: the check has its verdict. false: it is held back. */
+static bool refused(struct pending *p, uint64_t now)
+{
+    struct auth *a = p->auth;
+    unsigned user = p->user_key ? throttle_fail(a->throttle, p->user_key, now) : 0;
+    unsigned address = throttle_fail(a->throttle, p->address_key, now);
+    unsigned n = user > address ? user : address;
+    if (p->was_known) cache_drop(a->cache, &p->digest);
+    if (n < SLOW_FROM) {
+        finish(p, AUTH_BAD);
+        return true;
+    }
+    uint64_t delay = n - SLOW_FROM < 4 ? 1000u << (n - SLOW_FROM) : SLOW_MOST_MS;
+    timer_set(worker_self(), &p->timer, delay < SLOW_MOST_MS ? delay : SLOW_MOST_MS, held_back);
+    return false;
+}
+
+/* true: the check has its verdict, and p is gone. */
+static bool judge(struct pending *p)
+{
+    uint64_t now = now_ms();
+    login_wipe(&p->t.login);
+    if (p->t.verdict == AUTH_OK && !name_told(p->auth, p->method, &p->t)) {
+        snprintf(p->t.why, sizeof p->t.why, "the name that the method tells cannot be a user's");
+        p->t.verdict = AUTH_BAD;
+    }
+    if (p->t.verdict == AUTH_BAD) return refused(p, now);
+    if (p->t.verdict == AUTH_OK) {
+        verified(p);
+        return true;
+    }
+    if (p->t.verdict == AUTH_FAILED) tell_failure(p, now);
+    finish(p, p->t.verdict);
+    return true;
+}
+
+static void tried(struct auth_try *t)
+{
+    struct pending *p = CONTAINER_OF(t, struct pending, t);
+    struct auth_check *q = p->check;
+    if (judge(p)) q->done(q);
+}
+
+/* ---- credentials ---- */
+
+/* A credential as it came: of the check, or of a field alone. */
+struct credential {
+    const char *authorization;
+    const void *certificate;
+    size_t certificate_len;
+    const void *secret; /* out: what is hashed; within one of the above or the try */
+    size_t secret_len;
+};
+
+/* Is there one of a kind that the method takes? Fills in the try. */
+static bool takes(const struct auth_method *m, struct credential *c, struct auth_try *t)
+{
+    unsigned kinds = m->ops->kinds;
+    if ((kinds & 1u << AUTH_PASSWORD) && login_parse(c->authorization, &t->login)) {
+        t->kind = AUTH_PASSWORD;
+        c->secret = t->login.password;
+        c->secret_len = strlen(t->login.password);
+        return true;
+    }
+    if ((kinds & 1u << AUTH_BEARER) &&
+        (c->secret = login_token(c->authorization, &c->secret_len))) {
+        t->kind = AUTH_BEARER;
+        return true;
+    }
+    if ((kinds & 1u << AUTH_CERTIFICATE) && c->certificate) {
+        t->kind = AUTH_CERTIFICATE;
+        c->secret = t->certificate = c->certificate;
+        c->secret_len = t->certificate_len = c->certificate_len;
+        return true;
+    }
+    return false;
+}
+
+/* Whose login it may be, as far as it says so itself. false: nobody's. */
+static bool identify(struct auth *a, struct auth_method *m, struct auth_try *t)
+{
+    if (t->kind != AUTH_PASSWORD) return true;
+    if (m->ops->identify) {
+        m->ops->identify(m, t);
+        return true;
+    }
+    bool ok = login_canonical(t->login.name, a->domain, a->case_sensitive, t->user);
+    if (ok && (m->ops->tells_name || a->case_sensitive || login_is_ascii(t->user))) return true;
+    memcpy(t->user, t->login.name, sizeof t->user);
+    snprintf(t->why, sizeof t->why,
+             ok ? "a name beyond ASCII is not taken by this method" : "it cannot be a user's name");
+    return false;
+}
+
+static struct auth_method *choose(struct auth *a, struct credential *c, struct auth_try *t)
+{
+    for (size_t i = 0; i < a->count; i++)
+        if (takes(a->methods[i], c, t)) return a->methods[i];
+    return NULL;
+}
+
+void auth_forget(struct auth *a, const char *authorization)
+{
+    struct auth_try t = {0};
+    struct credential c = {.authorization = authorization};
+    struct digest d;
+    struct auth_method *m = choose(a, &c, &t);
+    if (m && identify(a, m, &t) && digest_of(a, m, &t, c.secret, c.secret_len, &d))
+        cache_drop(a->cache, &d);
+    explicit_bzero(&t, sizeof t);
+}
+
+/* Not in the cache: have it verified. true: answered at once. */
+static bool verify(struct auth *a, struct pending *facts, const struct credential *c, bool somebody)
+{
+    struct auth_check *q = facts->check;
+    bool token = facts->t.kind == AUTH_BEARER;
+    q->verdict = AUTH_FAILED;
+    if ((*facts->t.user &&
+         !key_of(a, 'u', facts->t.user, strlen(facts->t.user), &facts->user_key)) ||
+        !address_key(a, q->peer, &facts->address_key))
+        return true;
+    if (hopeless(facts)) {
+        q->verdict = AUTH_LATER;
+        q->retry_after = facts->t.retry_after;
+        return true;
+    }
+    struct pending *p = pending_make(a, facts, token ? c->secret : NULL, c->secret_len);
+    if (!p) return true;
+    p->t.verdict = AUTH_BAD;
+    if (somebody && !p->method->ops->verify(p->method, &p->t)) return false;
+    return judge(p);
 }
 
 bool auth_start(struct auth *a, struct auth_check *q)
 {
-    struct pending facts = {.auth = a, .check = q, .local = is_local(q->peer)};
-    char names[LOGIN_NAMES_MAX][AUTH_USER_MAX];
-    uint64_t now = now_ms();
+    struct pending facts = {.auth = a, .check = q, .local = is_local(q->peer), .t.done = tried};
+    struct auth_try *t = &facts.t;
+    struct credential c = {q->authorization, q->certificate, q->certificate_len, NULL, 0};
+    bool answered = true;
+    t->peer = q->peer;
     q->verdict = AUTH_BAD;
-    q->user[0] = '\0';
-    look_at_file(a, now);
-    if (!login_parse(q->authorization, &facts.login)) return true;
-    snprintf(q->user, sizeof q->user, "%s", facts.login.name);
-    size_t count = login_names(facts.login.name, a->domain, names);
-    for (size_t i = 0; i < count && !facts.user_known; i++) {
-        facts.user_known = users_find(a->users, names[i], facts.hash);
-        if (facts.user_known) snprintf(q->user, sizeof q->user, "%s", names[i]);
-    }
-    bool answered = true, hashed = true;
-    if (facts.user_known) {
-        hashed = digest_of(a, q->user, facts.login.password, facts.hash, &facts.digest);
-        enum cache_answer known = hashed ? cache_look(a->cache, &facts.digest, now) : CACHE_UNKNOWN;
+    q->user[0] = q->why[0] = '\0';
+    q->retry_after = 0;
+    facts.method = choose(a, &c, t);
+    if (!facts.method) return true;
+    bool somebody = identify(a, facts.method, t);
+    memcpy(q->user, t->user, sizeof q->user);
+    if (!digest_of(a, facts.method, t, c.secret, c.secret_len, &facts.digest)) {
+        q->verdict = AUTH_FAILED;
+    } else {
+        enum cache_answer known =
+            cache_look(a->cache, &facts.digest, now_ms(), (int64_t)time(NULL), q->user);
         facts.was_known = known == CACHE_KNOWN;
-        if (known == CACHE_FRESH) q->verdict = AUTH_OK;
-    } else if (!users_any_hash(a->users, facts.hash)) {
-        /* Nobody stands in the file: there is no time to hide. The failure counts all the same. */
-        snprintf(facts.hash, sizeof facts.hash, "*");
-    }
-    if (q->verdict != AUTH_OK) {
-        hashed = hashed && key_of(a, 'u', q->user, strlen(q->user), &facts.user_key) &&
-                 address_key(a, q->peer, &facts.address_key);
-        if (hashed)
-            answered = verify(a, q, &facts, now);
+        if (known == CACHE_FRESH)
+            q->verdict = AUTH_OK;
         else
-            q->verdict = AUTH_FAILED;
+            answered = verify(a, &facts, &c, somebody);
     }
     explicit_bzero(&facts, sizeof facts);
     return answered;
 }
 
-bool auth_reload(struct auth *a, char *error, size_t error_cap)
-{
-    return users_reload(a->users, error, error_cap);
-}
-
 /* ---- administration ---- */
-
-static enum auth_edit edit_password(struct auth *a, const char *user, const char *password,
-                                    bool must_exist)
-{
-    size_t len = strlen(password);
-    if (!users_name_ok(user)) return AUTH_EDIT_BAD_NAME;
-    if (len == 0 || len >= LOGIN_PASSWORD_MAX) return AUTH_EDIT_BAD_PASSWORD;
-    enum auth_edit result = AUTH_EDIT_FAILED;
-    struct crypt_data *data = calloc(1, sizeof *data);
-    char *salt =
-        crypt_gensalt_ra(NULL, 0, NULL, 0); /* the method that the system prefers: yescrypt */
-    const char *hash = data && salt ? crypt_r(password, salt, data) : NULL;
-    if (hash && *hash != '*') result = users_edit(a->users, user, hash, must_exist);
-    if (data) explicit_bzero(data, sizeof *data);
-    free(data);
-    free(salt);
-    return result;
-}
 
 enum auth_edit auth_user_add(struct auth *a, const char *user, const char *password)
 {
-    return edit_password(a, user, password, false);
+    return a->file ? file_set_password(a->file, user, password, false) : AUTH_EDIT_NO_FILE;
 }
 
 enum auth_edit auth_user_passwd(struct auth *a, const char *user, const char *password)
 {
-    return edit_password(a, user, password, true);
+    return a->file ? file_set_password(a->file, user, password, true) : AUTH_EDIT_NO_FILE;
 }
 
 enum auth_edit auth_user_remove(struct auth *a, const char *user)
 {
-    return users_edit(a->users, user, NULL, true);
+    return a->file ? users_edit(file_users(a->file), user, NULL, true) : AUTH_EDIT_NO_FILE;
 }
 
-void auth_user_each(struct auth *a, void (*each)(void *ctx, const char *user), void *ctx)
+enum auth_edit auth_user_each(struct auth *a, void (*each)(void *ctx, const char *user), void *ctx)
 {
-    users_each(a->users, each, ctx);
+    if (!a->file) return AUTH_EDIT_NO_FILE;
+    users_each(file_users(a->file), each, ctx);
+    return AUTH_EDIT_OK;
 }
 
-bool auth_user_exists(struct auth *a, const char *user)
+bool auth_user_name(struct auth *a, const char *typed, char user_out[AUTH_USER_MAX])
 {
-    return users_find(a->users, user, NULL);
+    if (a->file && users_find(file_users(a->file), typed, NULL)) {
+        snprintf(user_out, AUTH_USER_MAX, "%s", typed);
+        return true;
+    }
+    if (a->file && a->count == 1) return false;
+    return login_canonical(typed, a->domain, a->case_sensitive, user_out);
 }

@@ -1,5 +1,5 @@
-/* Who is it? Users file with crypt(3) hashes, verified on threads of its own, results cached under
- * a keyed hash. */
+/* Who is it? A credential goes to the first of the configured methods that takes its kind; what was
+ * verified is remembered under a keyed hash. */
 #ifndef PROVOSTD_AUTH_H
 #define PROVOSTD_AUTH_H
 
@@ -10,6 +10,9 @@
 #include "src/server/http/worker.h"
 
 struct auth;
+struct auth_method;
+
+enum auth_kind { AUTH_PASSWORD, AUTH_BEARER, AUTH_CERTIFICATE };
 
 enum auth_verdict {
     AUTH_OK,
@@ -19,27 +22,39 @@ enum auth_verdict {
 };
 
 #define AUTH_USER_MAX 128 /* bytes of a user's name, terminator included */
+#define AUTH_WHY_MAX 128
 
 /* One question. Embed it in the state of the request; it must live until done. */
 struct auth_check {
-    const char *authorization; /* field value; NULL: AUTH_BAD */
-    const char *peer;          /* address, for slowing down */
+    const char *authorization; /* field value; NULL: none */
+    const void *certificate;   /* as http_certificate gives it; lives until done. NULL: none */
+    size_t certificate_len;
+    const char *peer;          /* address, for slowing down; lives until done */
     /* On the asking worker; not called when auth_start answers at once. */
     void (*done)(struct auth_check *);
     enum auth_verdict verdict;
     unsigned retry_after; /* seconds, with AUTH_LATER */
-    /* With AUTH_OK the canonical name (as in the users file), else as tried, for the log. */
+    /* With AUTH_OK the canonical name, else as tried, for the log; "" if nobody was named. */
     char user[AUTH_USER_MAX];
+    char why[AUTH_WHY_MAX]; /* for the log, unless AUTH_OK: what was wrong, if more is known than that */
     void *priv;
 };
 
-struct auth *auth_create(const struct config *c, char *error, size_t error_cap);
+/* made: methods that were made elsewhere, ends with NULL; those that auth.method names are used, and
+ * must live until auth_destroy. May be NULL. error: one sentence. */
+struct auth *auth_create(const struct config *c, struct auth_method *const *made, char *error,
+                         size_t error_cap);
 void auth_destroy(struct auth *a);
 /* true: the verdict is there (cache, or nothing to check). false: done will be called, also for a
  * delayed 401. The password is copied and wiped; authorization may go when it returns. */
 bool auth_start(struct auth *a, struct auth_check *q);
-/* Read the users file again (SIGHUP, or when its time stamp changed); what was cached of users
- * whose hash changed is worth nothing afterwards. */
+/* A later answer says that it does not hold any more (an upstream's 401): the credential is forgotten,
+ * and verified anew when it comes again. Any thread. */
+void auth_forget(struct auth *a, const char *authorization);
+/* Kinds of credentials that are taken, 1u << enum auth_kind or'ed: what a 401 may ask for. */
+unsigned auth_kinds(const struct auth *a);
+/* Read files again (SIGHUP); what was cached of users whose hash changed is worth nothing
+ * afterwards. */
 bool auth_reload(struct auth *a, char *error, size_t error_cap);
 
 /* Administration of the users file: written anew atomically (fsync, rename), comments and further
@@ -50,13 +65,17 @@ enum auth_edit {
     AUTH_EDIT_UNKNOWN,
     AUTH_EDIT_BAD_NAME,
     AUTH_EDIT_BAD_PASSWORD,
+    AUTH_EDIT_NO_FILE, /* users are kept elsewhere: auth.method is without file */
     AUTH_EDIT_FAILED
 };
 enum auth_edit auth_user_add(struct auth *a, const char *user, const char *password);
 enum auth_edit auth_user_passwd(struct auth *a, const char *user, const char *password);
 enum auth_edit auth_user_remove(struct auth *a, const char *user);
 /* Calls each with every name, sorted. */
-void auth_user_each(struct auth *a, void (*each)(void *ctx, const char *user), void *ctx);
-bool auth_user_exists(struct auth *a, const char *user);
+enum auth_edit auth_user_each(struct auth *a, void (*each)(void *ctx, const char *user), void *ctx);
+/* The name that somebody has after a login, from what an administrator typed. false: nobody can have
+ * it. Where a method beside the users file is configured any name that can be one is taken: who its
+ * users are is not known here. */
+bool auth_user_name(struct auth *a, const char *typed, char user_out[AUTH_USER_MAX]);
 
 #endif

@@ -8,11 +8,13 @@
 
 #define SHARDS 16
 #define BUCKETS 2048 /* per shard */
-#define WAYS 4       /* 131,072 credentials in all, 5 MiB of them touched only as they come */
+#define WAYS 4       /* 131,072 credentials in all, 25 MiB of them touched only as they come */
 
 struct slot {
     struct digest digest;
     uint64_t used_ms; /* 0: free */
+    uint64_t since_ms;
+    struct cached what;
 };
 
 struct shard {
@@ -60,23 +62,26 @@ static struct slot *find(struct shard *s, const struct digest *d)
     return NULL;
 }
 
-enum cache_answer cache_look(struct cache *c, const struct digest *d, uint64_t now_ms)
+enum cache_answer cache_look(struct cache *c, const struct digest *d, uint64_t now_ms, int64_t now,
+                             char user_out[AUTH_USER_MAX])
 {
     enum cache_answer answer = CACHE_UNKNOWN;
     struct shard *s = shard_of(c, d);
     pthread_mutex_lock(&s->lock);
     struct slot *slot = find(s, d);
-    if (slot && now_ms - slot->used_ms < c->fresh_ms) {
+    if (slot) {
+        const struct cached *what = &slot->what;
+        bool fresh = now_ms - slot->since_ms < c->fresh_ms && (!what->until || now < what->until);
+        answer = fresh ? CACHE_FRESH : CACHE_KNOWN;
+        memcpy(user_out, what->user, AUTH_USER_MAX);
         slot->used_ms = now_ms;
-        answer = CACHE_FRESH;
-    } else if (slot) {
-        answer = CACHE_KNOWN;
+        if (fresh && what->renewed) slot->since_ms = now_ms;
     }
     pthread_mutex_unlock(&s->lock);
     return answer;
 }
 
-void cache_put(struct cache *c, const struct digest *d, uint64_t now_ms)
+void cache_put(struct cache *c, const struct digest *d, uint64_t now_ms, const struct cached *what)
 {
     struct shard *s = shard_of(c, d);
     pthread_mutex_lock(&s->lock);
@@ -86,7 +91,7 @@ void cache_put(struct cache *c, const struct digest *d, uint64_t now_ms)
         for (int i = 1; i < WAYS; i++)
             if (bucket_of(s, d)[i].used_ms < slot->used_ms) slot = &bucket_of(s, d)[i];
     }
-    *slot = (struct slot){*d, now_ms};
+    *slot = (struct slot){*d, now_ms, now_ms, *what};
     pthread_mutex_unlock(&s->lock);
 }
 

@@ -38,6 +38,38 @@ void login_wipe(struct login *l)
     explicit_bzero(l, sizeof *l);
 }
 
+const char *login_token(const char *authorization, size_t *len_out)
+{
+    if (!authorization || strncasecmp(authorization, "Bearer ", 7) != 0) return NULL;
+    const char *token = authorization + 7 + strspn(authorization + 7, " ");
+    *len_out = strcspn(token, " ");
+    return *len_out > 0 && token[*len_out + strspn(token + *len_out, " ")] == '\0' ? token : NULL;
+}
+
+bool login_is_ascii(const char *name)
+{
+    while (*name && (unsigned char)*name < 0x80) name++;
+    return *name == '\0';
+}
+
+static void to_lower(char *text)
+{
+    for (; *text; text++) *text = (char)pv__lower((unsigned char)*text);
+}
+
+bool login_canonical(const char *tried, const char *domain, bool case_sensitive,
+                     char out[AUTH_USER_MAX])
+{
+    const char *backslash = strchr(tried, '\\');
+    int len = snprintf(out, AUTH_USER_MAX, "%s", backslash ? backslash + 1 : tried);
+    if (len >= AUTH_USER_MAX) return false;
+    char *at = strrchr(out, '@');
+    if (at) to_lower(at + 1);
+    if (at && *domain && strcasecmp(at + 1, domain) == 0) *at = '\0';
+    if (!case_sensitive) to_lower(out);
+    return users_name_ok(out);
+}
+
 static size_t add(char out[LOGIN_NAMES_MAX][AUTH_USER_MAX], size_t n, const char *name)
 {
     for (size_t i = 0; i < n; i++)
@@ -56,7 +88,7 @@ size_t login_names(const char *tried, const char *domain, char out[LOGIN_NAMES_M
     n = add(out, n, name);
     char *at = strrchr(name, '@');
     if (!at) return n;
-    for (char *p = at + 1; *p; p++) *p = (char)pv__lower((unsigned char)*p);
+    to_lower(at + 1);
     n = add(out, n, name);
     if (*domain && !strcasecmp(at + 1, domain)) {
         *at = '\0';

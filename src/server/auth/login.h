@@ -1,4 +1,4 @@
-/* A Basic credential: what was tried, and under which names of the users file it may be meant. */
+/* Credentials as they are written, and whom the name in one means. */
 #ifndef PROVOSTD_AUTH_LOGIN_H
 #define PROVOSTD_AUTH_LOGIN_H
 
@@ -19,6 +19,14 @@ struct login {
  * long. Wipe with login_wipe. */
 bool login_parse(const char *authorization, struct login *out);
 void login_wipe(struct login *l);
+/* The value of a Bearer credential (RFC 6750 2.1) within the field; NULL: it is none. */
+const char *login_token(const char *authorization, size_t *len_out);
+/* The one spelling of a name: without a DOMAIN\ before it, its domain in small letters and dropped if
+ * it is the configured one, the rest in small letters unless case_sensitive. Only ASCII is folded.
+ * false: it cannot be a user's name (see users_name_ok). */
+bool login_canonical(const char *tried, const char *domain, bool case_sensitive,
+                     char out[AUTH_USER_MAX]);
+bool login_is_ascii(const char *name);
 /* Names to look up, in order: the full name; without a DOMAIN\ before it; with the domain's case
  * folded; without @domain where it is the configured one. Only names that can stand in a users
  * file. @return their number. */

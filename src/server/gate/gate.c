@@ -78,14 +78,16 @@ static void log_login(const struct gate_call *gc)
         [AUTH_LATER] = "login-put-off",
         [AUTH_FAILED] = "login-not-verified",
     };
-    LOG(LOG_INFO, call_session(&gc->call), verbs[gc->check.verdict],
-        KV_TEXT("user", gc->check.user), KV_TEXT("peer", gc->check.peer));
+    const struct auth_check *q = &gc->check;
+    const struct kv why = KV_TEXT("why", q->why);
+    LOG(LOG_INFO, call_session(&gc->call), verbs[q->verdict], KV_TEXT("user", q->user),
+        KV_TEXT("peer", q->peer), *q->why ? why : (struct kv){0});
 }
 
 static void auth_done(struct auth_check *check)
 {
     struct gate_call *gc = check->priv;
-    if (check->verdict != AUTH_OK && *check->user) log_login(gc);
+    if (check->verdict != AUTH_OK && (*check->user || *check->why)) log_login(gc);
     switch (check->verdict) {
     case AUTH_OK: authenticated(gc); return;
     case AUTH_BAD: call_challenge(gc); return;

@@ -1,0 +1,20 @@
+/* The methods that the server brings. */
+#include <string.h>
+
+#include "src/server/auth/file.h"
+
+static const struct {
+    const char *name;
+    struct auth_method *(*make)(const struct config *c, char *error, size_t error_cap);
+} methods[] = {
+    {"file", file_method},
+};
+
+struct auth_method *auth_method_make(const char *name, const struct config *c, char *error,
+                                     size_t error_cap)
+{
+    if (error_cap) *error = '\0';
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+        if (strcmp(methods[i].name, name) == 0) return methods[i].make(c, error, error_cap);
+    return NULL;
+}

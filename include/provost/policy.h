@@ -104,6 +104,23 @@ pv_policy_check(const struct pv_policy *policy, char *message, size_t message_ca
  *  there is none. Static storage. */
 PV_API const char *pv_policy_hint(const struct pv_policy *policy);
 
+/** The stricter of each setting of two policies: what keeps the result keeps both. Higher or lower
+ *  numbers by the table; unapproved programs of either, approved programs of both (entries are the
+ *  same when their bytes are). What is unset demands nothing, and what is unset in both stays so.
+ *  * Password settings of a policy without DevicePasswordEnabled have no effect; they count for
+ *    nothing beside one that has it.
+ *  * MaxInactivityTimeDeviceLock=0, which many devices read as none, gives way to any limit.
+ *  * Where the table knows no direction (PasswordRecoveryEnabled and two algorithms), values that
+ *    differ give way to what unset means, which is the safest of each.
+ *  Treatments are no part of it and are unset in the result.
+ *  @param arena  holds the lists of the result; nothing of a or b is borrowed.
+ *  @param out    set on PV_OK; may be a or b.
+ *  @return PV_OK; E_RANGE (no program would be approved by both, which cannot be said); E_TOOBIG
+ *          (more list entries than a policy may have); E_NOMEM. */
+PV_API PV_MUST_CHECK enum pv_err
+pv_policy_stricter(const struct pv_policy *a, const struct pv_policy *b, struct pv_arena *arena,
+                   struct pv_policy *out);
+
 /** Write the content of Data for a version at the writer's place: EASProvisionDoc with the complete
  *  element set of that version in schema order (12.0 and later), or the WAP XML as text (2.5).
  *  Never fails by itself: w is sticky. */

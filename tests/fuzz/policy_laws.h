@@ -51,6 +51,30 @@ static inline void check_told(const struct pv_policy *policy, struct pv_arena *a
     }
 }
 
+/* What an upstream demands beside what we do: the same from either side, valid, and no looser than ours. */
+static inline void check_merged(const struct pv_policy *policy, struct pv_arena *arena)
+{
+    static const char *const own[][2] = {{"DevicePasswordEnabled", "1"},
+                                         {"MinDevicePasswordLength", "6"},
+                                         {"MaxInactivityTimeDeviceLock", "900"},
+                                         {"AllowCamera", "0"},
+                                         {"UnapprovedInROMApplicationList", "a,b"},
+                                         {"ApprovedApplicationList", "c,d"}};
+    struct pv_policy ours = {0}, both, turned, again;
+
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        LAW(pv_policy_set(&ours, arena, own[i][0], own[i][1], NULL, 0) == PV_OK);
+    enum pv_err err = pv_policy_stricter(&ours, policy, arena, &both);
+    LAW(err == PV_OK || err == PV_E_RANGE || err == PV_E_TOOBIG);
+    LAW(pv_policy_stricter(policy, &ours, arena, &turned) == err);
+    if (err) return;
+    LAW(pv_policy_check(&both, NULL, 0) == PV_OK);
+    LAW(pv_policy_compare(&both, &turned, PV_V16_1, NULL) == PV_SAME);
+    LAW(pv_policy_compare(&ours, &both, PV_V16_1, NULL) <= PV_STRICTER);
+    LAW(pv_policy_stricter(&both, policy, arena, &again) == PV_OK);
+    LAW(pv_policy_compare(&both, &again, PV_V16_1, NULL) == PV_SAME);
+}
+
 static inline void check_read(const struct pv_node *data)
 {
     static struct pv_arena arena, scratch;
@@ -72,6 +96,8 @@ static inline void check_read(const struct pv_node *data)
         check_written(&policy, v, &scratch);
     }
     check_told(&policy, &scratch);
+    pv_arena_reset(&scratch);
+    check_merged(&policy, &scratch);
 }
 
 #endif

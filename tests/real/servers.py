@@ -166,7 +166,6 @@ log_path = /dev/stderr
 first_valid_uid = 1
 mail_location = maildir:~/Maildir
 mail_max_userip_connections = 0
-mailbox_list_index = no
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN username_format=%n {dir}/passwd

@@ -18,6 +18,7 @@ CODES = {"Sync": 0, "SendMail": 1, "SmartForward": 2, "SmartReply": 3, "GetAttac
          "MoveItems": 13, "GetItemEstimate": 14, "MeetingResponse": 15, "Search": 16,
          "Settings": 17, "Ping": 18, "ItemOperations": 19, "Provision": 20,
          "ResolveRecipients": 21, "ValidateCert": 22, "Find": 23}
+PARAMETERS = {"AttachmentName": 0, "CollectionId": 1, "ItemId": 3, "LongId": 4, "SaveInSent": 7}
 SAME = object()  # "the key that the device holds"
 _serial = itertools.count(1)
 
@@ -102,6 +103,8 @@ class Device:
         self.server, self.user, self.version, self.form = server, user, version, form
         self.password = server.users.get(user, "") if password is None else password
         self.login, self.address = user, address
+        self.path = getattr(server, "path", PATH)  # other servers have other paths,
+        self.keep_alive = getattr(server, "keep_alive", True)  # and some close without a word
         self.device_id = device_id or f"TESTDEV{next(_serial):05d}"
         self.device_type, self.agent = device_type, agent
         self.key = 0
@@ -113,16 +116,19 @@ class Device:
         if (form or self.form) == "plain":
             query = f"Cmd={cmd}&User={quote(self.user)}&DeviceId={self.device_id}" \
                     f"&DeviceType={self.device_type}"
-            return PATH + "?" + query + "".join(f"&{n}={quote(v)}" for n, v in params.items())
-        return PATH + "?" + quote(self.query64(cmd, key))
+            return self.path + "?" + query + "".join(f"&{n}={quote(v)}" for n, v in params.items())
+        return self.path + "?" + quote(self.query64(cmd, key, **params))
 
-    def query64(self, cmd, key):
+    def query64(self, cmd, key, **params):
         key_bytes = b"" if key in (None, "") else struct.pack("<I", int(key))
         code = CODES[cmd] if isinstance(cmd, str) else cmd
         raw = struct.pack("<BBH", number(self.version), code, 0x0409)
         for field in (self.device_id.encode(), key_bytes, self.device_type.encode()):
             raw += bytes((len(field),)) + field
         raw += bytes((8, len(self.user.encode()))) + self.user.encode()
+        for name, value in params.items():
+            value = b"\1" if name == "SaveInSent" else value.encode()  # it is a bit of the options
+            raw += bytes((PARAMETERS[name], len(value))) + value
         return base64.b64encode(raw).decode()
 
     def headers(self, key=None, form=None):
@@ -177,7 +183,7 @@ class Device:
         except BaseException:
             self.close()
             raise
-        if answer.headers.get("Connection", "").lower() == "close":
+        if answer.headers.get("Connection", "").lower() == "close" or not self.keep_alive:
             self.close()
         return answer
 
@@ -203,7 +209,7 @@ class Device:
 
     # ---- the commands ----
     def options(self):
-        return self.http("OPTIONS", PATH, {"Authorization": basic(self.login, self.password)})
+        return self.http("OPTIONS", self.path, {"Authorization": basic(self.login, self.password)})
 
     def foldersync(self, sync_key="0", key=SAME):
         return self.command("FolderSync", ("FolderSync", [("SyncKey", sync_key)]), key)

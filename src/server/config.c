@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "src/lib/base/text.h"
+#include "src/server/config_check.h"
 
 #define NOWHERE SIZE_MAX
 #define PATH_OF_KEY_MAX 128
@@ -53,7 +53,6 @@ struct reading {
     char *error;
     size_t cap, len;
     bool failed;
-    const config_setting_t *tls, *ping, *admin; /* for what concerns more than one key */
 };
 
 /* ---- errors: all of them, one a line ---- */
@@ -76,10 +75,8 @@ __attribute__((format(printf, 2, 3))) static void add(struct reading *r, const c
 }
 
 /* at: where it stands; NULL: in the file as a whole. */
-__attribute__((format(printf, 3, 4))) static void
-complain(struct reading *r, const config_setting_t *at, const char *format, ...)
+static void begin_line(struct reading *r, const config_setting_t *at)
 {
-    va_list args;
     if (r->failed) add(r, "\n");
     r->failed = true;
     if (at) {
@@ -88,6 +85,30 @@ complain(struct reading *r, const config_setting_t *at, const char *format, ...)
     } else {
         add(r, "%s: ", r->c->file);
     }
+}
+
+__attribute__((format(printf, 3, 4))) static void
+complain(struct reading *r, const config_setting_t *at, const char *format, ...)
+{
+    va_list args;
+    begin_line(r, at);
+    va_start(args, format);
+    add_text(r, format, args);
+    va_end(args);
+}
+
+void config_complain(struct reading *r, const char *path, const char *format, ...)
+{
+    char part[PATH_OF_KEY_MAX];
+    const config_setting_t *at = NULL;
+    va_list args;
+    for (size_t len = strlen(path); !at && len > 0;) {
+        snprintf(part, sizeof part, "%.*s", (int)len, path);
+        at = config_lookup(&r->p->file, part);
+        while (len > 0 && path[--len] != '.')
+            ;
+    }
+    begin_line(r, at);
     va_start(args, format);
     add_text(r, format, args);
     va_end(args);
@@ -348,111 +369,10 @@ static void read_group(struct reading *r, const config_setting_t *group, const c
         } else if (!config_setting_is_group(s)) {
             complain(r, s, "%s must be a group: { ... }", path);
         } else {
-            if (strcmp(path, "tls") == 0) r->tls = s;
-            if (strcmp(path, "ping") == 0) r->ping = s;
-            if (strcmp(path, "admin") == 0) r->admin = s;
             snprintf(below, sizeof below, "%s.", path);
             read_group(r, s, below);
         }
     }
-}
-
-/* ---- what the table cannot say ---- */
-
-static bool is_address(const char *a)
-{
-    const char *colon = strrchr(a, ':');
-    char *end;
-    if (*a == '/') return true;
-    if (!colon || colon[1] < '0' || colon[1] > '9') return false;
-    return strtoul(colon + 1, &end, 10) <= 65535 && *end == '\0';
-}
-
-static void check_listen(struct reading *r, const config_setting_t *root)
-{
-    for (size_t i = 0; i < r->c->listen.count; i++)
-        if (!is_address(r->c->listen.name[i]))
-            complain(r, config_setting_get_member(root, "listen"),
-                     "listen \"%s\" is not an address and port, such as 127.0.0.1:8080, [::1]:8080 "
-                     "or :8080",
-                     r->c->listen.name[i]);
-}
-
-/* Tokens must not travel in the clear, not even to this machine: who can listen there is not who
- * may administer. */
-static void check_admin(struct reading *r)
-{
-    const struct config *c = r->c;
-    for (size_t i = 0; i < c->admin.listen.count; i++)
-        if (!is_address(c->admin.listen.name[i]) || c->admin.listen.name[i][0] == '/')
-            complain(r, config_setting_get_member(r->admin, "listen"),
-                     "admin.listen \"%s\" is not an address and port, such as 192.0.2.1:8443",
-                     c->admin.listen.name[i]);
-    if (!c->admin.certificate != !c->admin.key)
-        complain(r, r->admin, "admin needs both certificate and key");
-    else if (c->admin.listen.count > 0 && !c->admin.certificate)
-        complain(r, r->admin,
-                 "admin.listen is served over TLS only: admin.certificate and admin.key are "
-                 "missing");
-}
-
-static void check_mailbox_path(struct reading *r, const config_setting_t *root)
-{
-    const config_setting_t *group = config_setting_get_member(root, "mailbox");
-    for (const char *p = strchr(r->c->mailbox.path, '%'); p; p = strchr(p + 2, '%'))
-        if (p[1] == '\0' || !strchr("und", p[1])) {
-            complain(r, group ? config_setting_get_member(group, "path") : NULL,
-                     "mailbox.path has \"%.2s\"; allowed: %%u, %%n, %%d", p);
-            return;
-        }
-}
-
-/* A text of the message for devices in quarantine. */
-static void check_message(struct reading *r, const config_setting_t *root, const char *name,
-                          const char *text, size_t most)
-{
-    const config_setting_t *group = config_setting_get_member(root, "quarantine");
-    const config_setting_t *at = group ? config_setting_get_member(group, name) : NULL;
-    if (strlen(text) > most)
-        complain(r, at, "quarantine.%s has %zu bytes; allowed: up to %zu", name, strlen(text),
-                 most);
-    if (!pv__utf8_valid((const uint8_t *)text, strlen(text)))
-        complain(r, at, "quarantine.%s is no UTF-8 text", name);
-    for (const char *p = strchr(text, '%'); p; p = strchr(p + 2, '%'))
-        if (p[1] == '\0' || !strchr("udt%", p[1])) {
-            complain(r, at, "quarantine.%s has \"%.2s\"; allowed: %%u, %%d, %%t, %%%%", name, p);
-            return;
-        }
-}
-
-static void check_notify_url(struct reading *r, const config_setting_t *root)
-{
-    const char *url = r->c->notify.url;
-    if (!url || strncmp(url, "https://", 8) == 0 || strncmp(url, "http://", 7) == 0) return;
-    complain(r, config_setting_get_member(config_setting_get_member(root, "notify"), "url"),
-             "notify.url must begin with http:// or https://"); /* it may hold a secret */
-}
-
-static void check_together(struct reading *r)
-{
-    const struct config *c = r->c;
-    const config_setting_t *root = config_root_setting(&r->p->file);
-    if (r->failed) return; /* a value may be missing only because it was wrong */
-    check_listen(r, root);
-    check_mailbox_path(r, root);
-    check_admin(r);
-    check_message(r, root, "subject", c->quarantine.subject, 200);
-    check_message(r, root, "text", c->quarantine.text, 4000);
-    check_notify_url(r, root);
-    if (!c->tls_certificate != !c->tls_key)
-        complain(r, r->tls, "tls needs both certificate and key");
-    if (c->ping.heartbeat_min > c->ping.heartbeat_max)
-        complain(r, r->ping, "ping.heartbeat_min is %u, more than ping.heartbeat_max, %u",
-                 c->ping.heartbeat_min, c->ping.heartbeat_max);
-    if (strtod(c->protocol_version_min, NULL) > strtod(c->protocol_version_max, NULL))
-        complain(r, config_setting_get_member(root, "protocol_version_min"),
-                 "protocol_version_min is %s, above protocol_version_max, %s",
-                 c->protocol_version_min, c->protocol_version_max);
 }
 
 static bool parse(struct reading *r)
@@ -503,7 +423,8 @@ struct config *config_load(const char *path, char *error, size_t error_cap)
     }
     for (size_t i = 0; i < KEY_COUNT; i++) set_default(&r, &keys[i]);
     read_group(&r, config_root_setting(&p->file), "");
-    check_together(&r);
+    /* A value may be missing only because it was wrong. */
+    if (!r.failed) config_check(c, &r);
     if (r.failed) {
         config_free(c);
         return NULL;

@@ -1,0 +1,100 @@
+#include "src/server/config_check.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/lib/base/text.h"
+
+#define PATH_OF_KEY_MAX 64
+
+static bool is_address(const char *a)
+{
+    const char *colon = strrchr(a, ':');
+    char *end;
+    if (*a == '/') return true;
+    if (!colon || colon[1] < '0' || colon[1] > '9') return false;
+    return strtoul(colon + 1, &end, 10) <= 65535 && *end == '\0';
+}
+
+static void check_listen(const struct config *c, struct reading *r)
+{
+    for (size_t i = 0; i < c->listen.count; i++)
+        if (!is_address(c->listen.name[i]))
+            config_complain(r, "listen",
+                            "listen \"%s\" is not an address and port, such as 127.0.0.1:8080, "
+                            "[::1]:8080 or :8080",
+                            c->listen.name[i]);
+}
+
+/* Tokens must not travel in the clear, not even to this machine: who can listen there is not who
+ * may administer. */
+static void check_admin(const struct config *c, struct reading *r)
+{
+    for (size_t i = 0; i < c->admin.listen.count; i++)
+        if (!is_address(c->admin.listen.name[i]) || c->admin.listen.name[i][0] == '/')
+            config_complain(r, "admin.listen",
+                            "admin.listen \"%s\" is not an address and port, such as "
+                            "192.0.2.1:8443",
+                            c->admin.listen.name[i]);
+    if (!c->admin.certificate != !c->admin.key)
+        config_complain(r, "admin", "admin needs both certificate and key");
+    else if (c->admin.listen.count > 0 && !c->admin.certificate)
+        config_complain(r, "admin",
+                        "admin.listen is served over TLS only: admin.certificate and admin.key are "
+                        "missing");
+}
+
+static void check_mailbox_path(const struct config *c, struct reading *r)
+{
+    for (const char *p = strchr(c->mailbox.path, '%'); p; p = strchr(p + 2, '%'))
+        if (p[1] == '\0' || !strchr("und", p[1])) {
+            config_complain(r, "mailbox.path", "mailbox.path has \"%.2s\"; allowed: %%u, %%n, %%d",
+                            p);
+            return;
+        }
+}
+
+/* A text of the message for devices in quarantine. */
+static void check_message(const char *name, const char *text, size_t most, struct reading *r)
+{
+    char path[PATH_OF_KEY_MAX];
+    snprintf(path, sizeof path, "quarantine.%s", name);
+    if (strlen(text) > most)
+        config_complain(r, path, "%s has %zu bytes; allowed: up to %zu", path, strlen(text), most);
+    if (!pv__utf8_valid((const uint8_t *)text, strlen(text)))
+        config_complain(r, path, "%s is no UTF-8 text", path);
+    for (const char *p = strchr(text, '%'); p; p = strchr(p + 2, '%'))
+        if (p[1] == '\0' || !strchr("udt%", p[1])) {
+            config_complain(r, path, "%s has \"%.2s\"; allowed: %%u, %%d, %%t, %%%%", path, p);
+            return;
+        }
+}
+
+static void check_notify_url(const struct config *c, struct reading *r)
+{
+    const char *url = c->notify.url;
+    if (!url || strncmp(url, "https://", 8) == 0 || strncmp(url, "http://", 7) == 0) return;
+    config_complain(r, "notify.url",
+                    "notify.url must begin with http:// or https://"); /* it may hold a secret */
+}
+
+void config_check(const struct config *c, struct reading *r)
+{
+    check_listen(c, r);
+    check_mailbox_path(c, r);
+    check_admin(c, r);
+    check_message("subject", c->quarantine.subject, 200, r);
+    check_message("text", c->quarantine.text, 4000, r);
+    check_notify_url(c, r);
+    if (!c->tls_certificate != !c->tls_key)
+        config_complain(r, "tls", "tls needs both certificate and key");
+    if (c->ping.heartbeat_min > c->ping.heartbeat_max)
+        config_complain(r, "ping", "ping.heartbeat_min is %u, more than ping.heartbeat_max, %u",
+                        c->ping.heartbeat_min, c->ping.heartbeat_max);
+    if (strtod(c->protocol_version_min, NULL) > strtod(c->protocol_version_max, NULL))
+        config_complain(r, "protocol_version_min",
+                        "protocol_version_min is %s, above protocol_version_max, %s",
+                        c->protocol_version_min, c->protocol_version_max);
+}

@@ -5,11 +5,7 @@
 #include <string.h>
 
 #include "src/server/mailbox/internal.h"
-#include "src/server/mailbox/spots.h"
 #include "src/server/ping/seats.h"
-
-#define LOOKER_COUNT 4
-#define LOOKER_QUEUE_MAX 100000
 
 static const struct command table[] = {
     {PV_CMD_FolderSync, foldersync_serve, foldersync_serve},
@@ -32,10 +28,43 @@ struct commands *commands_of(const struct call *c)
 
 /* ---- lanes ---- */
 
+static struct pool *lane_of(struct commands *c, const char *user)
+{
+    return c->lanes[map_hash(user, strlen(user), 0) % LANE_COUNT];
+}
+
 bool commands_submit(struct commands *c, const char *user, struct job *j)
 {
-    uint64_t hash = map_hash(user, strlen(user), 0);
-    return pool_submit(c->lanes[hash % LANE_COUNT], j);
+    return pool_submit(lane_of(c, user), j);
+}
+
+static void unlisted_run(struct job *j)
+{
+    struct visit *v = CONTAINER_OF(j, struct visit, job);
+    v->run(v);
+}
+
+static void unlisted_done(struct job *j)
+{
+    struct visit *v = CONTAINER_OF(j, struct visit, job);
+    v->done(v);
+}
+
+bool commands_list(struct commands *c, const struct call *call, struct visit *v)
+{
+    v->user = call->user;
+    v->lane = lane_of(c, call->user);
+    if (!call->inbox_only) return c->mailbox->ops->list(c->mailbox, v);
+    v->job.run = unlisted_run;
+    v->job.done = unlisted_done;
+    return pool_submit(v->lane, &v->job);
+}
+
+bool commands_look(struct commands *c, const struct call *call, struct visit *v)
+{
+    v->user = call->user;
+    v->lane = lane_of(c, call->user);
+    return c->mailbox->ops->look(c->mailbox, v);
 }
 
 struct awaited_write {
@@ -67,8 +96,7 @@ static bool create_pools(struct commands *c)
         c->lanes[i] = pool_create("mailbox", 1, LANE_QUEUE_MAX);
         if (!c->lanes[i]) return false;
     }
-    c->lookers = pool_create("look", LOOKER_COUNT, LOOKER_QUEUE_MAX);
-    return c->lookers != NULL;
+    return true;
 }
 
 struct commands *commands_create(struct gate *g, struct mailbox *m, const struct config *config,
@@ -97,8 +125,6 @@ void commands_destroy(struct commands *c)
     for (size_t i = 0; i < LANE_COUNT; i++) {
         if (c->lanes[i]) pool_destroy(c->lanes[i]);
     }
-    if (c->lookers) pool_destroy(c->lookers);
-    for (size_t i = 0; i < WORKER_MAX; i++) spots_destroy(c->spots[i]);
     seats_destroy(c->seats);
     free(c);
 }

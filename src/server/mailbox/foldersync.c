@@ -10,7 +10,7 @@
 
 /* One FolderSync on its way through the lane. */
 struct folder_sync {
-    struct job job;
+    struct visit visit;
     struct call *call;
     struct commands *commands;
     uint32_t sent;
@@ -23,6 +23,7 @@ struct folder_sync {
 static void free_sync(void *data)
 {
     struct folder_sync *f = data;
+    folder_list_free(&f->visit.list);
     free(f->answer);
     free(f);
 }
@@ -88,15 +89,15 @@ static void compare(struct folder_sync *f, const struct hierarchy *h,
 }
 
 /* On the lane. */
-static void run(struct job *job)
+static void run(struct visit *v)
 {
-    struct folder_sync *f = CONTAINER_OF(job, struct folder_sync, job);
+    struct folder_sync *f = CONTAINER_OF(v, struct folder_sync, visit);
     struct hierarchy h;
     struct folder_state_record record = {0};
     void *block = NULL;
     const char *device_id = f->call->req.device_id;
     enum hierarchy_result result =
-        hierarchy_load(f->commands, f->call->user, f->call->inbox_only, &h);
+        hierarchy_load(f->commands, f->call->user, f->call->inbox_only ? NULL : v, &h);
     f->status = FOLDERSYNC_SERVER_ERROR;
     f->store_failed = result == HIERARCHY_STORE;
     if (result == HIERARCHY_OK) {
@@ -110,9 +111,9 @@ static void run(struct job *job)
     hierarchy_free(&h);
 }
 
-static void done(struct job *job)
+static void done(struct visit *v)
 {
-    struct folder_sync *f = CONTAINER_OF(job, struct folder_sync, job);
+    struct folder_sync *f = CONTAINER_OF(v, struct folder_sync, visit);
     /* MS-ASHTTP: the answer to the first FolderSync names versions and commands. */
     const struct http_field fields[] = {
         {"MS-ASProtocolVersions", gate_versions(f->commands->gate)},
@@ -148,11 +149,11 @@ void foldersync_serve(struct call *c)
     f->call = c;
     f->commands = commands_of(c);
     f->sent = sent;
-    f->job.run = run;
-    f->job.done = done;
+    f->visit.run = run;
+    f->visit.done = done;
     c->data = f;
     c->free_data = free_sync;
-    if (commands_submit(f->commands, c->user, &f->job))
+    if (commands_list(f->commands, c, &f->visit))
         call_wait(c, NULL);
     else
         call_http(c, 503, STORE_RETRY_AFTER);

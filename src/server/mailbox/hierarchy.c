@@ -21,13 +21,20 @@ static enum mailbox_result list_quarantine(struct folder_list *out)
     return quarantine_list(out) ? MAILBOX_OK : MAILBOX_UNREACHABLE;
 }
 
-enum hierarchy_result hierarchy_load(struct commands *c, const char *user, bool inbox_only,
+static enum mailbox_result take_list(struct visit *v, struct folder_list *out)
+{
+    *out = v->list;
+    v->list = (struct folder_list){0};
+    return v->result;
+}
+
+enum hierarchy_result hierarchy_load(struct commands *c, const char *user, struct visit *v,
                                      struct hierarchy *out)
 {
-    bool store_failed;
+    bool store_failed, inbox_only = v == NULL;
     *out = (struct hierarchy){0};
     enum mailbox_result result =
-        inbox_only ? list_quarantine(&out->list) : mailbox_list(c->mailbox, user, &out->list);
+        inbox_only ? list_quarantine(&out->list) : take_list(v, &out->list);
     if (result == MAILBOX_UNREACHABLE) return HIERARCHY_UNREACHABLE;
     if (!read_ids(c, user, &out->known, &store_failed)) {
         return store_failed ? HIERARCHY_STORE : HIERARCHY_UNREACHABLE;

@@ -3,33 +3,33 @@
 #define PROVOSTD_MAILBOX_INTERNAL_H
 
 #include "src/server/gate/gate.h"
-#include "src/server/http/pool.h"
 #include "src/server/mailbox/mailbox.h"
 #include "src/server/mailbox/map.h"
 #include "src/server/mailbox/tree.h"
 
-/* A lane is a thread on which the mailbox and the store are read for the users that hash to it. So
- * everything of one user happens in order, and reading, changing and storing what is kept of him
- * needs no lock. */
+/* A lane is a thread on which the store, and what lies on a disk, is read for the users that hash to
+ * it. So everything of one user happens in order, and reading, changing and storing what is kept of
+ * him needs no lock. */
 #define LANE_COUNT 8
 #define LANE_QUEUE_MAX 20000
-#define WORKER_MAX 256 /* beyond any machine; Pings of further workers are refused */
 
 struct seats;
-struct spots;
 struct commands {
     struct gate *gate;
     struct mailbox *mailbox;
     const struct config *config;
     struct pool *lanes[LANE_COUNT];
-    struct pool *lookers;              /* threads that look into folders for waiting Pings */
     struct seats *seats;               /* of waiting Pings */
-    struct spots *spots[WORKER_MAX];   /* each touched by its own worker only */
 };
 
 /* Run j->run on the user's lane, then j->done on this worker. false: too much is waiting; answer
  * 503. */
 bool commands_submit(struct commands *c, const char *user, struct job *j);
+/* Read the folders that the device of the call may see (a device in quarantine: none, and the mailbox is
+ * not asked), then v->run on the user's lane, then v->done on this worker. false as above. */
+bool commands_list(struct commands *c, const struct call *call, struct visit *v);
+/* Look at v->looks, then v->done on this worker. false as above. */
+bool commands_look(struct commands *c, const struct call *call, struct visit *v);
 /* On a lane: store the changes as one transaction and wait for the disk. */
 bool commands_store(struct commands *c, const struct store_change *changes, size_t count);
 
@@ -42,9 +42,9 @@ struct hierarchy {
     struct tree tree;
 };
 enum hierarchy_result { HIERARCHY_OK, HIERARCHY_UNREACHABLE, HIERARCHY_STORE };
-/* On a lane. inbox_only: for a device in quarantine, the Inbox alone, and the mailbox is not opened. To
- * be freed also after a failure. */
-enum hierarchy_result hierarchy_load(struct commands *c, const char *user, bool inbox_only,
+/* On a lane. v: what was listed, its list is taken over; NULL: for a device in quarantine, the Inbox
+ * alone. To be freed also after a failure. */
+enum hierarchy_result hierarchy_load(struct commands *c, const char *user, struct visit *v,
                                      struct hierarchy *out);
 void hierarchy_free(struct hierarchy *h);
 

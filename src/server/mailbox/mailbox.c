@@ -3,13 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/server/mailbox/maildir.h"
+#include "src/server/mailbox/maildir_box.h"
 
 static const struct {
     const char *type;
     struct mailbox *(*open)(const struct config *c, char *error, size_t error_cap);
 } kinds[] = {
-    {"maildir", maildir_open},
+    {"maildir", maildir_box_open},
 };
 
 struct mailbox *mailbox_open(const struct config *c, char *error, size_t error_cap)
@@ -20,11 +20,6 @@ struct mailbox *mailbox_open(const struct config *c, char *error, size_t error_c
     }
     snprintf(error, error_cap, "mailbox.type: \"%s\" is not known; maildir is", type);
     return NULL;
-}
-
-enum mailbox_result mailbox_list(struct mailbox *m, const char *user, struct folder_list *out)
-{
-    return m->ops->list(m, user, out);
 }
 
 void mailbox_close(struct mailbox *m)

@@ -1,5 +1,5 @@
-/* The server's own mailbox: where folders are and when something happens in them. An interface;
- * Maildir++ behind it. */
+/* The server's own mailbox: which folders there are and when something happens in them. An interface;
+ * what stands behind it is chosen by mailbox.type. */
 #ifndef PROVOSTD_MAILBOX_H
 #define PROVOSTD_MAILBOX_H
 
@@ -9,6 +9,7 @@
 
 #include "src/server/config.h"
 #include "src/server/gate/gate.h"
+#include "src/server/http/pool.h"
 
 /* Type in the answer of FolderSync (MS-ASCMD). */
 enum folder_type {
@@ -32,7 +33,7 @@ enum folder_type {
 struct folder {
     char *name;             /* UTF-8, '/' between levels (inside a level: U+2215); "INBOX" */
     char *display;          /* last level */
-    char *path;             /* directory; NULL for one that only holds others */
+    char *path;             /* where the mailbox finds it; NULL for one that only holds others */
     uint64_t identity[2];   /* survives a rename; 0, 0: unknown */
     enum folder_type type;
     size_t parent;          /* index in the list, SIZE_MAX at the top */
@@ -49,26 +50,62 @@ enum mailbox_result {
  * than 0: equal sums. */
 struct look { uint64_t stamp, sum; };
 
+/* A question to the mailbox of a user. Embed, zeroed but for what is asked; it lives until done. */
+struct look_at { const char *path; struct look look; };
+struct visit {
+    const char *user;
+    struct pool *lane;              /* what is done for the user in order is done there */
+    struct look_at *looks;          /* of a look; zeroed, and left so where nothing can be read */
+    size_t look_count;
+    void (*run)(struct visit *v);   /* on the lane, with the answer; NULL: nothing to do there */
+    void (*done)(struct visit *v);  /* on the worker that asked */
+    enum mailbox_result result;
+    struct folder_list list;        /* of a list, with OK and NONE; whoever asked frees it */
+    struct mailbox *mailbox;        /* private, as all below */
+    struct job job;
+};
+
+/* Somebody who waits for news of one place. Embed, zeroed but for looked. */
+struct spot_user {
+    struct spot_user *next, **link;      /* private */
+    void *spot;                          /* private; NULL: not joined */
+    void (*looked)(struct spot_user *u); /* a look has ended; may leave any place */
+};
+enum spot_kind {
+    SPOT_FOLDER,                    /* messages of a folder */
+    SPOT_TREE                       /* the folders of the mailbox */
+};
+struct spot_place {
+    enum spot_kind kind;
+    const char *user;
+    const char *path;               /* of the folder */
+    struct look seed;               /* an earlier look at the same place, zeroed for none */
+};
+
 struct mailbox;
 struct mailbox_ops {
     const char *name;
-    /* Parents before children, siblings by name. Blocks: call from the pool. */
-    enum mailbox_result (*list)(struct mailbox *m, const char *user, struct folder_list *out);
-    /* The directory in which folders come and go. false: the user's name makes no path. */
-    bool (*root)(struct mailbox *m, const char *user, char *buf, size_t cap);
-    /* Look at one folder (its path): *look holds the last look (zeroed: none) and is set anew.
-     * false: it cannot be read, *look stays. Blocks: call from the pool. */
-    bool (*look)(struct mailbox *m, const char *path, struct look *look);
-    /* The directories below a folder's path in which messages come and go; ends with NULL. */
-    const char *const *parts;
-    void (*close)(struct mailbox *m);
+    /* The folders: parents before children, siblings by name. Lists of one user come to his lane in the
+     * order in which they were read. On a worker, never blocks. false: too much is waiting, nothing
+     * is called. */
+    bool (*list)(struct mailbox *m, struct visit *v);
+    /* Look at folders before anybody waits for news of them. On a worker; false as above. */
+    bool (*look)(struct mailbox *m, struct visit *v);
+    /* Wait for news from now on, on this worker. false: no memory. */
+    bool (*join)(struct mailbox *m, struct spot_user *u, const struct spot_place *p);
+    /* The last look since somebody waits there; NULL: none yet. The sum of a tree is that of
+     * folder_list_hash. */
+    const struct look *(*seen)(const struct spot_user *u);
+    /* false: a look is under way that must come back first. u stays joined, looked will be called;
+     * leave there. */
+    bool (*leave)(struct spot_user *u);
+    void (*close)(struct mailbox *m);   /* when the workers and the lanes have ended */
 };
 struct mailbox { const struct mailbox_ops *ops; };
 
 struct mailbox *mailbox_open(const struct config *c, char *error, size_t error_cap);
-enum mailbox_result mailbox_list(struct mailbox *m, const char *user, struct folder_list *out);
+void mailbox_close(struct mailbox *m); /* NULL is accepted */
 void folder_list_free(struct folder_list *l);
-void mailbox_close(struct mailbox *m);
 
 /* FolderSync, Settings, Ping over a mailbox. */
 struct commands;

@@ -20,12 +20,7 @@
  * systems). */
 #define SETTLED_SECONDS 2
 
-struct maildir {
-    struct mailbox base;
-    const struct config *config;
-};
-
-static const char *const parts[] = {"new", "cur", NULL};
+const char *const maildir_parts[] = {"new", "cur", NULL};
 
 /* ---- where ---- */
 
@@ -77,9 +72,8 @@ bool maildir_root(const char *pattern, const char *user, const char *domain, cha
     return pv__out_end(&out, NULL) == PV_OK;
 }
 
-static bool root(struct mailbox *m, const char *user, char *buf, size_t cap)
+bool maildir_home(const struct config *c, const char *user, char *buf, size_t cap)
 {
-    const struct config *c = CONTAINER_OF(m, struct maildir, base)->config;
     return maildir_root(c->mailbox.path, user, c->domain ? c->domain : "", buf, cap);
 }
 
@@ -97,8 +91,8 @@ static bool is_directory(int at, const char *name)
 static bool holds_messages(int root_fd, const char *name)
 {
     char path[NAME_MAX + 8];
-    for (size_t i = 0; parts[i]; i++) {
-        snprintf(path, sizeof path, "%s/%s", name, parts[i]);
+    for (size_t i = 0; maildir_parts[i]; i++) {
+        snprintf(path, sizeof path, "%s/%s", name, maildir_parts[i]);
         if (is_directory(root_fd, path)) return true;
     }
     return false;
@@ -169,12 +163,12 @@ static enum mailbox_result scan(DIR *d, const char *root_path, struct folder_lis
     }
 }
 
-static enum mailbox_result list(struct mailbox *m, const char *user, struct folder_list *out)
+enum mailbox_result maildir_list(const struct config *c, const char *user, struct folder_list *out)
 {
     char path[PATH_MAX];
     enum mailbox_result result = MAILBOX_OK;
     *out = (struct folder_list){0};
-    if (!root(m, user, path, sizeof path)) {
+    if (!maildir_home(c, user, path, sizeof path)) {
         LOG(LOG_WARN, 0, "mailbox-no-path", KV_TEXT("user", user));
         return MAILBOX_UNREACHABLE;
     }
@@ -196,7 +190,7 @@ static enum mailbox_result list(struct mailbox *m, const char *user, struct fold
         folder_list_free(out);
         return MAILBOX_UNREACHABLE;
     }
-    folders_mark_special(out, CONTAINER_OF(m, struct maildir, base)->config);
+    folders_mark_special(out, c);
     return result;
 }
 
@@ -254,20 +248,19 @@ static bool look_into(int fd, struct look *look)
     struct look now = {.stamp = 1};
     time_t clock = time(NULL);
     /* Stamps first: what comes in while names are read makes the next stamp another one. */
-    for (size_t i = 0; parts[i]; i++) {
-        if (!stamp_part(fd, parts[i], clock, &now.stamp)) return false;
+    for (size_t i = 0; maildir_parts[i]; i++) {
+        if (!stamp_part(fd, maildir_parts[i], clock, &now.stamp)) return false;
     }
     if (now.stamp && now.stamp == look->stamp) return true;
-    for (size_t i = 0; parts[i]; i++) {
-        if (!sum_part(fd, parts[i], &now.sum)) return false;
+    for (size_t i = 0; maildir_parts[i]; i++) {
+        if (!sum_part(fd, maildir_parts[i], &now.sum)) return false;
     }
     *look = now;
     return true;
 }
 
-static bool look(struct mailbox *m, const char *path, struct look *at)
+bool maildir_look(const char *path, struct look *at)
 {
-    (void)m;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         if (errno != ENOENT) return false;
@@ -277,38 +270,4 @@ static bool look(struct mailbox *m, const char *path, struct look *at)
     bool whole = look_into(fd, at);
     close(fd);
     return whole;
-}
-
-/* ---- open, close ---- */
-
-static void close_maildir(struct mailbox *m)
-{
-    free(CONTAINER_OF(m, struct maildir, base));
-}
-
-static const struct mailbox_ops ops = {
-    .name = "maildir",
-    .list = list,
-    .root = root,
-    .look = look,
-    .parts = parts,
-    .close = close_maildir,
-};
-
-struct mailbox *maildir_open(const struct config *c, char *error, size_t error_cap)
-{
-    char bad;
-    if (!maildir_pattern_valid(c->mailbox.path, &bad)) {
-        snprintf(error, error_cap, "mailbox.path: %%%c is none of %%u, %%n, %%d, %%%%",
-                 bad ? bad : ' ');
-        return NULL;
-    }
-    struct maildir *m = calloc(1, sizeof *m);
-    if (!m) {
-        snprintf(error, error_cap, "no memory for the mailbox");
-        return NULL;
-    }
-    m->base.ops = &ops;
-    m->config = c;
-    return &m->base;
 }

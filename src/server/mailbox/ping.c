@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "src/server/mailbox/memos.h"
-#include "src/server/mailbox/spots.h"
 #include "src/server/ping/held.h"
 
 struct ping;
@@ -33,6 +32,19 @@ static void free_ping(void *data)
     ping_start_free(p->start);
     free(p->watched);
     free(p);
+}
+
+/* What only holds other folders is joined nowhere, and a gateway has no mailbox. */
+static const struct look *seen_at(const struct watched *w)
+{
+    const struct mailbox *m = w->ping->commands->mailbox;
+    return w->user.spot ? m->ops->seen(&w->user) : NULL;
+}
+
+static bool leave_place(struct watched *w)
+{
+    const struct mailbox *m = w->ping->commands->mailbox;
+    return !w->user.spot || m->ops->leave(&w->user);
 }
 
 /* ---- the answer ---- */
@@ -76,7 +88,7 @@ static void remember(struct ping *p)
     if (!memos) return;
     for (size_t i = 0; i < p->watched_count; i++) {
         const struct watched *w = &p->watched[i];
-        const struct look *seen = spot_seen(&w->user);
+        const struct look *seen = seen_at(w);
         if (!w->folder) continue;
         memos[count].folder = w->folder;
         memos[count++].look = told && w->news && seen ? *seen : w->base;
@@ -91,7 +103,7 @@ static bool leave(struct held *h)
     bool free_to_go = true;
     if (h->seat.device) remember(p);
     for (size_t i = 0; i < p->watched_count; i++) {
-        if (!spot_leave(&p->watched[i].user)) free_to_go = false;
+        if (!leave_place(&p->watched[i])) free_to_go = false;
     }
     return free_to_go;
 }
@@ -129,62 +141,45 @@ static void looked(struct spot_user *u)
         held_leave(&p->held);
         return;
     }
-    compare(w, spot_seen(u));
+    compare(w, seen_at(w));
     weigh(p);
 }
 
 /* ---- the wait ---- */
 
-static struct spots *spots_here(struct commands *c)
+static bool watch(struct ping *p, const char *path, uint32_t folder, const struct look *base)
 {
-    struct worker *w = worker_self();
-    unsigned index = worker_index(w);
-    if (index >= WORKER_MAX) return NULL;
-    if (!c->spots[index]) c->spots[index] = spots_create(w, c->mailbox, c->lookers);
-    return c->spots[index];
-}
-
-static bool watch(struct ping *p, struct spots *s, struct watched *w, const char *path)
-{
-    p->watched_count++;
+    struct mailbox *m = p->commands->mailbox;
+    struct watched *w = &p->watched[p->watched_count++];
+    const struct spot_place place = {.kind = folder ? SPOT_FOLDER : SPOT_TREE,
+                                     .user = p->held.call->user,
+                                     .path = path,
+                                     .seed = *base};
     w->ping = p;
+    w->folder = folder;
+    w->base = *base;
     w->user.looked = looked;
-    if (!path) { /* a folder that only holds others */
+    if (folder && !path) { /* it only holds others */
         w->looked = true;
         return true;
     }
     p->unlooked++;
-    enum spot_kind kind = w->folder ? SPOT_FOLDER : SPOT_TREE;
-    return spot_join(s, &w->user, kind, path, p->held.call->user, &w->base);
-}
-
-/* A device in quarantine sees the Inbox, whatever happens to other folders. */
-static bool watch_tree(struct ping *p, struct spots *s)
-{
-    char root[4096];
-    struct mailbox *m = p->commands->mailbox;
-    struct watched *w = &p->watched[p->watched_count];
-    if (p->held.call->inbox_only) return true;
-    if (!m->ops->root(m, p->held.call->user, root, sizeof root)) return false;
-    w->base.sum = p->start->tree;
-    return watch(p, s, w, root);
+    return m->ops->join(m, &w->user, &place);
 }
 
 static bool watch_all(struct ping *p)
 {
-    struct spots *s = spots_here(p->commands);
     const struct ping_start *start = p->start;
+    const struct look tree = {.sum = start->tree};
     p->watched = calloc(start->folder_count + 1, sizeof *p->watched);
-    if (!s || !p->watched) return false;
-    if (!held_sit(&p->held)) return false;
+    if (!p->watched || !held_sit(&p->held)) return false;
     for (size_t i = 0; i < start->folder_count; i++) {
-        struct watched *w = &p->watched[p->watched_count];
-        w->folder = start->folders[i].id;
-        w->base = start->folders[i].known;
-        if (!watch(p, s, w, start->folders[i].path)) return false;
+        const struct ping_folder *f = &start->folders[i];
+        if (!watch(p, f->path, f->id, &f->known)) return false;
     }
     remember(p); /* a Ping that takes its place begins where this one did */
-    return watch_tree(p, s);
+    /* A device in quarantine sees the Inbox, whatever happens to other folders. */
+    return p->held.call->inbox_only || watch(p, NULL, 0, &tree);
 }
 
 static void wait_for_news(struct ping *p)
@@ -199,15 +194,14 @@ static void wait_for_news(struct ping *p)
         return;
     }
     for (size_t i = 0; i < p->watched_count; i++) {
-        const struct look *seen = spot_seen(&p->watched[i].user);
+        const struct look *seen = seen_at(&p->watched[i]);
         if (seen) compare(&p->watched[i], seen);
     }
     weigh(p);
 }
 
-static void started(struct job *j)
+static void started(struct ping_start *s)
 {
-    struct ping_start *s = CONTAINER_OF(j, struct ping_start, job);
     struct ping *p = s->call->data;
     if (s->store_failed)
         call_http(s->call, 503, STORE_RETRY_AFTER);

@@ -1,5 +1,5 @@
-/* Ping: what its two halves share. ping_start.c judges a request on the user's lane, ping.c waits
- * on the worker. */
+/* Ping: what its two halves share. ping_start.c judges a request on the user's lane and looks at what
+ * nobody has looked at yet, ping.c waits on the worker. */
 #ifndef PROVOSTD_MAILBOX_PING_H
 #define PROVOSTD_MAILBOX_PING_H
 
@@ -12,12 +12,14 @@
 struct ping_folder {
     uint32_t id;
     char *path;             /* NULL: nothing can happen in it */
-    struct look known;      /* as the device was told last, or as it is before the wait */
+    bool told;              /* the device knows it; else it is looked at before the wait */
+    struct look known;
 };
 
 /* A Ping before it waits. */
 struct ping_start {
-    struct job job;
+    struct visit visit;
+    void (*done)(struct ping_start *s);
     struct call *call;
     struct commands *commands;
     struct ping_params params;  /* asked for; completed on the lane */
@@ -28,8 +30,8 @@ struct ping_start {
     struct ping_folder *folders;
     size_t folder_count;
 };
-/* Judge on the user's lane, then done on this worker. false: too much is waiting. */
-bool ping_start(struct ping_start *s, void (*done)(struct job *));
+/* List and judge, look, then done on this worker. false: too much is waiting. */
+bool ping_start(struct ping_start *s, void (*done)(struct ping_start *s));
 void ping_start_free(struct ping_start *s);
 
 #endif

@@ -10,6 +10,8 @@ void ping_start_free(struct ping_start *s)
 {
     if (!s) return;
     ping_params_free(&s->params);
+    folder_list_free(&s->visit.list);
+    free(s->visit.looks);
     for (size_t i = 0; i < s->folder_count; i++) free(s->folders[i].path);
     free(s->folders);
     free(s);
@@ -37,17 +39,13 @@ static unsigned complete(struct ping_start *s, struct ping_params *last)
 static bool find_folder(struct ping_start *s, const struct hierarchy *h, uint32_t id,
                         struct ping_folder *out)
 {
-    struct mailbox *m = s->commands->mailbox;
     size_t i = 0;
     while (i < h->list.count && h->ids[i] != id) i++;
     const char *path = i < h->list.count ? h->list.at[i].path : NULL;
     *out = (struct ping_folder){.id = id, .path = path ? strdup(path) : NULL};
     if (path && !out->path) return false;
-    bool told =
+    out->told =
         memos_recall(s->commands->seats, s->call->user, s->call->req.device_id, id, &out->known);
-    /* Looked at before anybody may believe that it waits. What cannot be read now is news once it
-     * can. */
-    if (!told && path) (void)m->ops->look(m, path, &out->known);
     return true;
 }
 
@@ -75,8 +73,8 @@ static unsigned compare(struct ping_start *s, const struct folder_state_record *
 {
     struct hierarchy h;
     struct sync_state state;
-    enum hierarchy_result result =
-        hierarchy_load(s->commands, s->call->user, s->call->inbox_only, &h);
+    struct visit *listed = s->call->inbox_only ? NULL : &s->visit;
+    enum hierarchy_result result = hierarchy_load(s->commands, s->call->user, listed, &h);
     unsigned status = PING_SERVER_ERROR;
     s->store_failed = result == HIERARCHY_STORE;
     if (result == HIERARCHY_OK && sync_state_read(record, &state)) {
@@ -119,9 +117,9 @@ static void judge(struct ping_start *s, const struct folder_state_record *record
 }
 
 /* On the lane. */
-static void run(struct job *job)
+static void run(struct visit *v)
 {
-    struct ping_start *s = CONTAINER_OF(job, struct ping_start, job);
+    struct ping_start *s = CONTAINER_OF(v, struct ping_start, visit);
     struct folder_state_record record = {0};
     void *block = NULL;
     int found = store_read_folder_state(gate_store(s->commands->gate), s->call->user,
@@ -135,9 +133,46 @@ static void run(struct job *job)
     free(block);
 }
 
-bool ping_start(struct ping_start *s, void (*done)(struct job *))
+/* ---- the first look ---- */
+
+/* In the order of the folders. What cannot be read now is news once it can. */
+static void looked(struct visit *v)
 {
-    s->job.run = run;
-    s->job.done = done;
-    return commands_submit(s->commands, s->call->user, &s->job);
+    struct ping_start *s = CONTAINER_OF(v, struct ping_start, visit);
+    const struct look_at *look = v->looks;
+    for (size_t i = 0; i < s->folder_count; i++) {
+        struct ping_folder *f = &s->folders[i];
+        if (f->path && !f->told) f->known = look++->look;
+    }
+    s->done(s);
+}
+
+/* Before anybody may believe that it waits. */
+static void listed(struct visit *v)
+{
+    struct ping_start *s = CONTAINER_OF(v, struct ping_start, visit);
+    size_t count = 0;
+    if (!s->store_failed && !s->status) v->looks = calloc(s->folder_count + 1, sizeof *v->looks);
+    for (size_t i = 0; v->looks && i < s->folder_count; i++) {
+        const struct ping_folder *f = &s->folders[i];
+        if (f->path && !f->told) v->looks[count++].path = f->path;
+    }
+    v->run = NULL;
+    v->done = looked;
+    v->look_count = count;
+    if (!s->store_failed && !s->status && !v->looks) s->status = PING_SERVER_ERROR;
+    if (count == 0) {
+        s->done(s);
+    } else if (!commands_look(s->commands, s->call, v)) {
+        s->status = PING_SERVER_ERROR;
+        s->done(s);
+    }
+}
+
+bool ping_start(struct ping_start *s, void (*done)(struct ping_start *s))
+{
+    s->done = done;
+    s->visit.run = run;
+    s->visit.done = listed;
+    return commands_list(s->commands, s->call, &s->visit);
 }

@@ -53,7 +53,7 @@ static void run(struct job *job)
 {
     struct quarantine_call *q = CONTAINER_OF(job, struct quarantine_call, job);
     struct hierarchy h;
-    enum hierarchy_result result = hierarchy_load(q->commands, q->call->user, true, &h);
+    enum hierarchy_result result = hierarchy_load(q->commands, q->call->user, NULL, &h);
     q->failed = result != HIERARCHY_OK;
     if (result == HIERARCHY_OK) make_mail(q, h.ids_changed ? 0 : h.ids[0]);
     hierarchy_free(&h);

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "src/server/mailbox/maildir.h"
 #include "src/server/mailbox/map.h"
 #include "src/server/mailbox/tree.h"
 #include "src/server/observe/log.h"
@@ -50,7 +51,7 @@ struct spot {
 
 struct spots {
     struct worker *worker;
-    struct mailbox *mailbox;
+    const struct config *config;
     struct pool *lookers;
     struct watch watch; /* fd of inotify, -1 without */
     struct map by_path, by_wd;
@@ -82,14 +83,14 @@ static unsigned elapsed_ms(const struct timespec *from)
 static void look_run(struct job *j)
 {
     struct spot *spot = CONTAINER_OF(j, struct spot, job);
-    struct mailbox *m = spot->home->mailbox;
     struct timespec start;
     clock_gettime(CLOCK_MONOTONIC, &start);
     if (spot->kind == SPOT_FOLDER) {
-        spot->found_good = m->ops->look(m, spot->path, &spot->found);
+        spot->found_good = maildir_look(spot->path, &spot->found);
     } else {
         struct folder_list list;
-        spot->found_good = mailbox_list(m, spot->user, &list) != MAILBOX_UNREACHABLE;
+        const struct config *c = spot->home->config;
+        spot->found_good = maildir_list(c, spot->user, &list) != MAILBOX_UNREACHABLE;
         if (spot->found_good) {
             spot->found = (struct look){.sum = folder_list_hash(&list)};
             folder_list_free(&list);
@@ -199,8 +200,7 @@ static void watch_parts(struct spot *spot)
 {
     char directory[PATH_MAX];
     static const char *const itself[] = {"", NULL};
-    const struct mailbox_ops *ops = spot->home->mailbox->ops;
-    const char *const *parts = spot->kind == SPOT_TREE ? itself : ops->parts;
+    const char *const *parts = spot->kind == SPOT_TREE ? itself : maildir_parts;
     spot->polled = spot->home->watch.fd < 0 || is_remote(spot->path);
     for (size_t i = 0; parts[i] && i < PART_MAX && !spot->polled; i++) {
         if (spot->marks[i].wd >= 0) continue;
@@ -343,7 +343,8 @@ bool spot_join(struct spots *s, struct spot_user *u, enum spot_kind kind, const 
 
 const struct look *spot_seen(const struct spot_user *u)
 {
-    return u->spot && u->spot->is_seen ? &u->spot->seen : NULL;
+    const struct spot *spot = u->spot;
+    return spot && spot->is_seen ? &spot->seen : NULL;
 }
 
 bool spot_leave(struct spot_user *u)
@@ -358,12 +359,12 @@ bool spot_leave(struct spot_user *u)
     return true;
 }
 
-struct spots *spots_create(struct worker *w, struct mailbox *m, struct pool *lookers)
+struct spots *spots_create(struct worker *w, const struct config *c, struct pool *lookers)
 {
     struct spots *s = calloc(1, sizeof *s);
     if (!s) return NULL;
     s->worker = w;
-    s->mailbox = m;
+    s->config = c;
     s->lookers = lookers;
     s->watch.fn = take_events;
     s->watch.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);

@@ -1,4 +1,4 @@
-/* Spots: places in a mailbox that waiting Pings have an eye on. One spot serves every Ping of the
+/* Spots: places in a Maildir that waiting Pings have an eye on. One spot serves every Ping of the
  * same worker that waits for the same place. inotify (or, where it does not help, a clock) only
  * says when to look again; what has changed is told by comparing looks. */
 #ifndef PROVOSTD_MAILBOX_SPOTS_H
@@ -10,27 +10,15 @@
 #include "src/server/http/worker.h"
 #include "src/server/mailbox/mailbox.h"
 
-enum spot_kind {
-    SPOT_FOLDER, /* messages of the folder at that path */
-    SPOT_TREE    /* folders of the mailbox with that root */
-};
-struct spot;
 struct spots;
 
-/* Somebody who waits. Embed. */
-struct spot_user {
-    struct spot_user *next, **link;      /* private */
-    struct spot *spot;                   /* NULL: not joined */
-    void (*looked)(struct spot_user *u); /* a look has ended; may leave any spot */
-};
-
 /* Of one worker; every function below on its thread. NULL: no memory. */
-struct spots *spots_create(struct worker *w, struct mailbox *m, struct pool *lookers);
+struct spots *spots_create(struct worker *w, const struct config *c, struct pool *lookers);
 /* When the worker's thread has ended. */
 void spots_destroy(struct spots *s);
 
-/* seed: an earlier look at the same place, zeroed for none. user: whose mailbox it is. false: no
- * memory. */
+/* path: of a folder, or the directory in which folders come and go. seed: an earlier look at the same
+ * place, zeroed for none. user: whose mailbox it is. false: no memory. */
 bool spot_join(struct spots *s, struct spot_user *u, enum spot_kind kind, const char *path,
                const char *user, const struct look *seed);
 /* The last look since the spot is watched; NULL: none yet. */

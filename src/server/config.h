@@ -17,6 +17,7 @@ struct config_groups { struct config_group *group; size_t count; };
 struct config {
     const char *file;
     struct config_names listen;
+    const char *url;                           /* public, as public_url.h has it; NULL: none */
     const char *tls_certificate, *tls_key;     /* NULL: plain */
     const char *state;                         /* directory */
     const char *store;                         /* "sqlite" */

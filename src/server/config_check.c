@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/lib/base/text.h"
+#include "src/server/public_url.h"
 
 #define PATH_OF_KEY_MAX 64
 
@@ -26,6 +27,15 @@ static void check_listen(const struct config *c, struct reading *r)
                             "listen \"%s\" is not an address and port, such as 127.0.0.1:8080, "
                             "[::1]:8080 or :8080",
                             c->listen.name[i]);
+}
+
+static void check_url(const struct config *c, struct reading *r)
+{
+    if (c->url && !public_url_ok(c->url))
+        config_complain(r, "url",
+                        "url \"%s\" is not https:// or http:// with a host, such as "
+                        "https://mail.example.org",
+                        c->url);
 }
 
 /* Tokens must not travel in the clear, not even to this machine: who can listen there is not who
@@ -83,6 +93,7 @@ static void check_notify_url(const struct config *c, struct reading *r)
 void config_check(const struct config *c, struct reading *r)
 {
     check_listen(c, r);
+    check_url(c, r);
     check_mailbox_path(c, r);
     check_admin(c, r);
     check_message("subject", c->quarantine.subject, 200, r);

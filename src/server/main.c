@@ -14,6 +14,7 @@
 #include "src/server/admin/version.h"
 #include "src/server/admin/wipe.h"
 #include "src/server/auth/auth.h"
+#include "src/server/autodiscover/autodiscover.h"
 #include "src/server/config.h"
 #include "src/server/gate/gate.h"
 #include "src/server/http/http.h"
@@ -21,6 +22,7 @@
 #include "src/server/observe/audit_mover.h"
 #include "src/server/observe/log.h"
 #include "src/server/observe/notify_store.h"
+#include "src/server/router.h"
 #include "src/server/store/store.h"
 
 #define DEFAULT_FILE "/etc/provost/provost.conf"
@@ -44,6 +46,7 @@ struct server {
     struct mailbox *mailbox;
     struct commands *commands;
     struct admin *admin;
+    struct router router; /* of the devices' listeners */
     struct http_server *http;
 };
 
@@ -83,7 +86,7 @@ static unsigned worker_count(const struct config *c)
 }
 
 /* Devices' listeners, then those of the administration: the socket, and HTTPS. */
-static size_t make_listens(const struct server *s, struct http_listen *listens)
+static size_t make_listens(struct server *s, struct http_listen *listens)
 {
     const struct config *c = s->config;
     struct http_listen common = {.head_ms = c->head_timeout * 1000,
@@ -97,7 +100,7 @@ static size_t make_listens(const struct server *s, struct http_listen *listens)
         listens[n].tls_key = c->tls_key;
         listens[n].connections_max = c->connections_max;
         listens[n].socket_mode = 0666; /* for a proxy: whoever gets there must still log in */
-        listens[n].handler = gate_handler(s->gate);
+        listens[n].handler = router_handler(&s->router);
     }
     common.connections_max = ADMIN_CONNECTIONS_MAX;
     listens[n] = common;
@@ -118,6 +121,8 @@ static size_t make_listens(const struct server *s, struct http_listen *listens)
 static bool start_http(struct server *s, char *error, size_t cap)
 {
     struct http_listen listens[LISTENS_MAX];
+    s->router.otherwise = gate_handler(s->gate);
+    autodiscover_routes(s->gate, &s->router);
     size_t n = make_listens(s, listens);
     s->http = http_start(listens, n, worker_count(s->config), error, cap);
     if (s->http) gate_begin(s->gate, http_worker(s->http, 0));

@@ -145,7 +145,7 @@ static void test_values(void **state)
 static const struct {
     const char *text, *want;
 } wrong[] = {
-    { "\nlisen = 1;", ":2: unknown key lisen; allowed: listen, tls, state, store, domain" },
+    { "\nlisen = 1;", ":2: unknown key lisen; allowed: listen, url, tls, state, store, domain" },
     { "auth = { fil = \"x\"; };",
       ":1: unknown key auth.fil; allowed: method, file, case_sensitive, cache_seconds" },
     { "mailbox = { special = { spam = \"x\"; }; };",
@@ -183,6 +183,8 @@ static const struct {
     { "groups = { sales = [ 1 ]; };", ":1: groups must be a group of lists: { name = [ ... ]; }" },
     { "groups = [ \"a\" ];", ":1: groups must be a group of lists: { name = [ ... ]; }" },
     { "upstream = { url = \"http://x\"; };", ":1: upstream is not available in this version" },
+    { "\nurl = \"mail.example.org\";",
+      ":2: url \"mail.example.org\" is not https:// or http:// with a host" },
     { "listen = 8080;", ":1: listen must be a text in quotes or a list of them" },
     { "listen = [8080];", ":1: listen must be a text in quotes or a list of them" },
     { "listen = [];", ":1: listen has 0 entries; allowed: 1 to 64" },

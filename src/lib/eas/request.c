@@ -19,11 +19,6 @@ const struct pv__field pv__fields[PV__FIELD_COUNT] = {
 };
 /* clang-format on */
 
-struct line {
-    const char *path, *query; /* query NULL without '?' */
-    size_t path_len, query_len;
-};
-
 /* RFC 9112, 3.2.2: a server takes the absolute form too. */
 static const char *skip_authority(const char *target)
 {
@@ -37,7 +32,7 @@ static const char *skip_authority(const char *target)
     return target;
 }
 
-static void split(const char *target, struct line *out)
+void pv__target_split(const char *target, struct pv__target *out)
 {
     target = skip_authority(target);
     out->path = target;
@@ -125,7 +120,7 @@ static void take_headers(const struct pv_request_head *head, struct pv_request *
 enum pv_err pv_request_parse(struct pv_arena *arena, const struct pv_request_head *head,
                              struct pv_request *out, struct pv_request_fault *fault_out)
 {
-    struct line line;
+    struct pv__target line;
     enum pv_err err;
 
     *fault_out = (struct pv_request_fault){.text = ""};
@@ -133,7 +128,7 @@ enum pv_err pv_request_parse(struct pv_arena *arena, const struct pv_request_hea
     for (size_t i = 0; i < PV__FIELD_COUNT; i++) *pv__field_of(out, &pv__fields[i]) = "";
     if (strnlen(head->target, PV__TARGET_MAX + 1) > PV__TARGET_MAX)
         return fault(fault_out, PV_E_MALFORMED, 400, "the request target is too long");
-    split(head->target, &line);
+    pv__target_split(head->target, &line);
     if (!pv__equal_nocase(line.path, line.path_len, PV_EAS_PATH, strlen(PV_EAS_PATH)))
         return fault(fault_out, PV_E_MALFORMED, 404, "there is nothing at this path");
     if (line.query_len == 0)

@@ -30,6 +30,14 @@ static inline const char *pv__field_text(const struct pv_request *req, const str
     return text ? text : "";
 }
 
+/* The parts of a target, in the origin form or the absolute one; one slash at the end of the path is
+ * left out. They point into target. */
+struct pv__target {
+    const char *path, *query; /* query NULL without '?' */
+    size_t path_len, query_len;
+};
+void pv__target_split(const char *target, struct pv__target *out);
+
 /* Undo percent-encoding in place. PV_OK or PV_E_MALFORMED (a broken escape). */
 PV_MUST_CHECK enum pv_err pv__percent_decode(char *text, size_t len, size_t *len_out);
 

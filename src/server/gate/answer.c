@@ -5,8 +5,9 @@
 #include "src/server/gate/inner.h"
 #include "src/server/observe/log.h"
 
-static void reply(struct gate_call *gc, const struct http_reply *r)
+void call_reply(struct call *c, const struct http_reply *r)
 {
+    struct gate_call *gc = gate_call_of(c);
     if (gc->answered) return;
     gc->answered = true;
     LOG(LOG_DEBUG, http_session(gc->call.http), "answer", KV_UINT("http", r->status),
@@ -24,7 +25,7 @@ void call_answer_with(struct call *c, const uint8_t *wbxml, size_t len,
         .len = len,
         .fields = fields,
     };
-    reply(gate_call_of(c), &r);
+    call_reply(c, &r);
 }
 
 void call_answer(struct call *c, const uint8_t *wbxml, size_t len)
@@ -34,12 +35,12 @@ void call_answer(struct call *c, const uint8_t *wbxml, size_t len)
 
 void call_http(struct call *c, unsigned http, unsigned retry_after)
 {
-    reply(gate_call_of(c), &(struct http_reply){.status = http, .retry_after = retry_after});
+    call_reply(c, &(struct http_reply){.status = http, .retry_after = retry_after});
 }
 
 void call_http_with(struct call *c, unsigned http, const struct http_field *fields)
 {
-    reply(gate_call_of(c), &(struct http_reply){.status = http, .fields = fields});
+    call_reply(c, &(struct http_reply){.status = http, .fields = fields});
 }
 
 void call_status(struct call *c, unsigned status)
@@ -93,9 +94,9 @@ void call_challenge(struct gate_call *gc)
     call_http_with(&gc->call, 401, fields);
 }
 
-void call_options(struct gate_call *gc)
+void call_options(struct call *c)
 {
-    const struct gate *g = gc->call.gate;
+    const struct gate *g = c->gate;
     const struct http_field fields[] = {
         {"MS-ASProtocolVersions", g->versions},
         {"MS-ASProtocolCommands", g->commands},
@@ -104,7 +105,7 @@ void call_options(struct gate_call *gc)
         {"Public", "OPTIONS,POST"},
         {0},
     };
-    call_http_with(&gc->call, 200, fields);
+    call_http_with(c, 200, fields);
 }
 
 static void on_gone(struct http_exchange *x)

@@ -43,32 +43,34 @@ static void dispatch(struct gate_call *gc)
     if ((command->raw && !c->inbox_only) || call_decode(c)) serve(c);
 }
 
+static void command(struct call *c)
+{
+    if (c->req.cmd == PV_CMD_Provision)
+        provision_serve(c);
+    else
+        judge_command(gate_call_of(c), dispatch);
+}
+
 /* ---- who ---- */
 static void user_refused(struct gate_call *gc)
 {
     struct call *c = &gc->call;
     if (track_may_tell(c->gate, c->user, time(NULL)))
         LOG(LOG_INFO, call_session(c), "user-disabled", KV_TEXT("user", c->user));
-    if (gc->options)
-        call_http(c, 403, 0);
-    else
+    if (gc->verified == command)
         call_refuse(c, 126);
+    else
+        call_http(c, 403, 0);
 }
 
 static void authenticated(struct gate_call *gc)
 {
     struct call *c = &gc->call;
     memcpy(c->user, gc->check.user, sizeof c->user);
-    if (!gate_user_enabled(c->gate, c->user))
-        user_refused(gc);
-    else if (gc->options && c->gate->options)
-        c->gate->options(c);
-    else if (gc->options)
-        call_options(gc);
-    else if (c->req.cmd == PV_CMD_Provision)
-        provision_serve(c);
+    if (gate_user_enabled(c->gate, c->user))
+        gc->verified(c);
     else
-        judge_command(gc, dispatch);
+        user_refused(gc);
 }
 
 static void log_login(const struct gate_call *gc)
@@ -125,7 +127,6 @@ static enum pv_err parse_into(struct gate_call *gc, struct pv_request_fault *fau
 
 static enum pv_err parse(struct gate_call *gc, struct pv_request_fault *fault)
 {
-    pv_arena_init(&gc->call.arena, gc->block, sizeof gc->block);
     enum pv_err err = parse_into(gc, fault);
     if (err != PV_E_NOMEM) return err;
     err = pv_arena_create(&gc->call.arena, HEAD_ARENA_MOST);
@@ -148,6 +149,25 @@ static void parse_refused(struct gate_call *gc, enum pv_err err,
         call_http(c, fault->http, 0);
 }
 
+/* Counted; NULL: there is no memory, which was told. */
+static struct gate_call *begin(struct gate *g, struct http_exchange *x,
+                               void (*verified)(struct call *c))
+{
+    atomic_fetch_add_explicit(&g->requests, 1, memory_order_relaxed);
+    struct gate_call *gc = malloc(sizeof *gc);
+    if (!gc) {
+        http_reply(x, &(struct http_reply){.status = 503, .retry_after = RETRY_AFTER_S});
+        return NULL;
+    }
+    memset(gc, 0, offsetof(struct gate_call, block));
+    pv_arena_init(&gc->call.arena, gc->block, sizeof gc->block);
+    gc->call.http = x;
+    gc->call.gate = g;
+    gc->verified = verified;
+    http_set_data(x, gc, call_free);
+    return gc;
+}
+
 /* A request line that is no ActiveSync is told before the login: it says nothing about users or
  * devices. */
 static void serve(struct http_exchange *x, void *ctx)
@@ -155,18 +175,8 @@ static void serve(struct http_exchange *x, void *ctx)
     static const struct http_field allow[] = {{"Allow", "OPTIONS,POST"}, {0}};
     struct gate *g = ctx;
     bool options = strcmp(http_method(x), "OPTIONS") == 0;
-    atomic_fetch_add_explicit(&g->requests, 1, memory_order_relaxed);
-    struct gate_call *gc = malloc(sizeof *gc);
-    if (!gc) {
-        http_reply(x, &(struct http_reply){.status = 503, .retry_after = RETRY_AFTER_S});
-        return;
-    }
-    memset(gc, 0, offsetof(struct gate_call, block));
-    gc->call.http = x;
-    gc->call.gate = g;
-    gc->options = options;
-    http_set_data(x, gc, call_free);
-
+    struct gate_call *gc = begin(g, x, options ? g->options : command);
+    if (!gc) return;
     struct pv_request_fault fault;
     enum pv_err err = parse(gc, &fault);
     if (err && fault.http == 404)
@@ -179,6 +189,12 @@ static void serve(struct http_exchange *x, void *ctx)
         parse_refused(gc, err, &fault);
     else
         authenticate(gc);
+}
+
+void gate_verify_user(struct gate *g, struct http_exchange *x, void (*verified)(struct call *c))
+{
+    struct gate_call *gc = begin(g, x, verified);
+    if (gc) authenticate(gc);
 }
 
 struct http_handler gate_handler(struct gate *g)
@@ -294,6 +310,7 @@ struct gate *gate_create(const struct config *c, struct auth *a, struct store *s
     g->config = c;
     g->auth = a;
     g->store = s;
+    g->options = call_options;
     g->notify = c->notify.program || c->notify.url;
     pthread_mutex_init(&g->admin_mutex, NULL);
     bells_init(g);

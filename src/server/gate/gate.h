@@ -58,6 +58,10 @@ void gate_register(struct gate *g, const struct command *commands, size_t count)
 void gate_on_options(struct gate *g, void (*options)(struct call *c));
 /* The handler for the EAS listeners. */
 struct http_handler gate_handler(struct gate *g);
+/* For what is no command, such as Autodiscover: who asks is verified, and may use the server, as for
+ * one. Then verified runs, with c->user and an empty c->req; it answers now or later. Who does not
+ * get so far is answered here (401, 403, 503). On x's worker; x has no other data. */
+void gate_verify_user(struct gate *g, struct http_exchange *x, void (*verified)(struct call *c));
 const struct config *gate_config(const struct gate *g);
 struct store *gate_store(const struct gate *g);
 struct auth *gate_auth(const struct gate *g);
@@ -72,6 +76,8 @@ void call_status(struct call *c, unsigned status);
 /* A common Status by version (pv_refuse). */
 void call_refuse(struct call *c, unsigned status);
 void call_http(struct call *c, unsigned http, unsigned retry_after);
+/* Anything else. */
+void call_reply(struct call *c, const struct http_reply *r);
 /* With an HTTP status, header fields and no body. */
 void call_http_with(struct call *c, unsigned http, const struct http_field *fields);
 /* The device's standing has changed while the call waited: judge it again and answer with the

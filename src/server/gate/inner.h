@@ -32,7 +32,7 @@ struct gate {
     struct store *store;
     struct table *table;
     struct command commands_served[PV_CMD_COUNT];
-    void (*options)(struct call *c); /* NULL: the gate answers with its own lists */
+    void (*options)(struct call *c); /* call_options, or a backend's */
     char versions[64], commands[512];
     enum pv_version version_least, version_most; /* that are spoken */
     pthread_mutex_t admin_mutex;                 /* guards the desk */
@@ -50,10 +50,11 @@ struct gate {
 struct gate_call {
     struct call call; /* first: what commands see */
     struct auth_check check;
+    void (*verified)(struct call *c); /* what goes on once the user is known and may come in */
     struct step *step;            /* its change of the device; freed with the call */
     void (*gone)(struct call *c); /* the command's, while it waits */
     void (*info_done)(struct call *c, bool durable);
-    bool options, answered;
+    bool answered;
     bool quiet;              /* its device has filled the log enough */
     bool big_head, big_body; /* the arena was allocated */
     struct pv_arena head;    /* of the request line, while call.arena holds the body */
@@ -209,7 +210,8 @@ void device_wake(struct gate *g, struct device *d);
 /* Refused by the machine: told, counted and logged with the keys masked. */
 void call_refused(struct gate_call *gc, const struct pv_server_out *out, uint32_t expected);
 void call_challenge(struct gate_call *gc);
-void call_options(struct gate_call *gc);
+/* OPTIONS, with the gate's own lists. */
+void call_options(struct call *c);
 
 /* ---- manage.c ---- */
 /* Changes of administrators take turns. true: *now_out, or run comes later on this worker. false:

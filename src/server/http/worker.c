@@ -139,6 +139,12 @@ bool watch_start(struct worker *w, struct watch *h, uint32_t epoll_events)
     return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, h->fd, &e) == 0;
 }
 
+bool watch_change(struct worker *w, struct watch *h, uint32_t epoll_events)
+{
+    struct epoll_event e = {.events = epoll_events, .data.ptr = h};
+    return epoll_ctl(w->epoll_fd, EPOLL_CTL_MOD, h->fd, &e) == 0;
+}
+
 void watch_stop(struct worker *w, struct watch *h)
 {
     (void)epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, h->fd, NULL);
@@ -239,8 +245,10 @@ struct worker *worker_create(unsigned index)
 
 void worker_add_turn(struct worker *w, struct turn *t)
 {
-    t->next = w->turns;
-    w->turns = t;
+    struct turn **at = &w->turns;
+    while (*at) at = &(*at)->next;
+    t->next = NULL;
+    *at = t;
 }
 
 bool worker_start(struct worker *w)

@@ -46,17 +46,21 @@ struct watch {
 };
 /* false: out of descriptors or memory */
 bool watch_start(struct worker *w, struct watch *h, uint32_t epoll_events);
+/* Of one that was started: for what it is watched. */
+bool watch_change(struct worker *w, struct watch *h, uint32_t epoll_events);
 void watch_stop(struct worker *w, struct watch *h);
-
-/* ---- for the engine that owns the workers (http/) ---- */
 
 /* Runs at the end of every turn of the loop. True: the next turn must not sleep. */
 struct turn {
     struct turn *next;
     bool (*fn)(struct turn *);
 };
+
+/* ---- for the engine that owns the workers (http/) ---- */
 struct worker *worker_create(unsigned index); /* NULL: out of descriptors or memory */
-void worker_add_turn(struct worker *w, struct turn *t); /* before worker_start */
+/* After those that are there; it stays as long as the worker. Before worker_start, or on the worker's
+ * own thread. */
+void worker_add_turn(struct worker *w, struct turn *t);
 bool worker_start(struct worker *w);
 /* On the worker's own thread: the loop ends after this turn. */
 void worker_quit(struct worker *w);

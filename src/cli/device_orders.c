@@ -91,6 +91,21 @@ static void print_history(const json_t *history)
     }
 }
 
+static void print_upstream(const json_t *upstream)
+{
+    if (!json_is_object(upstream)) return;
+    printf("%-18s", "Upstream");
+    text_print(stdout, text_at(upstream, "url"));
+    if (json_is_true(json_object_get(upstream, "conflict")))
+        printf(": its policy and ours cannot be kept together, so the device is kept out");
+    else if (json_is_true(json_object_get(upstream, "policy")))
+        printf(": its policy applies too, and the device has %s",
+               json_is_true(json_object_get(upstream, "key")) ? "its key" : "no key of it yet");
+    else
+        printf(": it demands nothing");
+    putchar('\n');
+}
+
 enum cli_exit device_show(struct cli *cli)
 {
     static const struct row rows[] = {
@@ -113,6 +128,7 @@ enum cli_exit device_show(struct cli *cli)
         api_show(cli, "GET", api_path("/v1/devices/%s/%s", cli->words[0], cli->words[1]), NULL, &d);
     if (code != CLI_DONE || d == NULL) return code;
     print_rows(d, rows, sizeof rows / sizeof *rows);
+    print_upstream(json_object_get(d, "upstream"));
     print_wipe(json_object_get(d, "wipe"));
     print_information(json_object_get(d, "information"));
     print_history(json_object_get(d, "information_history"));

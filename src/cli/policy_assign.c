@@ -142,7 +142,9 @@ static enum cli_exit tell_effective(const json_t *effective)
             char *missing = not_carried(versions, name);
             table_cell(&t, name);
             policy_value_cell(&t, json_object_get(one, "value"));
-            table_cell(&t, json_string_value(json_object_get(one, "from")));
+            table_cell(&t, json_is_true(json_object_get(one, "upstream"))
+                               ? "upstream"
+                               : json_string_value(json_object_get(one, "from")));
             table_cell(&t, missing && *missing ? missing : NULL);
             free(missing);
         }
@@ -165,6 +167,11 @@ enum cli_exit policy_effective(struct cli *cli)
            (long long)json_integer_value(json_object_get(effective, "revision")));
     text_print(stdout, scope ? scope : text_in(effective, "assigned_by"));
     putchar('\n');
+    if (json_is_string(json_object_get(effective, "upstream"))) {
+        fputs("With what the upstream demands: ", stdout);
+        text_print(stdout, text_in(effective, "upstream"));
+        putchar('\n');
+    }
     tell_barred(json_object_get(effective, "versions"));
     putchar('\n');
     free(scope);

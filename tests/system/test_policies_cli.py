@@ -84,17 +84,21 @@ class Looking(Case):
     def test_effective(self):
         settings = [{"name": "AllowCamera", "value": 0, "from": "sales", "carried": True},
                     {"name": "UnapprovedInROMApplicationList", "value": ["a", "b"],
-                     "from": "default", "carried": True}]
+                     "from": "default", "carried": True},
+                    {"name": "AllowBrowser", "value": 0, "from": None, "upstream": True,
+                     "carried": True}]
         self.fake.answers["/v1/effective?user=ann&device=D1"] = {
-            "policy": "sales", "revision": 3, "assigned_by": {"scope": "group", "group": "g"},
+            "upstream": "https://mail.example", "policy": "sales", "revision": 3, "assigned_by": {"scope": "group", "group": "g"},
             "versions": [{"version": "12.0", "barred": True,
                           "settings": [dict(s, carried=False) for s in settings]},
                          {"version": "14.1", "settings": settings}]}
         out = self.ok("effective", "ann", "D1")
         self.assertRegex(out, "^Policy sales, revision 3, by the assignment to group g\n"
+                              "With what the upstream demands: https://mail.example\n"
                               "Devices that speak these versions are not let in: 12.0\n")
         self.assertRegex(out, r"\nAllowCamera +0 +sales +12.0\n")
         self.assertRegex(out, r"\nUnapprovedInROMApplicationList +a,b +default +12.0\n")
+        self.assertRegex(out, r"\nAllowBrowser +0 +upstream +12.0\n")
 
     def test_diff(self):
         self.fake.answers["/v1/policies/default/diff?from=1&to=2"] = {

@@ -307,6 +307,40 @@ static void removal_leaves_nothing(void **unused)
     store_close(s);
 }
 
+/* Names of users may be the beginning of others, and hold slashes. */
+static void bonds_go_with_device_and_user(void **unused)
+{
+    (void)unused;
+    static const char *const names[] = {"al/A", "al/B", "al/x/A", "al0/A", "al%/A", "alice/A",
+                                        "a/A"};
+    enum { COUNT = sizeof names / sizeof *names };
+    struct store *s = open_store();
+    struct store_change changes[COUNT + 1];
+    for (size_t i = 0; i < COUNT; i++)
+        changes[i] = (struct store_change){.kind = STORE_PUT_ITEM,
+                                           .u.item = {"bond", names[i], "{}"}};
+    changes[COUNT] = (struct store_change){.kind = STORE_PUT_ITEM,
+                                           .u.item = {"rule", "al/B", "{}"}};
+    const struct store_change device = {.kind = STORE_REMOVE_DEVICE,
+                                        .u.device = {.user = "al", .device_id = "A"}};
+    const struct store_change user = {.kind = STORE_REMOVE_USER, .u.user = {.user = "al"}};
+    assert_true(put(s, changes, COUNT + 1));
+    assert_true(put(s, &device, 1));
+    struct seen *seen = read_all(s);
+    assert_int_equal(seen->item_count, COUNT);
+    for (size_t i = 0; i < seen->item_count; i++)
+        assert_string_not_equal(seen->items[i].name, "al/A");
+    forget(seen);
+    assert_true(put(s, &user, 1));
+    seen = read_all(s);
+    assert_int_equal(seen->item_count, COUNT - 1);
+    for (size_t i = 0; i < seen->item_count; i++)
+        assert_true(strcmp(seen->items[i].kind, "rule") == 0 ||
+                    strcmp(seen->items[i].name, "al/B") != 0);
+    forget(seen);
+    store_close(s);
+}
+
 /* A revision is never changed: the second one of that number fails, and all that came with it. */
 static void a_submission_is_atomic(void **unused)
 {
@@ -416,6 +450,7 @@ int main(void)
         TEST(logs_are_kept_in_order_without_a_gap),
         TEST(revisions_and_items_are_read_one_by_one),
         TEST(removal_leaves_nothing),
+        TEST(bonds_go_with_device_and_user),
         TEST(a_submission_is_atomic),
         TEST(one_bad_submission_fails_alone_and_order_is_kept),
         TEST(what_is_queued_is_written_on_close),

@@ -27,6 +27,13 @@ void book_release(struct book *b)
     assert_null(b);
 }
 
+static unsigned claims_released;
+
+void claim_release(struct claim *c)
+{
+    claims_released += c != NULL;
+}
+
 static uint32_t pick(uint32_t below)
 {
     static uint64_t state = 0x9E3779B97F4A7C15;
@@ -160,6 +167,45 @@ static void partnerships_are_kept_whole(void **unused)
     table_destroy(t);
 }
 
+/* Bonds are found by their device as long as it is there. */
+static void bonds_go_with_their_device(void **unused)
+{
+    (void)unused;
+    enum { DEVICES = 200 };
+    struct table *t = table_create();
+    struct shard *s = table_lock(t, "ann");
+    struct device *devices[DEVICES];
+    struct claim claim = {0};
+    bool full;
+    char id[16];
+    claims_released = 0;
+    for (uint32_t i = 0; i < DEVICES; i++) {
+        snprintf(id, sizeof id, "D%u", i);
+        devices[i] = device_add(s, "ann", id, &full);
+        assert_null(bond_find(&s->bonds, devices[i]));
+        for (uint32_t again = 0; again < 2; again++) {
+            struct bond *b = calloc(1, sizeof *b);
+            *b = (struct bond){.claim = &claim, .key = i + again};
+            assert_true(bonds_reserve(&s->bonds));
+            bond_free(bond_put(&s->bonds, b, devices[i]));
+        }
+        devices[i]->bound = true;
+    }
+    assert_int_equal(claims_released, DEVICES);
+    assert_int_equal(s->bonds.count, DEVICES);
+    for (uint32_t i = 0; i < DEVICES; i++)
+        assert_int_equal(bond_find(&s->bonds, devices[i])->key, i + 1);
+    device_hold(devices[7]);
+    device_remove(s, devices[7]);
+    assert_false(devices[7]->bound);
+    assert_null(bond_find(&s->bonds, devices[7]));
+    assert_int_equal(s->bonds.count, DEVICES - 1);
+    device_release(devices[7]);
+    table_unlock(s);
+    table_destroy(t);
+    assert_int_equal(claims_released, 2 * DEVICES);
+}
+
 /* Places are counted as devices come in, are shut out and go. */
 static void places_are_counted(void **unused)
 {
@@ -207,6 +253,7 @@ int main(void)
         cmocka_unit_test(a_user_ends_at_a_bound),
         cmocka_unit_test(kinds_are_shared),
         cmocka_unit_test(partnerships_are_kept_whole),
+        cmocka_unit_test(bonds_go_with_their_device),
         cmocka_unit_test(places_are_counted),
         cmocka_unit_test(a_device_is_small),
     };

@@ -20,14 +20,24 @@ static json_t *wipe_json(const struct device_view *d)
                      "by", admin_text(d->wipe_by), "reason", admin_text(d->wipe_reason));
 }
 
+/* That has demanded provisioning of the device. */
+static json_t *upstream_json(const struct device_view *d)
+{
+    if (!d->upstream) return json_null();
+    return json_pack("{s:o,s:b,s:b,s:b}", "url", admin_text(d->upstream), "policy",
+                     (int)d->upstream_policy, "key", (int)d->upstream_key, "conflict",
+                     (int)d->upstream_conflict);
+}
+
 void admin_device_show(void *ctx, const struct device_view *d)
 {
     struct admin_call *c = ctx;
     json_decref(c->list);
     c->list = admin_device_json(d);
     bool allowed = gate_user_device_wipe(c->admin->gate, d->user);
-    json_t *more = json_pack("{s:s,s:b,s:o}", "personal", pv_personal_text(d->personal),
-                             "device_wipe", (int)allowed, "wipe", wipe_json(d));
+    json_t *more =
+        json_pack("{s:s,s:b,s:o,s:o}", "personal", pv_personal_text(d->personal), "device_wipe",
+                  (int)allowed, "wipe", wipe_json(d), "upstream", upstream_json(d));
     if (!more || json_object_update(c->list, more) != 0) c->out_of_memory = true;
     json_decref(more);
 }

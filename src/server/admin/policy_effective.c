@@ -13,16 +13,22 @@ static json_t *carried_json(const struct effective_view *v, enum pv_setting s,
     return json_boolean(pv_policy_carries(v->settings, s, version));
 }
 
+static json_t *text_or_null(const char *text)
+{
+    return text ? admin_text(text) : json_null();
+}
+
 static json_t *version_json(const struct effective_view *v, enum pv_version version)
 {
     json_t *settings = json_array();
     bool ok = settings != NULL;
     for (int i = 0; i < PV_SETTING_COUNT && ok; i++) {
         enum pv_setting s = (enum pv_setting)i;
-        if (v->from[i] == NULL) continue;
+        if (v->from[i] == NULL && !v->demanded[i]) continue;
         ok = json_array_append_new(
-                 settings, json_pack("{s:s,s:o,s:o,s:o}", "name", pv_setting_info(s)->name, "value",
-                                     setting_json(v->settings, s), "from", admin_text(v->from[i]),
+                 settings, json_pack("{s:s,s:o,s:o,s:b,s:o}", "name", pv_setting_info(s)->name,
+                                     "value", setting_json(v->settings, s), "from",
+                                     text_or_null(v->from[i]), "upstream", (int)v->demanded[i],
                                      "carried", carried_json(v, s, version))) == 0;
     }
     if (ok)
@@ -72,11 +78,12 @@ static void show(void *ctx, const struct effective_view *v)
 {
     struct admin_call *c = ctx;
     const char *device = admin_query(c, "device");
-    c->list = json_pack(
-        "{s:o,s:o,s:o,s:o,s:I,s:o,s:o,s:o}", "user", admin_text(admin_query(c, "user")),
-        "device_id", device ? admin_text(device) : json_null(), "policy", admin_text(v->policy),
-        "assigned_by", note_assignee(&v->by), "revision", (json_int_t)v->revision, "roll",
-        roll_json(v), "candidates", candidates_json(v), "versions", versions_json(v));
+    c->list = json_pack("{s:o,s:o,s:o,s:o,s:I,s:o,s:o,s:o,s:o}", "user",
+                        admin_text(admin_query(c, "user")), "device_id", text_or_null(device),
+                        "policy", admin_text(v->policy), "assigned_by", note_assignee(&v->by),
+                        "revision", (json_int_t)v->revision, "roll", roll_json(v), "upstream",
+                        text_or_null(v->upstream), "candidates", candidates_json(v), "versions",
+                        versions_json(v));
 }
 
 void admin_effective(struct admin_call *c)

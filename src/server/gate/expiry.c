@@ -17,12 +17,13 @@ static bool expire(struct gate *g, const struct shard *s, struct device *d,
                    const struct pv_partnership *after, int64_t now)
 {
     const struct cause cause = {.actor = "server", .reason = pv_reason_name(PV_WHY_WIPE_EXPIRED)};
-    const struct revision *policy = policy_for(s->book, d->owner->name, d->id);
+    const struct revision *policy = policy_of(s, d);
     struct pv_partnership before;
     struct note n = {0};
     if (desk_taken(&d->desk)) return false; /* its turn may end the wipe */
     device_partnership(d, &before);
-    bool ok = note_device(&n, g, d, &before, after, &policy->facts[d->version], now, &cause) &&
+    bool ok = policy &&
+              note_device(&n, g, d, &before, after, &policy->facts[d->version], now, &cause) &&
               store_submit(g->store, n.changes, n.count, NULL);
     if (ok) {
         device_keep(d, after);

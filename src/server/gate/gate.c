@@ -286,7 +286,9 @@ void gate_destroy(struct gate *g)
     if (!g) return;
     gate_save_all(g);
     keeper_destroy(g->keeper);
+    claims_close(g->claims);
     table_destroy(g->table);
+    claims_destroy(g->claims);
     bells_destroy(g);
     pthread_mutex_destroy(&g->admin_mutex);
     free(g);
@@ -320,8 +322,10 @@ struct gate *gate_create(const struct config *c, struct auth *a, struct store *s
     list_commands(g);
     g->table = table_create();
     g->keeper = keeper_create(g);
-    if (g->table && g->keeper && gate_load(g, error, error_cap)) return g;
-    if (!g->table || !g->keeper) snprintf(error, error_cap, "out of memory");
+    g->claims = claims_create(s);
+    bool made = g->table && g->keeper && g->claims;
+    if (made && gate_load(g, error, error_cap)) return g;
+    if (!made) snprintf(error, error_cap, "out of memory");
     gate_destroy(g);
     return NULL;
 }

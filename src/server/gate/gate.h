@@ -104,6 +104,27 @@ int64_t call_first_seen(const struct call *c);
 void gate_keep_device_info(struct call *c, const struct pv_device_info *info,
                            void (*done)(struct call *c, bool durable));
 
+/* What an upstream demands of a device beside us. On the worker of a call whose device the gate has let
+ * in; one at a time for a device. */
+struct gate_demand {
+    const char *upstream;                /* who: UTF-8 */
+    const struct pv_policy *policy;      /* NULL: it has none for the device (any more) */
+};
+enum gate_demand_result {
+    GATE_DEMAND_MET,                     /* the device has confirmed just what both demand, and said so */
+    GATE_DEMAND_ASK,                     /* it must: call_judge_again */
+    GATE_DEMAND_IMPOSSIBLE,              /* no policy can be both; nothing has changed */
+    GATE_DEMAND_FAILED                   /* not durable, no memory, busy; nothing has changed */
+};
+/* From now on the stricter of each setting applies to the device; durable, then done(c, result, Status
+ * of its acknowledgement), perhaps at once. The call waits meanwhile. */
+void gate_demand(struct call *c, const struct gate_demand *demand,
+                 void (*done)(struct call *c, enum gate_demand_result result, unsigned said));
+/* Policy key that the upstream has given for the device of the call; 0: none. Kept over a restart,
+ * written behind; only for an upstream that has demanded something. */
+uint32_t gate_demand_key(const struct call *c, const char *upstream);
+void gate_demand_keep_key(struct call *c, const char *upstream, uint32_t key);
+
 /* A waiting Ping. Its worker gets wake when the device's standing may have changed (policy,
  * wipe, block); then gate_ping_due tells. */
 struct gate_waiter {
@@ -143,6 +164,10 @@ struct device_view {                     /* a copy for listing; strings live for
     bool user_disabled;
     bool shut;                           /* after a wipe has ended, until it is allowed */
     const struct pv_policy *settings;    /* of the policy that applies */
+    const char *upstream;                /* that has demanded provisioning of it; NULL: none has */
+    bool upstream_policy;                /* it has a policy for the device, which is part of settings */
+    bool upstream_key;                   /* it has given a key */
+    bool upstream_conflict;              /* its policy and ours cannot be one: the device is kept out */
     const char *slowed_by;               /* what it does in vain, again and again; NULL: it is not slowed */
     int64_t loop_until;                  /* shut out for looping until then; 0: it is not */
     /* What it was, and how often it became that again, if it changes its type or User-Agent back and
@@ -223,6 +248,8 @@ struct effective_view {
     bool in_roll;                        /* it has the candidate */
     const struct pv_policy *settings;
     const char *from[PV_SETTING_COUNT];  /* policy that sets it; NULL: not set */
+    const char *upstream;                /* that demands something of the device; NULL: none does */
+    bool demanded[PV_SETTING_COUNT];     /* by the upstream: from is NULL */
     bool barred[PV_VERSION_COUNT];       /* a device of that version is not let in */
     size_t candidate_count;              /* every assignment that fits, nearest first */
     const struct effective_candidate { struct gate_assignee by; const char *policy; } *candidates;

@@ -40,6 +40,7 @@ struct gate {
     uint64_t last_revision;                      /* of whoever is at the desk */
     struct bell bells[WORKERS_MAX];
     struct keeper *keeper; /* of trails */
+    struct claims *claims; /* of upstreams */
     bool notify;           /* somebody is told of events */
     struct task sweep_task;
     struct timer sweep_timer;
@@ -184,8 +185,16 @@ struct step {
     const char *bad; /* what is wrong with the request, for the log; NULL: nothing */
     void (*done)(struct step *s, enum step_result result); /* on the call's worker */
     void (*go)(struct gate_call *gc);                      /* of judge_command */
+    /* Of gate_demand: */
+    struct claim *claim; /* that is to bind the device, held; NULL: no change */
+    bool impossible;
+    struct bond *bond; /* until it is kept; NULL: it is as it was */
+    char *claim_json, *bond_json, *bond_name;
+    void (*demand_done)(struct call *c, enum gate_demand_result result, unsigned said);
 };
-/* Zeroed but for call; freed with the call. NULL: out of memory, answered. */
+/* Zeroed but for call; freed with the call. NULL: out of memory. */
+struct step *step_make(struct gate_call *gc);
+/* The same; out of memory is answered. */
 struct step *step_create(struct gate_call *gc);
 /* Wait for the turn, step, store, done. The call waits meanwhile if it must. */
 void step_start(struct step *s);
@@ -194,6 +203,32 @@ void step_free(struct step *s);
 /* What the store merges into the DeviceInformation that it has; freed by the caller, NULL: no
  * memory. mark: tells it from another patch, never 0. */
 char *info_patch(const struct pv_device_info *info, uint32_t *mark_out);
+
+/* ---- demand.c ---- */
+#define BOND_KIND "bond" /* of the store's items, named USER/DEVICE */
+/* The policy that applies to a device: the book's, with what its upstream demands. NULL: no memory.
+ * Lives as long as the shard is locked, unless it is held. */
+struct revision *policy_of(const struct shard *s, const struct device *d);
+/* With another book. */
+struct revision *policy_in(const struct book *b, const struct shard *s, const struct device *d);
+/* Of a call; d NULL: its device is not known yet. */
+struct revision *call_policy(const struct call *c, const struct shard *s, const struct device *d);
+/* Parts of a step with a claim; shard locked. What it changes, if anything, is then in s->bond. false:
+ * no memory. */
+bool demand_take(struct step *s, struct shard *shard);
+void demand_note(struct step *s, struct note *n);
+void demand_keep(struct step *s, struct shard *shard);
+void demand_free(struct step *s);
+
+/* ---- demand_load.c ---- */
+struct demand_loading; /* zeroed by demand_loading_create */
+struct demand_loading *demand_loading_create(void);
+/* Claims that nothing is bound by go from the store, unless all are closed. */
+void demand_loading_free(struct demand_loading *l);
+/* false: no memory. Items of other kinds are passed over. */
+bool demand_load_item(struct demand_loading *l, struct claims *all, const struct item_record *r);
+/* Once all devices are there. false: no memory, or damaged; error is set. */
+bool demand_load_end(struct demand_loading *l, struct gate *g, char *error, size_t error_cap);
 
 /* ---- provision.c ---- */
 void provision_serve(struct call *c);

@@ -14,9 +14,10 @@ void device_save_behind(struct gate *g, struct shard *s, struct device *d,
     d->unsaved = true;
     if (desk_taken(&d->desk))
         return; /* what is under way must not be overtaken; it writes again when it ends */
-    const struct revision *policy = policy_for(s->book, d->owner->name, d->id);
+    const struct revision *policy = policy_of(s, d);
     device_partnership(d, &p);
-    d->unsaved = !note_device(&n, g, d, before, &p, &policy->facts[d->version], now, cause) ||
+    d->unsaved = !policy ||
+                 !note_device(&n, g, d, before, &p, &policy->facts[d->version], now, cause) ||
                  !store_submit(g->store, n.changes, n.count, NULL);
     if (!d->unsaved) d->state = (uint8_t)n.state;
     d->saved_at = d->unsaved ? 0 : (uint32_t)now;
@@ -181,7 +182,12 @@ void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
     }
     before = p;
     uint32_t expected = p.key;
-    struct revision *policy = policy_for(s->book, c->user, c->req.device_id);
+    struct revision *policy = call_policy(c, s, d);
+    if (!policy) {
+        table_unlock(s);
+        step_failed(gc, PV_E_NOMEM);
+        return;
+    }
     const struct pv_server_in in = judge_facts(gc, policy, event, now);
     struct pv_server_out out;
     if (keep && call_slowed(gc, s, track_wait(gc, s, &in, policy->id, now))) return;

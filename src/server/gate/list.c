@@ -105,6 +105,18 @@ static void view_trail(struct device_view *v, const struct shard *s, const struc
     snprintf(faces->agent, sizeof faces->agent, "%s", kind_text(t->clone.other, KIND_AGENT));
 }
 
+/* Shard locked. */
+static void view_bond(struct device_view *v, const struct shard *s, const struct device *d,
+                      char upstream[CLAIM_UPSTREAM_MAX])
+{
+    const struct bond *b = d->bound ? bond_find(&s->bonds, d) : NULL;
+    if (!b) return;
+    snprintf(upstream, CLAIM_UPSTREAM_MAX, "%s", b->claim->upstream);
+    v->upstream = upstream;
+    v->upstream_policy = b->claim->saved != NULL;
+    v->upstream_key = b->key != 0;
+}
+
 /* Who else has a device of an id; names live as long as the table. */
 struct others {
     const char *names[GATE_OTHERS_MAX];
@@ -142,13 +154,17 @@ static bool show_device(struct gate *g, struct device *d, const struct others *o
     struct shard *s = table_lock(g->table, d->owner->name);
     struct pv_partnership partnership;
     const struct pv_partnership *p = &partnership;
-    char by[ACCESS_BY_TEXT];
+    char by[ACCESS_BY_TEXT], upstream[CLAIM_UPSTREAM_MAX];
     struct faces faces;
+    struct revision *r = policy_of(s, d);
+    if (!r) {
+        table_unlock(s);
+        return false;
+    }
     const struct verdict verdict = access_now(g, s, d);
     d->access = (uint8_t)verdict.access;
     access_by_text(&verdict, by);
     device_partnership(d, &partnership);
-    struct revision *r = policy_for(s->book, d->owner->name, d->id);
     struct device_view v = {
         .user = d->owner->name,
         .device_id = d->id,
@@ -170,6 +186,8 @@ static bool show_device(struct gate *g, struct device *d, const struct others *o
         .other_users = others->names,
         .other_user_count = others->count,
     };
+    view_bond(&v, s, d, upstream);
+    v.upstream_conflict = r->closed;
     view_trail(&v, s, d, time(NULL), &faces);
     view_wipe(&v, partnership, time(NULL));
     char *texts = copy_texts(d, &v);

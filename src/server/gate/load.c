@@ -15,6 +15,7 @@
 struct loading {
     struct gate *g;
     struct policy_loading *policies;
+    struct demand_loading *demands;
     struct rules *rules;
     bool bad_rule;
     bool out_of_memory;
@@ -58,7 +59,8 @@ static void load_item(void *ctx, const struct item_record *r)
         void (*load)(struct loading *l, const json_t *json);
     } kinds[] = {{"rule", load_rule}, {"access", load_access}};
     struct loading *l = ctx;
-    l->out_of_memory |= !policy_load_item(l->policies, r);
+    l->out_of_memory |=
+        !policy_load_item(l->policies, r) || !demand_load_item(l->demands, l->g->claims, r);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         json_t *json;
         if (strcmp(r->kind, kinds[i].kind) != 0 || l->out_of_memory) continue;
@@ -207,23 +209,23 @@ bool gate_load(struct gate *g, char *error, size_t error_cap)
 {
     static const struct store_visitor visitor = {
         .item = load_item, .policy = load_policy, .user = load_user, .device = load_device};
-    struct loading l = {.g = g, .policies = policy_loading_create()};
+    struct loading l = {
+        .g = g, .policies = policy_loading_create(), .demands = demand_loading_create()};
     struct book *book = NULL;
     take_rules(&l, rules_otherwise(NULL, PV_ACCESS_OK, 0));
-    if (!l.policies) {
-        rules_release(l.rules);
-        snprintf(error, error_cap, "out of memory");
-        return false;
-    }
-    bool ok = store_load(g->store, &visitor, &l, error, error_cap);
+    bool ok = l.policies && l.demands;
+    if (!ok) snprintf(error, error_cap, "out of memory");
+    ok = ok && store_load(g->store, &visitor, &l, error, error_cap);
     if (ok && l.out_of_memory)
         snprintf(error, error_cap, "out of memory, or a user has more than %d devices",
                  TABLE_DEVICES_PER_USER);
     else if (ok && l.bad_rule)
         snprintf(error, error_cap,
                  "an access rule, or the default access, is damaged in the store");
-    else if (ok)
+    else if (ok && demand_load_end(l.demands, g, error, error_cap))
         book = make_book(&l, error, error_cap);
+    if (!book) claims_close(g->claims); /* what was not bound may yet be needed */
+    demand_loading_free(l.demands);
     policy_loading_free(l.policies);
     for (size_t i = 0; i < TABLE_SHARDS && book; i++) {
         g->table->shards[i].book = book_hold(book);

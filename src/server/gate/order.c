@@ -204,11 +204,12 @@ static enum pv_access ruled_access(const struct gate *g, const struct shard *s, 
 static enum progress order_locked(struct device_order *o, struct shard *s, int64_t now)
 {
     struct device *d = o->device;
-    const struct revision *policy = policy_for(s->book, o->user, o->device_id);
-    const struct pv_policy_facts *facts = &policy->facts[d->version];
+    const struct revision *policy = policy_of(s, d);
     struct pv_server_out out;
 
     o->result = ORDER_STORE;
+    if (!policy) return ENDED;
+    const struct pv_policy_facts *facts = &policy->facts[d->version];
     device_judge_access(o->gate, s, d);
     device_partnership(d, &o->was);
     o->next = o->was;

@@ -9,15 +9,19 @@
 #include "src/server/gate/trail/track.h"
 #include "src/server/observe/log.h"
 
-struct step *step_create(struct gate_call *gc)
+struct step *step_make(struct gate_call *gc)
 {
     struct step *s = calloc(1, sizeof *s);
     step_free(gc->step);
     gc->step = s;
-    if (s)
-        s->call = gc;
-    else
-        call_http(&gc->call, 503, RETRY_AFTER_S);
+    if (s) s->call = gc;
+    return s;
+}
+
+struct step *step_create(struct gate_call *gc)
+{
+    struct step *s = step_make(gc);
+    if (!s) call_http(&gc->call, 503, RETRY_AFTER_S);
     return s;
 }
 
@@ -25,6 +29,7 @@ void step_free(struct step *s)
 {
     if (!s) return;
     revision_release(s->policy);
+    demand_free(s);
     free(s->info_patch);
     free(s);
 }
@@ -40,18 +45,26 @@ static struct shard *lock_of(struct step *s)
 }
 
 /* The result of the step goes into the table. */
-static void keep(struct step *s)
+static void keep(struct step *s, struct shard *shard)
 {
     struct device *d = device_of(s);
     s->next.personal = d->personal; /* an administrator may have spoken meanwhile */
     device_keep(d, &s->next);
     if (s->info_patch) d->info_mark = s->info_mark;
+    if (s->bond) demand_keep(s, shard);
+}
+
+static struct cause cause_of(const struct step *s)
+{
+    return (struct cause){.reason = s->machine ? pv_reason_name(s->out.reason)
+                                    : s->bond  ? "the upstream demands another policy"
+                                               : NULL};
 }
 
 /* What changed while the step was under way is written now, unless the next one does it. */
 static void leave(struct step *s, struct shard *shard, int64_t now)
 {
-    const struct cause cause = {.reason = s->machine ? pv_reason_name(s->out.reason) : NULL};
+    const struct cause cause = cause_of(s);
     struct device *d = device_of(s);
     desk_leave(&d->desk);
     if (d->unsaved && !d->gone)
@@ -66,7 +79,7 @@ static void stored(struct store_write *w)
     struct shard *shard = lock_of(s);
     enum step_result result = !w->durable ? STEP_STORE : d->gone ? STEP_BUSY : STEP_DONE;
     if (result == STEP_DONE) {
-        keep(s);
+        keep(s, shard);
         d->state = (uint8_t)s->noted;
         d->saved_at = (uint32_t)now;
         if (s->machine) track_step(s->call, shard, &s->in, &s->out, &s->before, &s->next, now);
@@ -93,15 +106,18 @@ static bool submit(struct step *s, struct shard *shard, int64_t now)
 {
     struct call *c = &s->call->call;
     struct device *d = device_of(s);
-    const struct cause cause = {.reason = s->machine ? pv_reason_name(s->out.reason) : NULL};
-    const struct revision *policy = policy_for(shard->book, c->user, c->req.device_id);
+    const struct cause cause = cause_of(s);
+    const struct revision *policy =
+        s->bond ? claim_over(s->claim, policy_for(shard->book, c->user, c->req.device_id))
+                : policy_of(shard, d);
     struct note n = {0};
     s->write.done = stored;
-    bool ok =
-        device_reserve(d, &s->next) && note_device(&n, c->gate, d, &s->before, &s->next,
-                                                   &policy->facts[c->req.version], now, &cause);
+    bool ok = policy && device_reserve(d, &s->next) &&
+              note_device(&n, c->gate, d, &s->before, &s->next, &policy->facts[c->req.version], now,
+                          &cause);
     const struct store_change info = info_change(s, now);
-    if (s->info_patch) note_add(&n, &info);
+    if (ok && s->info_patch) note_add(&n, &info);
+    if (ok && s->bond) demand_note(s, &n);
     s->noted = n.state;
     ok = ok && store_submit(c->gate->store, n.changes, n.count, &s->write);
     note_end(&n);
@@ -116,7 +132,9 @@ static bool run_machine(struct step *s, struct shard *shard, int64_t now)
 {
     struct call *c = &s->call->call;
     struct pv_server_in said = s->in;
-    s->policy = revision_hold(policy_for(shard->book, c->user, c->req.device_id));
+    struct revision *policy = policy_of(shard, device_of(s));
+    if (!policy) return false;
+    s->policy = revision_hold(policy);
     s->in = judge_facts(s->call, s->policy, said.event, now);
     s->in.key = said.key;
     s->in.status = said.status;
@@ -154,19 +172,20 @@ static enum progress step_locked(struct step *s, struct shard *shard, int64_t no
 {
     struct device *d = device_of(s);
     if (s->info && !take_info(s, shard)) return FAILED;
+    if (s->claim && !demand_take(s, shard)) return FAILED;
     device_judge_access(s->call->call.gate, shard, d);
     device_partnership(d, &s->before);
     s->next = s->before;
     s->expected = s->next.key;
     if (s->machine && !run_machine(s, shard, now)) return FAILED;
-    if (s->machine ? s->out.store == PV_STORE_FIRST : s->info_patch != NULL)
+    if (s->machine ? s->out.store == PV_STORE_FIRST : s->info_patch || s->bond)
         return submit(s, shard, now) ? UNDER_WAY : FAILED;
     const struct store_change info = info_change(s, now);
     if (!device_reserve(d, &s->next) ||
         (s->info_patch && !store_submit(s->call->call.gate->store, &info, 1, NULL)))
         return FAILED;
     if (s->machine && s->out.store == PV_STORE_BEHIND) d->unsaved = true;
-    keep(s);
+    keep(s, shard);
     if (s->machine) track_step(s->call, shard, &s->in, &s->out, &s->before, &s->next, now);
     return STEPPED;
 }
@@ -195,7 +214,7 @@ static unsigned must_wait(struct step *s, struct shard *shard, int64_t now)
 {
     const struct call *c = &s->call->call;
     const struct revision *policy = policy_for(shard->book, c->user, c->req.device_id);
-    return track_wait(s->call, shard, &s->in, policy->id, now);
+    return track_wait(s->call, shard, &s->in, policy->id, now); /* the id is that of both */
 }
 
 void step_start(struct step *s)

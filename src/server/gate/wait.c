@@ -93,7 +93,8 @@ static bool is_due(const struct call *c, const struct shard *s)
 {
     const struct owner *o = c->device->owner;
     if (o->disabled || c->device->gone) return true;
-    struct revision *policy = policy_for(s->book, c->user, c->req.device_id);
+    const struct revision *policy = policy_of(s, c->device);
+    if (!policy) return true;
     const struct pv_server_in in =
         judge_facts(gate_call_of((struct call *)c), policy, PV_EV_PING, time(NULL));
     struct pv_partnership p;
@@ -116,12 +117,15 @@ bool gate_ping_due(struct call *c)
 uint32_t gate_ping_due_in(struct call *c)
 {
     struct shard *s = table_lock(c->gate->table, c->user);
-    struct revision *policy = policy_for(s->book, c->user, c->req.device_id);
-    const struct pv_policy_facts *facts = &policy->facts[c->req.version];
+    const struct revision *policy = policy_of(s, c->device);
+    const struct pv_policy_facts *facts = policy ? &policy->facts[c->req.version] : NULL;
     struct pv_partnership p;
     device_partnership(c->device, &p);
-    /* Without a key it was let in because the policy does so, up to a date perhaps. */
-    int64_t at = p.key ? pv_refresh_at(&p, facts) : facts->non_provisionable_until;
+    /* Without a key it was let in because the policy does so, up to a date perhaps. Without memory it
+     * is looked at again soon. */
+    int64_t at = !facts  ? time(NULL) + RETRY_AFTER_S
+                 : p.key ? pv_refresh_at(&p, facts)
+                         : facts->non_provisionable_until;
     int64_t left = at ? at - time(NULL) : UINT32_MAX;
     table_unlock(s);
     return left < 0 ? 0 : left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;

@@ -13,7 +13,8 @@
 #define SQLITE_STORE_BATCH_MAX 512                /* submissions of one transaction */
 #define SQLITE_STORE_BEHIND_MS 300                /* how long a write behind may wait for company */
 
-/* Statements of the writer; their parameters stand in the order of the columns. */
+/* Statements of the writer; their parameters stand in the order of the columns. A bond is named
+ * USER/DEVICE, where '0' comes behind '/' and no DeviceId has a slash. */
 #define SQLITE_WRITES(X)                                                                       \
     X(PUT_DEVICE, "INSERT OR REPLACE INTO device VALUES "                                      \
                   "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")       \
@@ -40,6 +41,9 @@
     X(DROP_USER_TRAILS, "DELETE FROM trail WHERE user = ?")                                    \
     X(DROP_USER_FOLDER_STATES, "DELETE FROM folder_state WHERE user = ?")                      \
     X(DROP_USER_FOLDER_IDS, "DELETE FROM folder_ids WHERE user = ?")                           \
+    X(DROP_BOND, "DELETE FROM item WHERE kind = 'bond' AND name = ? || '/' || ?")             \
+    X(DROP_USER_BONDS, "DELETE FROM item WHERE kind = 'bond' AND name > ?1 || '/'"             \
+                       " AND name < ?1 || '0' AND instr(substr(name, length(?1) + 2), '/') = 0") \
     X(DROP_ITEM, "DELETE FROM item WHERE kind = ? AND name = ?")                               \
     X(DROP_AUDIT, "DELETE FROM audit WHERE id <= ?")                                           \
     X(DROP_EVENT, "DELETE FROM event WHERE id = ?")

@@ -227,17 +227,22 @@ static int drop_all(struct sqlite_store *s, const enum sqlite_write *drops, size
 
 static int remove_device(struct sqlite_store *s, const struct device_record *r)
 {
-    static const enum sqlite_write drops[] = {SQL_DROP_OFFERS, SQL_DROP_DEVICE, SQL_DROP_INFO,
-                                              SQL_DROP_TRAIL, SQL_DROP_FOLDER_STATE};
+    static const enum sqlite_write drops[] = {SQL_DROP_OFFERS,       SQL_DROP_DEVICE,
+                                              SQL_DROP_INFO,         SQL_DROP_TRAIL,
+                                              SQL_DROP_FOLDER_STATE, SQL_DROP_BOND};
     return drop_all(s, drops, COUNT(drops), r->user, r->device_id);
 }
 
 static int remove_user(struct sqlite_store *s, const struct user_record *r)
 {
-    static const enum sqlite_write drops[] = {SQL_DROP_USER,           SQL_DROP_USER_OFFERS,
-                                              SQL_DROP_USER_DEVICES,   SQL_DROP_USER_INFO,
-                                              SQL_DROP_USER_TRAILS,    SQL_DROP_USER_FOLDER_STATES,
-                                              SQL_DROP_USER_FOLDER_IDS};
+    static const enum sqlite_write drops[] = {SQL_DROP_USER,
+                                              SQL_DROP_USER_OFFERS,
+                                              SQL_DROP_USER_DEVICES,
+                                              SQL_DROP_USER_INFO,
+                                              SQL_DROP_USER_TRAILS,
+                                              SQL_DROP_USER_FOLDER_STATES,
+                                              SQL_DROP_USER_FOLDER_IDS,
+                                              SQL_DROP_USER_BONDS};
     return drop_all(s, drops, COUNT(drops), r->user, NULL);
 }
 

@@ -58,8 +58,9 @@ struct folder_state_record {
 };
 /* ServerIds of a user's folders: opaque to the store. */
 struct folder_ids_record { const char *user, *ids_json; };
-/* Small things that administrators make, each kind with its owner: "line" and "assignment" of
- * policies, "rule", "access", "token", "audit". Opaque to the store. Key: (kind, name). */
+/* Small things, each kind with its owner: "line" and "assignment" of policies, "rule", "access", "token",
+ * "audit"; "claim" and "bond" of upstreams. Opaque to the store; but a "bond" is named USER/DEVICE and goes
+ * with that device, or with the user. Key: (kind, name). */
 struct item_record { const char *kind, *name, *json; };
 /* The last steps of a device, for `device why`: opaque to the store. */
 struct trail_record { const char *user, *device_id, *trail_json; };

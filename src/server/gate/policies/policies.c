@@ -237,6 +237,64 @@ enum gate_result revision_create(struct saved *own, struct revision *base, struc
     return result;
 }
 
+/* ---- beside what somebody else demands ---- */
+static void keep_treatments(const struct pv_policy *plain, struct pv_policy *policy)
+{
+    for (int s = 0; s < PV_SETTING_COUNT; s++) {
+        if (!pv_setting_info((enum pv_setting)s)->treatment || !(plain->set >> s & 1)) continue;
+        policy->set |= UINT64_C(1) << s;
+        policy->value[s] = s == PV_SET_AllowNonProvisionable ? 0 : plain->value[s];
+    }
+}
+
+/* As plain, for listings; but no version carries what it demands. */
+static void close_it(struct revision *r)
+{
+    r->closed = true;
+    for (int v = 0; v < PV_VERSION_COUNT; v++) {
+        struct pv_policy_facts *f = &r->facts[v];
+        f->uncarried = true;
+        f->allow_partial = false;
+        memset(f->hash, 0, PV_HASH_LEN); /* nobody has confirmed it */
+    }
+}
+
+enum gate_result revision_merge(struct revision *plain, const struct pv_policy *demanded,
+                                struct revision **out)
+{
+    struct pv_arena arena = {0}, scratch = {0};
+    struct pv_policy policy = {0};
+    struct revision *r = calloc(1, sizeof *r);
+    uint8_t *document = malloc(DOCUMENT_BYTES);
+    enum gate_result result = GATE_STORE;
+    if (r && document && pv_arena_create(&arena, DRAFT_BYTES) == PV_OK &&
+        pv_arena_create(&scratch, DRAFT_BYTES) == PV_OK) {
+        char why[256];
+        enum pv_err err = pv_policy_stricter(&plain->policy, demanded, &arena, &policy);
+        bool closed = err == PV_E_RANGE || err == PV_E_TOOBIG;
+        atomic_init(&r->holders, 1);
+        r->own = saved_hold(plain->own);
+        r->base = plain->base ? revision_hold(plain->base) : NULL;
+        r->name = plain->name;
+        r->newest = plain->newest;
+        r->id = plain->id;
+        if (closed) policy = plain->policy;
+        keep_treatments(&plain->policy, &policy);
+        if (closed || err == PV_OK)
+            result = encode(r, &policy, &scratch, document, why, sizeof why);
+        if (closed) close_it(r);
+    }
+    if (result == GATE_OK) {
+        *out = r;
+        r = NULL;
+    }
+    revision_free(r);
+    free(document);
+    pv_arena_destroy(&arena);
+    pv_arena_destroy(&scratch);
+    return result == GATE_OK ? GATE_OK : GATE_STORE;
+}
+
 struct revision *revision_hold(struct revision *r)
 {
     atomic_fetch_add_explicit(&r->holders, 1, memory_order_relaxed);

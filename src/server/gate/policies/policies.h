@@ -57,12 +57,18 @@ struct revision {
     struct pv_policy policy;
     struct pv_policy_facts facts[PV_VERSION_COUNT];
     size_t answer_size[PV_VERSION_COUNT]; /* bytes of a Provision answer that carries it */
+    bool closed; /* of revision_merge: it cannot be said, so no version may be let in with it */
 };
 
 /* Own settings over what base (may be NULL) amounts to; checked and encoded for every version.
  * Results as of saved_create. */
 enum gate_result revision_create(struct saved *own, struct revision *base, struct revision **out,
                                  char *message, size_t message_cap);
+/* The stricter of each setting of plain and of what somebody else demands, under the name, the id and
+ * the treatments of plain; but a device without a key is never let in, since the other would not do it.
+ * Two that cannot be met together are closed. GATE_OK or GATE_STORE (no memory). */
+enum gate_result revision_merge(struct revision *plain, const struct pv_policy *demanded,
+                                struct revision **out);
 struct revision *revision_hold(struct revision *r);
 void revision_release(struct revision *r); /* NULL is accepted */
 /* Would a device of that version, or how it is treated, notice the difference? */

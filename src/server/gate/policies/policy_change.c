@@ -11,6 +11,7 @@ static void act_free(struct act *a)
     saved_release(a->saved);
     book_release(a->book);
     book_release(a->old);
+    claims_prune(a->g->claims);
     free(a);
 }
 

@@ -50,13 +50,17 @@ static void remember(struct effect *e, struct device *d)
 }
 
 /* ---- the walk ---- */
-static void look_at(struct effect *e, const struct book *old, struct device *d, bool apply)
+static void look_at(struct effect *e, const struct shard *s, struct device *d, bool apply)
 {
-    const char *user = d->owner->name;
     enum pv_version version = (enum pv_version)d->version;
-    const struct revision *was = policy_for(old, user, d->id),
-                          *is = policy_for(e->book, user, d->id);
-    if (was == is || !revision_differs(was, is, version)) return;
+    const struct revision *was = policy_of(s, d), *is = policy_in(e->book, s, d);
+    if (was == is && is) return;
+    if (!was || !is) { /* it finds out itself, with its next request */
+        e->out_of_memory = true;
+        if (apply) device_wake(e->g, d);
+        return;
+    }
+    if (!revision_differs(was, is, version)) return;
     if (d->key && memcmp(d->key_hash, is->facts[version].hash, PV_HASH_LEN) != 0) {
         e->to_ask++;
         e->cannot_keep += d->said == 2 || d->said == 3;
@@ -71,9 +75,9 @@ static void walk_shard(struct effect *e, struct shard *s, bool apply)
     struct book *old = s->book;
     for (size_t b = 0; b <= s->mask && !e->user; b++)
         for (struct owner *o = s->buckets[b]; o; o = o->next)
-            for (struct device *d = o->devices; d; d = d->next) look_at(e, old, d, apply);
+            for (struct device *d = o->devices; d; d = d->next) look_at(e, s, d, apply);
     struct owner *only = e->user ? shard_owner(s, e->user) : NULL;
-    for (struct device *d = only ? only->devices : NULL; d; d = d->next) look_at(e, old, d, apply);
+    for (struct device *d = only ? only->devices : NULL; d; d = d->next) look_at(e, s, d, apply);
     if (apply) s->book = book_hold(e->book);
     pthread_mutex_unlock(&s->mutex);
     if (apply) book_release(old);
@@ -98,13 +102,14 @@ static void copy_device(struct effect *e, struct device *d, int64_t now, struct 
 {
     struct pv_partnership p;
     struct shard *s = table_lock(e->g->table, d->owner->name);
-    const struct revision *r = policy_for(s->book, d->owner->name, d->id);
+    const struct revision *r = policy_of(s, d);
     device_judge_access(e->g, s, d);
     device_partnership(d, &p);
+    if (!r) e->out_of_memory = true;
     memcpy(out->user, d->owner->name, strnlen(d->owner->name, sizeof out->user - 1));
     memcpy(out->device_id, d->id, strnlen(d->id, sizeof out->device_id - 1));
     out->version = (enum pv_version)d->version;
-    out->state = pv_server_state(&p, &r->facts[d->version], now);
+    out->state = r ? pv_server_state(&p, &r->facts[d->version], now) : (enum pv_state)d->state;
     out->said = p.said;
     out->said_revision = p.outcome_revision;
     table_unlock(s);

@@ -1,4 +1,5 @@
 /* Policies as administrators see them. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -17,7 +18,7 @@ static struct roll_view roll_view_of(const struct line *roller)
 /* A refused acknowledgement leaves the key that was there before. */
 static void count_device(const struct device *d, const struct revision *r, struct roll_view *v)
 {
-    if (!d->key) return;
+    if (!d->key || !r) return;
     if (memcmp(d->key_hash, r->facts[d->version].hash, PV_HASH_LEN) == 0)
         v->confirmed++;
     else if (d->outcome == PV_OUTCOME_REFUSED && d->outcome_revision == r->id)
@@ -36,7 +37,7 @@ static void count_roll(struct gate *g, const struct book *b, const struct line *
             for (struct owner *o = s->buckets[n]; o; o = o->next)
                 for (struct device *d = o->devices; d; d = d->next) {
                     const struct pick p = book_pick(b, o->name, d->id);
-                    if (p.in_roll && p.line->roller == l) count_device(d, p.line->next, v);
+                    if (p.in_roll && p.line->roller == l) count_device(d, policy_in(b, s, d), v);
                 }
         pthread_mutex_unlock(&s->mutex);
     }
@@ -128,23 +129,53 @@ static size_t find_candidates(const struct book *b, const char *user, const char
     return count;
 }
 
-static void fill_settings(struct effective_view *v, const struct revision *r)
+/* plain: ours alone. */
+static void fill_settings(struct effective_view *v, const struct revision *plain,
+                          const struct revision *r)
 {
     static const struct pv_partnership fresh; /* only its version can keep it out */
+    enum pv_change changes[PV_SETTING_COUNT];
     v->settings = &r->policy;
     v->revision = r->id;
-    for (int s = 0; s < PV_SETTING_COUNT; s++) v->from[s] = revision_source(r, (enum pv_setting)s);
+    pv_policy_compare(&plain->policy, &r->policy, PV_VERSION_COUNT - 1, changes);
+    for (int s = 0; s < PV_SETTING_COUNT; s++) {
+        bool set = r->policy.set >> s & 1, ours = plain->policy.set >> s & 1;
+        bool other = changes[s] != PV_SAME || plain->policy.value[s] != r->policy.value[s];
+        v->demanded[s] = r != plain && set && (!ours || other);
+        v->from[s] = set && !v->demanded[s] ? revision_source(plain, (enum pv_setting)s) : NULL;
+    }
     for (int i = 0; i < PV_VERSION_COUNT; i++)
         v->barred[i] = pv_server_state(&fresh, &r->facts[i], time(NULL)) == PV_STATE_REFUSED;
+}
+
+/* Ours, with what the upstream of the device demands, held; NULL: no memory. */
+static struct revision *with_demand(struct gate *g, const char *user, const char *device_id,
+                                    struct revision *plain, char upstream[CLAIM_UPSTREAM_MAX])
+{
+    struct revision *r = plain;
+    struct shard *s = table_lock(g->table, user);
+    struct device *d = device_id ? owner_device(shard_owner(s, user), device_id) : NULL;
+    const struct bond *bond = d && d->bound ? bond_find(&s->bonds, d) : NULL;
+    upstream[0] = '\0';
+    if (bond && bond->claim->saved) {
+        snprintf(upstream, CLAIM_UPSTREAM_MAX, "%s", bond->claim->upstream);
+        r = claim_over(bond->claim, plain);
+    }
+    if (r) revision_hold(r);
+    table_unlock(s);
+    return r;
 }
 
 bool gate_show_effective(struct gate *g, const char *user, const char *device_id,
                          void (*show)(void *ctx, const struct effective_view *v), void *ctx)
 {
     struct book *b = gate_book(g);
+    const struct pick p = book_pick(b, user, device_id);
+    char upstream[CLAIM_UPSTREAM_MAX];
+    struct revision *r = with_demand(g, user, device_id, pick_revision(p), upstream);
     struct effective_candidate *candidates = calloc(b->assignment_count + 1, sizeof *candidates);
-    if (candidates) {
-        const struct pick p = book_pick(b, user, device_id);
+    bool ok = candidates && r;
+    if (ok) {
         struct roll_view roll;
         struct effective_view v = {
             .policy = p.line->name,
@@ -158,10 +189,12 @@ bool gate_show_effective(struct gate *g, const char *user, const char *device_id
             v.roll = &roll;
             v.roller = p.line->roller->name;
         }
-        fill_settings(&v, pick_revision(p));
+        if (*upstream) v.upstream = upstream;
+        fill_settings(&v, pick_revision(p), r);
         show(ctx, &v);
     }
+    revision_release(r);
     free(candidates);
     book_release(b);
-    return candidates != NULL;
+    return ok;
 }

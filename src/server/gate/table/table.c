@@ -63,6 +63,7 @@ void table_destroy(struct table *t)
             }
         free(s->buckets);
         kinds_finish(&s->kinds);
+        bonds_finish(&s->bonds);
         book_release(s->book);
         rules_release(s->rules);
         pthread_mutex_destroy(&s->mutex);
@@ -230,6 +231,8 @@ void device_remove(struct shard *s, struct device *d)
     s->devices--;
     trail_free(&s->kinds, trail_pull(&s->trails, d));
     drop_kind(s, d);
+    if (d->bound) bond_free(bond_pull(&s->bonds, d));
+    d->bound = false;
     d->gone = true;
     device_release(d);
 }

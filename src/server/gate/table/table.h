@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "src/server/gate/policies/book.h"
+#include "src/server/gate/table/bond.h"
 #include "src/server/gate/table/desk.h"
 #include "src/server/gate/table/kinds.h"
 #include "src/server/gate/rules/rules.h"
@@ -52,6 +53,7 @@ struct device {
     bool troubled : 1; /* its trail ends with something else than a let-in */
     bool damped : 1;   /* its trail says until when it is slowed */
     bool in : 1;       /* it fills one of its user's places: see device_count */
+    bool bound : 1;    /* it has a bond */
     char id[];
 };
 
@@ -75,6 +77,7 @@ struct shard {
     uint32_t told_at;     /* last line of the log about a user that it does not know */
     int64_t wipe_ends_at; /* no pending wipe expires before that; 0: none ever does */
     struct kinds kinds;
+    struct bonds bonds;
     struct book *book;   /* policies in force */
     struct rules *rules; /* access rules in force */
     struct trails trails;

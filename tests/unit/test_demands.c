@@ -1,0 +1,550 @@
+/* What an upstream demands of a device: merged with our policy, durable first, kept over a restart. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "src/server/gate/order.h"
+#include "tests/unit/policies_fake.h"
+
+#define UP "https://up.example"
+
+/* ---- an upstream that demands ---- */
+static struct gate_demand demand; /* of the next Sync */
+static enum gate_demand_result told;
+static unsigned told_said, told_times;
+
+static void demanded(struct call *c, enum gate_demand_result result, unsigned said)
+{
+    told = result;
+    told_said = said;
+    told_times++;
+    if (result == GATE_DEMAND_ASK)
+        call_judge_again(c);
+    else
+        call_status(c, 1);
+}
+
+static void serve_sync(struct call *c)
+{
+    gate_demand(c, &demand, demanded);
+}
+
+static struct call *key_call;
+
+static void serve_search(struct call *c)
+{
+    key_call = c;
+    call_wait(c, NULL);
+}
+
+static void add_commands(void)
+{
+    static const struct command commands[] = {{PV_CMD_Sync, serve_sync, NULL, .raw = true},
+                                              {PV_CMD_Search, serve_search, NULL, .raw = true}};
+    gate_register(gate, commands, COUNT(commands));
+}
+
+static int begin(void **unused)
+{
+    policies_begin(unused);
+    add_commands();
+    told_times = 0;
+    return 0;
+}
+
+static unsigned char block[65536] __attribute__((aligned(16)));
+static struct pv_arena arena;
+
+/* "A=1 B=2" */
+static struct pv_policy policy_with(const char *wanted)
+{
+    struct pv_policy p = {0};
+    char copy[512], why[200], *save, *pair;
+    snprintf(copy, sizeof copy, "%s", wanted);
+    for (pair = strtok_r(copy, " ", &save); pair; pair = strtok_r(NULL, " ", &save)) {
+        char *equals = strchr(pair, '=');
+        *equals = '\0';
+        assert_int_equal(pv_policy_set(&p, &arena, pair, equals + 1, why, sizeof why), PV_OK);
+    }
+    return p;
+}
+
+static const char *the_key;
+static const char *the_user = "ann";
+
+/* A command that the upstream refuses: what the gate makes of it, and HTTP code or Status. wanted
+ * NULL: the upstream has no policy. */
+static struct http_exchange exchange;
+static unsigned command_refused(const char *wanted)
+{
+    static struct pv_policy p;
+    pv_arena_init(&arena, block, sizeof block);
+    p = policy_with(wanted ? wanted : "");
+    demand.upstream = UP;
+    demand.policy = wanted ? &p : NULL;
+    exchange = (struct http_exchange){.key = the_key, .user = the_user};
+    send_body(&exchange, "Sync", foldersync, sizeof foldersync);
+    run_tasks();
+    return exchange.done ? outcome(&exchange) : 0;
+}
+
+static enum gate_demand_result demand_of(const char *wanted)
+{
+    unsigned before = told_times;
+    command_refused(wanted);
+    assert_int_equal(told_times, before + 1);
+    return told;
+}
+
+/* The policy in a Provision answer; its strings go with the next. */
+static struct pv_policy offered(const char *user)
+{
+    static unsigned char room[65536] __attribute__((aligned(16)));
+    struct http_exchange x = {.user = user};
+    struct pv_provision_answer a;
+    const struct pv_node *root;
+    struct pv_policy p = {0};
+    struct pv_arena all;
+    provision(&x, NULL, 0, NULL);
+    pv_arena_init(&all, room, sizeof room);
+    assert_int_equal(pv_wbxml_decode(&all, x.answer, x.reply.len, NULL, &root, NULL), PV_OK);
+    assert_int_equal(pv_provision_answer_read(root, &all, &a), PV_OK);
+    assert_non_null(a.data);
+    assert_int_equal(pv_policy_read(a.data, &all, &p, NULL, 0, NULL), PV_OK);
+    return p;
+}
+
+static char key_text[65];
+
+static void confirm(void)
+{
+    handshake(the_user, "14.1", key_text);
+    the_key = key_text;
+}
+
+static uint32_t upstream_key(const char *upstream, uint32_t keep)
+{
+    struct http_exchange x = {.key = the_key, .user = the_user};
+    key_call = NULL;
+    send_body(&x, "Search", foldersync, sizeof foldersync);
+    assert_non_null(key_call);
+    if (keep) gate_demand_keep_key(key_call, upstream, keep);
+    uint32_t key = gate_demand_key(key_call, upstream);
+    call_status(key_call, 1);
+    return key;
+}
+
+/* ---- the policy of both ---- */
+static void the_stricter_of_both_is_asked_for(void **unused)
+{
+    (void)unused;
+    assert_int_equal(set("default", "DevicePasswordEnabled", "1"), GATE_OK);
+    assert_int_equal(set("default", "MinDevicePasswordLength", "6"), GATE_OK);
+    uint64_t revision = last.revision;
+    confirm();
+    assert_int_equal(
+        command_refused("DevicePasswordEnabled=1 MinDevicePasswordLength=4 AllowCamera=0"), 143);
+    assert_int_equal(told, GATE_DEMAND_ASK);
+    assert_int_equal(folder_sync("ann", "14.1", the_key), 143);
+    struct pv_policy p = offered("ann");
+    assert_int_equal(pv_policy_value(&p, PV_SET_MinDevicePasswordLength), 6);
+    assert_int_equal(pv_policy_value(&p, PV_SET_AllowCamera), 0);
+    confirm();
+    assert_int_equal(folder_sync("ann", "14.1", the_key), 1);
+    assert_int_equal(world.last_put.key_revision, revision); /* of our own policy */
+    assert_int_equal(
+        demand_of("DevicePasswordEnabled=1 MinDevicePasswordLength=4 AllowCamera=0"),
+        GATE_DEMAND_MET);
+    assert_int_equal(told_said, 1);
+    /* Another device of the same policy has nothing to do with it. */
+    p = offered("bob");
+    assert_int_equal(pv_policy_value(&p, PV_SET_AllowCamera), 1);
+}
+
+static void a_demand_that_adds_nothing_asks_nobody(void **unused)
+{
+    (void)unused;
+    assert_int_equal(set("default", "AllowCamera", "0"), GATE_OK);
+    confirm();
+    assert_int_equal(demand_of("AllowCamera=0"), GATE_DEMAND_MET);
+    assert_int_equal(demand_of("AllowCamera=1"), GATE_DEMAND_MET);
+    assert_int_equal(folder_sync("ann", "14.1", the_key), 1);
+}
+
+static void it_is_durable_before_it_counts(void **unused)
+{
+    (void)unused;
+    confirm();
+    world.store = STORE_HOLDS;
+    assert_int_equal(command_refused("AllowCamera=0"), 0);
+    assert_int_equal(folder_sync("ann", "14.1", the_key), 1);
+    release(false);
+    assert_int_equal(told, GATE_DEMAND_FAILED);
+    assert_int_equal(folder_sync("ann", "14.1", the_key), 1);
+    assert_int_equal(command_refused("AllowCamera=0"), 0);
+    release(true);
+    assert_int_equal(outcome(&exchange), 143);
+    assert_int_equal(folder_sync("ann", "14.1", the_key), 143);
+    the_user = "bob";
+    world.store = STORE_WRITES;
+    confirm();
+    world.store = STORE_REFUSES;
+    assert_int_equal(demand_of("AllowCamera=0"), GATE_DEMAND_FAILED);
+    assert_int_equal(folder_sync("bob", "14.1", the_key), 1);
+    the_user = "ann";
+}
+
+static void a_demand_that_ends_leaves_our_own(void **unused)
+{
+    (void)unused;
+    confirm();
+    size_t rows = row_count;
+    assert_int_equal(demand_of(NULL), GATE_DEMAND_MET); /* there was none, there is none */
+    assert_int_equal(row_count, rows);
+    assert_int_equal(demand_of("AllowCamera=0"), GATE_DEMAND_ASK);
+    assert_int_equal(row_count, rows + 2);
+    confirm();
+    assert_int_equal(command_refused(NULL), 143);
+    struct pv_policy p = offered("ann");
+    assert_int_equal(pv_policy_value(&p, PV_SET_AllowCamera), 1);
+    confirm();
+    assert_int_equal(demand_of(NULL), GATE_DEMAND_MET);
+}
+
+static void the_acknowledgement_of_the_device_is_told(void **unused)
+{
+    (void)unused;
+    assert_int_equal(set("default", "AllowPartial", "1"), GATE_OK);
+    confirm();
+    assert_int_equal(demand_of("AllowCamera=0"), GATE_DEMAND_ASK);
+    struct http_exchange ask = {0}, ack = {0};
+    struct told offer = told_by(provision(&ask, NULL, 0, NULL));
+    provision(&ack, offer.key, 2, NULL);
+    run_tasks();
+    struct told final = told_by(&ack);
+    assert_int_equal(final.policy_status, 1);
+    the_key = final.key;
+    assert_int_equal(demand_of("AllowCamera=0"), GATE_DEMAND_MET);
+    assert_int_equal(told_said, 2);
+}
+
+/* An upstream that refuses a device without a key would not have let it in. */
+static void nobody_is_let_in_without_a_key(void **unused)
+{
+    (void)unused;
+    assert_int_equal(set("default", "AllowNonProvisionable", "1"), GATE_OK);
+    the_key = NULL;
+    assert_int_equal(folder_sync("ann", "14.1", NULL), 1);
+    assert_int_equal(demand_of(NULL), GATE_DEMAND_MET);
+    assert_int_equal(command_refused(""), 141);
+    assert_int_equal(folder_sync("ann", "14.1", NULL), 141);
+    confirm();
+    assert_int_equal(demand_of(""), GATE_DEMAND_MET);
+    struct http_exchange ask = {0}, ack = {0};
+    struct told offer = told_by(provision(&ask, NULL, 0, NULL));
+    assert_int_equal(outcome(provision(&ack, offer.key, 3, NULL)), 139);
+}
+
+static void a_waiting_ping_is_woken(void **unused)
+{
+    (void)unused;
+    struct http_exchange x = {.user = "ann"};
+    confirm();
+    send_body(&x, "Ping", ping, sizeof ping);
+    struct call *c = ping_call;
+    assert_false(gate_ping_due(c));
+    assert_int_equal(gate_ping_due_in(c), UINT32_MAX);
+    assert_int_equal(demand_of("AllowCamera=0"), GATE_DEMAND_ASK);
+    assert_true(gate_ping_due(c));
+    call_status(c, 1);
+}
+
+/* ---- changes of our own policies ---- */
+static void what_the_demand_hides_asks_nobody(void **unused)
+{
+    (void)unused;
+    confirm();
+    assert_int_equal(demand_of("AllowCamera=0 AllowBrowser=0"), GATE_DEMAND_ASK);
+    confirm();
+    assert_int_equal(RUN(.act = POLICY_SET, .name = "default", .count = 1, .dry_run = true,
+                         .settings = setting("AllowCamera", "0")), GATE_OK);
+    assert_int_equal(last.affected, 0);
+    assert_int_equal(set("default", "AllowCamera", "0"), GATE_OK);
+    assert_int_equal(last.affected, 0);
+    assert_int_equal(folder_sync("ann", "14.1", the_key), 1);
+    assert_int_equal(RUN(.act = POLICY_SET, .name = "default", .count = 1, .dry_run = true,
+                         .settings = setting("AllowWiFi", "0")), GATE_OK);
+    assert_int_equal(last.affected, 1);
+    assert_int_equal(set("default", "AllowWiFi", "0"), GATE_OK);
+    assert_int_equal(last.affected, 1);
+    assert_int_equal(folder_sync("ann", "14.1", the_key), 143);
+    struct pv_policy p = offered("ann");
+    assert_int_equal(pv_policy_value(&p, PV_SET_AllowBrowser), 0);
+    assert_int_equal(pv_policy_value(&p, PV_SET_AllowWiFi), 0);
+}
+
+static void what_was_made_of_old_policies_goes(void **unused)
+{
+    (void)unused;
+    char text[16];
+    confirm();
+    assert_int_equal(demand_of("AllowCamera=0"), GATE_DEMAND_ASK);
+    for (int i = 1; i < 16; i++) {
+        snprintf(text, sizeof text, "%d", i);
+        assert_int_equal(set("default", "MinDevicePasswordLength", text), GATE_OK);
+    }
+    struct shard *s = table_lock(gate->table, "ann");
+    const struct device *d = owner_device(shard_owner(s, "ann"), "DEV1");
+    assert_in_range(bond_find(&s->bonds, d)->claim->merged_count, 1, 2);
+    table_unlock(s);
+}
+
+/* ---- two that cannot be one ---- */
+static void see_conflict(void *ctx, const struct device_view *v)
+{
+    *(bool *)ctx = v->upstream_conflict;
+    assert_string_equal(v->upstream, UP);
+    assert_true(v->upstream_policy);
+}
+
+static void what_cannot_be_met_keeps_the_device_out(void **unused)
+{
+    (void)unused;
+    bool conflict = true;
+    assert_int_equal(set("default", "ApprovedApplicationList", "a,b"), GATE_OK);
+    confirm();
+    size_t rows = row_count;
+    assert_int_equal(demand_of("ApprovedApplicationList=c,d"), GATE_DEMAND_IMPOSSIBLE);
+    assert_int_equal(row_count, rows);
+    assert_int_equal(folder_sync("ann", "14.1", the_key), 1);
+    assert_int_equal(demand_of("ApprovedApplicationList=b,c"), GATE_DEMAND_ASK);
+    confirm();
+    assert_int_equal(gate_show_device(gate, "ann", "DEV1", see_conflict, &conflict), 1);
+    assert_false(conflict);
+    /* Ours becomes so that nothing is left. */
+    assert_int_equal(set("default", "ApprovedApplicationList", "a"), GATE_OK);
+    assert_int_equal(last.affected, 1);
+    assert_int_equal(folder_sync("ann", "14.1", the_key), 139);
+    struct http_exchange ask = {0};
+    assert_int_equal(outcome(provision(&ask, NULL, 0, NULL)), 139);
+    assert_int_equal(gate_show_device(gate, "ann", "DEV1", see_conflict, &conflict), 1);
+    assert_true(conflict);
+    assert_int_equal(set("default", "ApprovedApplicationList", "b"), GATE_OK);
+    assert_int_equal(folder_sync("ann", "14.1", the_key), 1); /* the same document as before */
+}
+
+static void different_claims_are_bounded(void **unused)
+{
+    (void)unused;
+    static struct claim *all[CLAIMS_MAX + 1];
+    static const struct pv_policy nothing;
+    char name[32];
+    for (int i = 0; i < CLAIMS_MAX; i++) {
+        snprintf(name, sizeof name, "https://up%d", i);
+        assert_int_equal(claims_take(gate->claims, name, &nothing, &all[i]), GATE_OK);
+    }
+    assert_int_equal(claims_take(gate->claims, UP, &nothing, &all[CLAIMS_MAX]), GATE_INVALID);
+    assert_int_equal(claims_take(gate->claims, "https://up7", &nothing, &all[CLAIMS_MAX]), GATE_OK);
+    assert_ptr_equal(all[CLAIMS_MAX], all[7]);
+    claim_release(all[CLAIMS_MAX]);
+    claim_release(all[3]);
+    assert_int_equal(claims_take(gate->claims, UP, NULL, &all[3]), GATE_OK);
+    for (int i = 0; i < CLAIMS_MAX; i++) claim_release(all[i]);
+}
+
+static void entries_with_commas_are_not_taken(void **unused)
+{
+    (void)unused;
+    static const char *const items[] = {"a,b.exe"};
+    const struct pv_policy odd = {
+        .set = UINT64_C(1) << PV_SET_UnapprovedInROMApplicationList, .unapproved = {items, 1}};
+    struct claim *c;
+    assert_int_equal(claims_take(gate->claims, UP, &odd, &c), GATE_INVALID);
+}
+
+/* ---- keys ---- */
+static void keys_are_of_one_upstream(void **unused)
+{
+    (void)unused;
+    confirm();
+    assert_int_equal(upstream_key(UP, 7), 0); /* it has demanded nothing */
+    assert_int_equal(demand_of(""), GATE_DEMAND_MET);
+    assert_int_equal(upstream_key(UP, 0), 0);
+    assert_int_equal(upstream_key(UP, UINT32_MAX), UINT32_MAX);
+    assert_int_equal(upstream_key("https://other", 0), 0);
+    assert_int_equal(upstream_key("https://other", 9), 0);
+    assert_int_equal(demand_of("AllowBluetooth=2"), GATE_DEMAND_MET); /* the same one */
+    assert_int_equal(upstream_key(UP, 0), UINT32_MAX);
+}
+
+/* ---- restarts ---- */
+static struct device_record stored_device;
+
+/* The next gate starts from what the store was told, and this device. */
+static void restart(void)
+{
+    run_tasks();
+    static const char empty[] = "";
+    stored_device = (struct device_record){.user = "ann", .device_id = "DEV1",
+                                           .device_type = empty, .user_agent = empty,
+                                           .model = empty, .os = empty, .version = PV_V14_1,
+                                           .state = PV_STATE_PROVISIONED, .wipe_by = empty,
+                                           .wipe_reason = empty, .partnership = world.last_put};
+    gate_destroy(gate);
+    load_stored();
+    world.loaded[world.loaded_count++] =
+        (struct store_change){.kind = STORE_PUT_DEVICE, .u.device = stored_device};
+}
+
+static void a_restart_asks_nobody_again(void **unused)
+{
+    (void)unused;
+    size_t rows = row_count;
+    confirm();
+    assert_int_equal(demand_of("AllowWiFi=0"), GATE_DEMAND_ASK);
+    confirm();
+    assert_int_equal(demand_of("AllowCamera=0"), GATE_DEMAND_ASK);
+    assert_int_equal(row_count, rows + 2); /* nobody needs the first claim any more */
+    confirm();
+    assert_int_equal(upstream_key(UP, 42), 42);
+    restart();
+    start_gate();
+    add_commands();
+    assert_int_equal(folder_sync("ann", "14.1", the_key), 1);
+    assert_int_equal(upstream_key(UP, 0), 42);
+    assert_int_equal(row_count, rows + 2);
+    assert_int_equal(demand_of("AllowCamera=0"), GATE_DEMAND_MET);
+    assert_int_equal(command_refused(""), 143); /* our own is looser */
+}
+
+static void what_nobody_needs_goes_at_the_start(void **unused)
+{
+    (void)unused;
+    size_t rows = row_count;
+    confirm();
+    assert_int_equal(demand_of("AllowCamera=0"), GATE_DEMAND_ASK);
+    restart();
+    world.loaded_count--; /* the device has gone */
+    start_gate();
+    assert_int_equal(row_count, rows + 1); /* the bond of nobody is harmless */
+}
+
+static void damage_is_told(void **unused)
+{
+    (void)unused;
+    static const struct { const char *kind, *name, *json, *why; } rows[] = {
+        {"bond", "ann/DEV1", "{\"claim\":\"00\",\"key\":1,\"told\":\"0\"}", "is missing"},
+        {"bond", "ann/DEV1", "{\"claim\":\"00\",\"key\":4294967296,\"told\":\"0\"}", "read"},
+        {"bond", "ann/DEV1", "{\"claim\":\"00\",\"key\":-1,\"told\":\"0\"}", "cannot be read"},
+        {"bond", "ann", "{\"claim\":\"00\",\"key\":1,\"told\":\"0\"}", "cannot be read"},
+        {"bond", "ann/DEV1", "[]", "cannot be read"},
+        {"claim", "00", "{\"upstream\":\"x\",\"settings\":null}", "cannot be read"},
+        {"claim", "00", "{\"upstream\":\"x\",\"settings\":\"{\\\"No\\\":\\\"1\\\"}\"}", "cannot"},
+        {"claim", "00", "no JSON", "cannot be read"},
+    };
+    confirm();
+    restart();
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        print_message("# %s\n", rows[i].json);
+        world.loaded[world.loaded_count] = (struct store_change){
+            .kind = STORE_PUT_ITEM, .u.item = {rows[i].kind, rows[i].name, rows[i].json}};
+        world.loaded_count++;
+        assert_false(try_gate());
+        assert_non_null(strstr(error, rows[i].why));
+        world.loaded_count--;
+    }
+    start_gate();
+}
+
+/* ---- the end of a device ---- */
+static void forgotten(struct device_order *o)
+{
+    o->gate = NULL;
+}
+
+static void it_goes_with_the_device(void **unused)
+{
+    (void)unused;
+    confirm();
+    assert_int_equal(demand_of("AllowCamera=0"), GATE_DEMAND_ASK);
+    struct device_order o = {.user = "ann", .device_id = "DEV1", .remove = true,
+                             .actor = "uid 0", .done = forgotten};
+    gate_order(gate, &o);
+    run_tasks();
+    assert_int_equal(o.result, ORDER_DONE);
+    struct pv_policy p = offered("ann");
+    assert_int_equal(pv_policy_value(&p, PV_SET_AllowCamera), 1);
+    confirm();
+    assert_int_equal(demand_of("AllowCamera=0"), GATE_DEMAND_ASK);
+    assert_int_equal(set_user("ann", true, true), GATE_OK);
+    p = offered("ann");
+    assert_int_equal(pv_policy_value(&p, PV_SET_AllowCamera), 1);
+}
+
+/* ---- what administrators see ---- */
+static void see_effective(void *ctx, const struct effective_view *v)
+{
+    (void)ctx;
+    assert_string_equal(v->upstream, UP);
+    assert_true(v->demanded[PV_SET_AllowCamera]);
+    assert_null(v->from[PV_SET_AllowCamera]);
+    assert_int_equal(pv_policy_value(v->settings, PV_SET_AllowCamera), 0);
+    assert_false(v->demanded[PV_SET_AllowWiFi]);
+    assert_string_equal(v->from[PV_SET_AllowWiFi], "default");
+    assert_true(v->demanded[PV_SET_AllowNonProvisionable]); /* taken away */
+    assert_false(v->demanded[PV_SET_AllowBrowser]);
+    assert_null(v->from[PV_SET_AllowBrowser]);
+}
+
+static void see_plain(void *ctx, const struct effective_view *v)
+{
+    (void)ctx;
+    assert_null(v->upstream);
+    assert_false(v->demanded[PV_SET_AllowWiFi]);
+    assert_string_equal(v->from[PV_SET_AllowNonProvisionable], "default");
+}
+
+static void administrators_see_where_a_setting_comes_from(void **unused)
+{
+    (void)unused;
+    assert_int_equal(set("default", "AllowWiFi", "0"), GATE_OK);
+    assert_int_equal(set("default", "AllowNonProvisionable", "1"), GATE_OK);
+    confirm();
+    assert_int_equal(demand_of("AllowCamera=0 AllowWiFi=1"), GATE_DEMAND_ASK);
+    assert_true(gate_show_effective(gate, "ann", "DEV1", see_effective, NULL));
+    assert_true(gate_show_effective(gate, "ann", "OTHER", see_plain, NULL));
+    assert_true(gate_show_effective(gate, "ann", NULL, see_plain, NULL));
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, policies_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_stricter_of_both_is_asked_for),
+        TEST(a_demand_that_adds_nothing_asks_nobody),
+        TEST(it_is_durable_before_it_counts),
+        TEST(a_demand_that_ends_leaves_our_own),
+        TEST(the_acknowledgement_of_the_device_is_told),
+        TEST(nobody_is_let_in_without_a_key),
+        TEST(a_waiting_ping_is_woken),
+        TEST(what_the_demand_hides_asks_nobody),
+        TEST(what_was_made_of_old_policies_goes),
+        TEST(what_cannot_be_met_keeps_the_device_out),
+        TEST(different_claims_are_bounded),
+        TEST(entries_with_commas_are_not_taken),
+        TEST(keys_are_of_one_upstream),
+        TEST(a_restart_asks_nobody_again),
+        TEST(what_nobody_needs_goes_at_the_start),
+        TEST(damage_is_told),
+        TEST(it_goes_with_the_device),
+        TEST(administrators_see_where_a_setting_comes_from),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -28,7 +28,12 @@ struct config {
     unsigned head_timeout, body_timeout, idle_timeout; /* seconds */
     unsigned connections_max;
     struct { struct config_names method;       /* never empty */
-             const char *file; unsigned cache_seconds, threads; bool case_sensitive; } auth;
+             const char *file; unsigned cache_seconds, threads, timeout; bool case_sensitive;
+             const char *helper;               /* NULL: the one that is installed */
+             struct { const char *url, *ca_file, *user; } imap;
+             struct { const char *url, *ca_file, *user_dn, *bind_dn, *bind_password_file, *base,
+                                 *filter, *name; } ldap; /* NULL where nothing is set */
+             struct { const char *service; } pam; } auth;
     struct { const char *type, *path;          /* %u user, %n name without domain, %d domain */
              struct config_names drafts, trash, sent, outbox, calendar, contacts, tasks, notes,
                                  journal; } mailbox;

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "src/lib/base/text.h"
+#include "src/server/auth/expand.h"
+#include "src/server/auth/url.h"
 #include "src/server/public_url.h"
 
 #define PATH_OF_KEY_MAX 64
@@ -90,6 +92,82 @@ static void check_notify_url(const struct config *c, struct reading *r)
                     "notify.url must begin with http:// or https://"); /* it may hold a secret */
 }
 
+/* ---- login methods ---- */
+
+static bool has_method(const struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->auth.method.count; i++)
+        if (strcmp(c->auth.method.name[i], name) == 0) return true;
+    return false;
+}
+
+static void check_name(struct reading *r, const char *path, const char *text)
+{
+    const char *wrong = text ? expand_wrong(text) : NULL;
+    if (wrong)
+        config_complain(r, path, "%s has \"%.2s\"; allowed: %%u, %%n, %%d, %%%%", path, wrong);
+}
+
+/* Two users who would be one to the other server must be one here. */
+static void check_imap(const struct config *c, struct reading *r)
+{
+    const char *url = c->auth.imap.url, *user = c->auth.imap.user;
+    if (!url)
+        config_complain(r, "auth.imap", "auth.method \"imap\" needs auth.imap.url");
+    else if ((!urls_have_scheme(url, "imap://") && !urls_have_scheme(url, "imaps://")) ||
+             urls_count(url) != 1 || strchr(url, '@'))
+        config_complain(r, "auth.imap.url",
+                        "auth.imap.url must be imaps://HOST or imap://HOST, without a name in it");
+    check_name(r, "auth.imap.user", user);
+    if (!strstr(user, "%u") && (!strstr(user, "%n") || !strstr(user, "%d")))
+        config_complain(r, "auth.imap.user",
+                        "auth.imap.user must have %%u, or both %%n and %%d: users of other domains "
+                        "would have the same name");
+}
+
+static void check_ldap(const struct config *c, struct reading *r)
+{
+    const char *url = c->auth.ldap.url;
+    if (!url)
+        config_complain(r, "auth.ldap", "auth.method \"ldap\" needs auth.ldap.url");
+    else if (!urls_have_scheme(url, "ldap://") && !urls_have_scheme(url, "ldaps://") &&
+             !urls_have_scheme(url, "ldapi://"))
+        config_complain(
+            r, "auth.ldap.url",
+            "auth.ldap.url must be ldaps://HOST, ldap://HOST or ldapi://PATH, or several "
+            "of one kind with blanks between them");
+    if (!c->auth.ldap.user_dn == !c->auth.ldap.base)
+        config_complain(r, "auth.ldap",
+                        "auth.method \"ldap\" needs either auth.ldap.user_dn or auth.ldap.base");
+    if (!c->auth.ldap.bind_dn != !c->auth.ldap.bind_password_file)
+        config_complain(r, "auth.ldap",
+                        "auth.ldap needs both bind_dn and bind_password_file, or none of them");
+    if (c->auth.ldap.user_dn && c->auth.ldap.bind_dn)
+        config_complain(r, "auth.ldap.bind_dn",
+                        "auth.ldap.bind_dn is for a search; with auth.ldap.user_dn there is none");
+    check_name(r, "auth.ldap.user_dn", c->auth.ldap.user_dn);
+    check_name(r, "auth.ldap.filter", c->auth.ldap.filter);
+    if (*c->auth.ldap.name == '\0')
+        config_complain(r, "auth.ldap.name", "auth.ldap.name must not be empty");
+}
+
+static void check_pam(const struct config *c, struct reading *r)
+{
+    const char *service = c->auth.pam.service;
+    if (!*service || strlen(service) > 63 ||
+        service[strspn(service, "abcdefghijklmnopqrstuvwxyz0123456789-_.")] || *service == '.')
+        config_complain(r, "auth.pam.service",
+                        "auth.pam.service must be the name of a file in /etc/pam.d: small letters, "
+                        "digits, -, _ and .");
+}
+
+static void check_auth(const struct config *c, struct reading *r)
+{
+    if (has_method(c, "imap")) check_imap(c, r);
+    if (has_method(c, "ldap")) check_ldap(c, r);
+    if (has_method(c, "pam")) check_pam(c, r);
+}
+
 void config_check(const struct config *c, struct reading *r)
 {
     check_listen(c, r);
@@ -99,6 +177,7 @@ void config_check(const struct config *c, struct reading *r)
     check_message("subject", c->quarantine.subject, 200, r);
     check_message("text", c->quarantine.text, 4000, r);
     check_notify_url(c, r);
+    check_auth(c, r);
     if (!c->tls_certificate != !c->tls_key)
         config_complain(r, "tls", "tls needs both certificate and key");
     if (c->ping.heartbeat_min > c->ping.heartbeat_max)

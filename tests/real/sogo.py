@@ -7,7 +7,6 @@ SOGo reads /etc/sogo/sogo.conf; what its command line says outweighs that, key b
 the command line here, and /etc stays as it is.
 """
 
-import contextlib
 import http.client
 import imaplib
 import os
@@ -24,7 +23,6 @@ class PostgreSql(Daemon):
     """A cluster of its own with one database and one role, both called name, no password asked."""
 
     name, user = "postgresql", "postgres"
-    ends_with = signal.SIGINT  # does not wait for its clients
 
     def __init__(self, database):
         programs = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"))
@@ -79,7 +77,6 @@ class Sogo(Daemon):
     5 seconds, whatever stands here."""
 
     name, program, user = "sogo", "sogod", "sogo"
-    ends_with = signal.SIGKILL  # with SIGTERM it waits for workers that notice with the next request
 
     # Each value in the form of a property list.
     SETTINGS = """
@@ -187,12 +184,13 @@ SxVMemLimit 1024
         self.database.sql(f"update users set c_password = '{word}' where c_uid = '{user}'")
 
     def stop(self):
-        """Its workers end by themselves, but one that waits does so too late: it has the port."""
-        workers = self.worker_ids() if self.process else []
-        super().stop()
-        for worker in workers:
-            with contextlib.suppress(ProcessLookupError):
+        """Its workers would notice SIGTERM only with their next request."""
+        if self.process:
+            workers = self.worker_ids()
+            self.process.kill()
+            for worker in workers:
                 os.kill(worker, signal.SIGKILL)
+        super().stop()
 
     def worker_ids(self):
         pid = self.process.pid

@@ -56,7 +56,7 @@ struct pending {
     char token[]; /* a copy, terminated */
 };
 
-static uint64_t now_ms(void)
+uint64_t auth_now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
@@ -277,7 +277,7 @@ static void held_back(struct timer *t)
 static bool too_many(const struct pending *p)
 {
     struct throttle *t = p->auth->throttle;
-    uint64_t now = now_ms();
+    uint64_t now = auth_now_ms();
     if (p->was_known) return false;
     if (p->user_key && throttle_count(t, p->user_key, now) >= REFUSE_USER_FROM) return true;
     return !p->local && throttle_count(t, p->address_key, now) >= REFUSE_ADDRESS_FROM;
@@ -322,7 +322,7 @@ static void verified(struct pending *p)
     struct auth *a = p->auth;
     struct cached what = {.until = p->t.until, .renewed = p->method->ops->identify};
     memcpy(what.user, p->t.user, sizeof what.user);
-    cache_put(a->cache, &p->digest, now_ms(), &what);
+    cache_put(a->cache, &p->digest, auth_now_ms(), &what);
     finish(p, AUTH_OK);
 }
 
@@ -346,7 +346,7 @@ static bool refused(struct pending *p, uint64_t now)
 /* true: the check has its verdict, and p is gone. */
 static bool judge(struct pending *p)
 {
-    uint64_t now = now_ms();
+    uint64_t now = auth_now_ms();
     login_wipe(&p->t.login);
     if (p->t.verdict == AUTH_OK && !name_told(p->auth, p->method, &p->t)) {
         snprintf(p->t.why, sizeof p->t.why, "the name that the method tells cannot be a user's");
@@ -456,6 +456,7 @@ static bool verify(struct auth *a, struct pending *facts, const struct credentia
     struct pending *p = pending_make(a, facts, token ? c->secret : NULL, c->secret_len);
     if (!p) return true;
     p->t.verdict = AUTH_BAD;
+    p->t.since_ms = auth_now_ms();
     if (somebody && !p->method->ops->verify(p->method, &p->t)) return false;
     return judge(p);
 }
@@ -478,7 +479,7 @@ bool auth_start(struct auth *a, struct auth_check *q)
         q->verdict = AUTH_FAILED;
     } else {
         enum cache_answer known =
-            cache_look(a->cache, &facts.digest, now_ms(), (int64_t)time(NULL), q->user);
+            cache_look(a->cache, &facts.digest, auth_now_ms(), (int64_t)time(NULL), q->user);
         facts.was_known = known == CACHE_KNOWN;
         if (known == CACHE_FRESH)
             q->verdict = AUTH_OK;

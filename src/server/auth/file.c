@@ -9,17 +9,16 @@
 
 #include <gnutls/gnutls.h>
 
+#include "src/server/auth/blocking.h"
 #include "src/server/observe/log.h"
 
-#define QUEUE_MAX 1024
 #define LOOK_EVERY_S 2 /* at the users file's time stamp */
 
 _Static_assert(USERS_HASH_MAX <= AUTH_BOUND_MAX, "a hash is what a verdict hangs on");
 
 struct file {
-    struct auth_method method;
+    struct blocking blocking;
     struct users *users;
-    struct pool *pool;
     char domain[256];
     _Atomic int64_t look_at;
     struct job look;
@@ -29,7 +28,7 @@ struct file {
 
 static struct file *file_of(struct auth_method *m)
 {
-    return CONTAINER_OF(m, struct file, method);
+    return CONTAINER_OF(m, struct file, blocking.method);
 }
 
 /* ---- changes of the file ---- */
@@ -61,7 +60,7 @@ static void look_at_file(struct file *f)
         atomic_exchange(&f->looking, true))
         return;
     f->look.run = look_run;
-    if (!pool_submit(f->pool, &f->look)) atomic_store(&f->looking, false);
+    if (!pool_submit(f->blocking.pool, &f->look)) atomic_store(&f->looking, false);
 }
 
 static bool reload(struct auth_method *m, char *error, size_t error_cap)
@@ -110,14 +109,11 @@ static enum auth_verdict verify_hash(const char *password, const char *hash, boo
     return good ? AUTH_OK : AUTH_BAD;
 }
 
-static void verify_run(struct job *j)
+static void ask(struct blocking *b, struct auth_try *t)
 {
-    struct auth_try *t = CONTAINER_OF(j, struct auth_try, job);
-    struct file *f = t->state;
+    struct file *f = CONTAINER_OF(b, struct file, blocking);
     char hash[USERS_HASH_MAX];
     bool known = *t->bound;
-    /* Failures of a whole burst may have come in while this one was queued. */
-    if (auth_try_hopeless(t)) return;
     if (known)
         snprintf(hash, sizeof hash, "%s", t->bound);
     else if (!users_any_hash(f->users, hash))
@@ -128,29 +124,12 @@ static void verify_run(struct job *j)
         snprintf(t->why, sizeof t->why, "out of memory, or a damaged hash in the users file");
 }
 
-static void verify_done(struct job *j)
-{
-    struct auth_try *t = CONTAINER_OF(j, struct auth_try, job);
-    t->done(t);
-}
-
-static bool verify(struct auth_method *m, struct auth_try *t)
-{
-    struct file *f = file_of(m);
-    t->job = (struct job){.run = verify_run, .done = verify_done};
-    t->state = f;
-    if (pool_submit(f->pool, &t->job)) return false;
-    t->verdict = AUTH_LATER;
-    t->retry_after = 1;
-    return true;
-}
-
 /* ---- the method ---- */
 
 static void file_close(struct auth_method *m)
 {
     struct file *f = file_of(m);
-    pool_destroy(f->pool);
+    blocking_stop(&f->blocking);
     users_close(f->users);
     free(f);
 }
@@ -160,7 +139,7 @@ struct auth_method *file_method(const struct config *c, char *error, size_t erro
     static const struct auth_method_ops ops = {.name = "file",
                                                .kinds = 1u << AUTH_PASSWORD,
                                                .identify = identify,
-                                               .verify = verify,
+                                               .verify = blocking_verify,
                                                .reload = reload,
                                                .close = file_close};
     struct file *f = calloc(1, sizeof *f);
@@ -168,12 +147,12 @@ struct auth_method *file_method(const struct config *c, char *error, size_t erro
         snprintf(error, error_cap, "out of memory");
         return NULL;
     }
-    f->method.ops = &ops;
+    f->blocking = (struct blocking){.method.ops = &ops, .ask = ask};
     snprintf(f->domain, sizeof f->domain, "%s", c->domain ? c->domain : "");
     f->users = users_open(c->auth.file, error, error_cap);
-    if (f->users && (f->pool = pool_create("auth", c->auth.threads, QUEUE_MAX))) return &f->method;
+    if (f->users && blocking_start(&f->blocking, c->auth.threads)) return &f->blocking.method;
     if (f->users) snprintf(error, error_cap, "no memory or threads for verifying passwords");
-    file_close(&f->method);
+    file_close(&f->blocking.method);
     return NULL;
 }
 

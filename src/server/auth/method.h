@@ -22,6 +22,7 @@ struct auth_try {
     const void *certificate;           /* CERTIFICATE: DER, vouched for by the listener's CA */
     size_t certificate_len;
     const char *peer;                  /* address of who asks */
+    uint64_t since_ms;                 /* when verify was called, by auth_now_ms */
     /* In: with PASSWORD the name as identify or login_canonical has it, else "". Out with AUTH_OK: who it
      * is; one name for a person however it was typed, so that a blocked device does not come back under
      * another spelling. Unless the method has identify, auth.c brings it to the canonical form. With
@@ -64,6 +65,8 @@ struct auth_method_ops {
 };
 struct auth_method { const struct auth_method_ops *ops; };
 
+/* Monotonic; on any thread. */
+uint64_t auth_now_ms(void);
 /* So many failures have come in meanwhile that nobody is to hear the verdict: to be asked just before
  * the costly part, on any thread. Sets verdict and retry_after. */
 bool auth_try_hopeless(struct auth_try *t);

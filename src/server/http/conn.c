@@ -38,6 +38,11 @@ static void conn_free(struct http_conn *c)
     struct lane *l = c->lane;
     timer_stop(l->worker, &c->timer);
     unwatch(c);
+    if (c->exchange) {
+        c->stage = CONN_OVER;
+        c->watch.fd = -1;
+        return;
+    }
     if (c->prev)
         c->prev->next = c->next;
     else
@@ -48,6 +53,12 @@ static void conn_free(struct http_conn *c)
     atomic_fetch_sub(&l->endpoint->connections, 1);
     atomic_fetch_sub(&l->load, 1);
     free(c);
+}
+
+void conn_let_go(struct http_conn *c)
+{
+    c->exchange = NULL;
+    if (c->stage == CONN_OVER) conn_free(c);
 }
 
 /* Only while the socket is ours. */
@@ -152,7 +163,7 @@ static void pack(struct http_conn *c)
 {
     struct packed runs, *p;
     size_t len = 0, at = 0;
-    if (!c->pool || (uintptr_t)c->pool % PAGE != 0) return;
+    if (c->packed || !c->pool || (uintptr_t)c->pool % PAGE != 0) return;
     for (size_t i = 0; i < PAGES; i++) {
         find_run(c->pool + i * PAGE, &runs.run[i].at, &runs.run[i].len);
         len += runs.run[i].len;
@@ -206,12 +217,10 @@ static void on_timer(struct timer *t)
         return;
     }
     c->deadline = UINT64_MAX;
-    if (!c->exchange || !c->exchange->waiting)
-        cut(c);
-    else if (c->exchange->gone_due)
-        exchange_tell_gone(c->exchange);
-    else
+    if (c->exchange && c->exchange->suspended)
         pack(c);
+    else
+        cut(c);
 }
 
 void conn_set_deadline(struct http_conn *c, uint64_t in_ms)
@@ -232,10 +241,11 @@ static void on_peer_closed(struct watch *h, uint32_t events)
     (void)events;
     unwatch(c);
     c->peer_closed = true;
-    if (x && x->waiting && x->gone)
-        exchange_tell_gone(x);
-    else if (!x || (!x->waiting && !x->answered))
+    if (x && exchange_is_held(x)) {
+        if (x->gone) exchange_tell_gone(x);
+    } else if (!x || !x->answered) {
         conn_set_deadline(c, HALF_CLOSED_MS); /* what came before the end is still to be read */
+    }
 }
 
 /* ---- start ---- */
@@ -354,10 +364,8 @@ void conn_drain(struct http_conn *c, bool now)
     if (c->stage == CONN_FRESH || (c->stage == CONN_LINGERING && now)) {
         conn_close(c);
     } else if (c->stage == CONN_SERVED) {
-        if (x && x->waiting) {
-            if (x->gone || now) exchange_tell_gone(x);
-        } else if (!x || now) {
-            shutdown(c->watch.fd, SHUT_RDWR);
-        }
+        bool held = x && exchange_is_held(x);
+        if (held && (now || (x->gone && !exchange_flows(x)))) exchange_tell_gone(x);
+        if (held ? now && !x->suspended : !x || now) shutdown(c->watch.fd, SHUT_RDWR);
     }
 }

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #include "src/server/http/http.h"
+#include "src/server/http/window.h"
 
 /* Of libmicrohttpd's memory for a connection. A head of 16 KiB fits, with the table of fields and
  * the answer's head beside it. From above 32 KiB on, the library takes whole pages for it, which
@@ -23,6 +24,10 @@
 
 #define PEER_MAX 46 /* INET6_ADDRSTRLEN */
 #define HALF_CLOSED_MS 1000 /* for what a peer sent before it closed its side */
+#ifndef ANSWER_MS       /* tests do not wait so long */
+#define ANSWER_MS 30000 /* to take an answer, and at this pace: */
+#define ANSWER_BYTES_A_MS 1
+#endif
 
 struct tls_cert;
 
@@ -59,6 +64,7 @@ struct station {
     struct timer limit;
     struct http_server *server;
     struct worker *worker;
+    struct http_exchange *due;          /* exchange_due */
     bool draining;
     char scratch[POOL_SIZE];            /* a head, put together again */
 };
@@ -75,7 +81,8 @@ struct http_server {
 enum conn_stage {
     CONN_FRESH,    /* plain: no byte has come yet; the socket is ours */
     CONN_SERVED,   /* the socket is the daemon's */
-    CONN_LINGERING /* answered and closed; a second descriptor takes in what the peer still sends */
+    CONN_LINGERING, /* answered and closed; a second descriptor takes in what the peer still sends */
+    CONN_OVER      /* no socket any more; a handler is not done with its exchange yet */
 };
 
 struct http_conn {
@@ -99,20 +106,44 @@ struct http_conn {
     char peer[PEER_MAX];
 };
 
+/* How far the daemon has come with a request. It takes an answer while it calls us for the head, then
+ * no more until it calls us for the end. */
+enum exchange_stage { AT_HEAD, IN_BODY, AT_END };
+
 struct http_exchange {
     struct http_conn *conn;
-    struct MHD_Connection *mhd;
+    struct MHD_Connection *mhd;         /* NULL: the daemon has closed it, a handler still holds it */
     uint64_t session;
     const char *method;                 /* the daemon's memory */
     const char *target_at;              /* where the daemon has read the target */
     void *data;
     void (*free_data)(void *);
     void (*gone)(struct http_exchange *);
-    uint8_t *body;
-    size_t body_len, body_cap, body_first;
+    void (*more)(struct http_exchange *);
+    void (*room)(struct http_exchange *);
+    struct http_exchange *due_next, **due_at; /* of the station */
+    struct window body;                 /* all of it; of a stream what has not been taken */
+    uint64_t body_length;               /* announced; UINT64_MAX: chunks */
+    uint64_t body_seen;                 /* taken from the daemon */
+    struct window out;                  /* of a streamed answer: what the daemon has not taken */
+    uint64_t pass_until;                /* worker's clock: for what is passed over */
+    uint64_t out_length, out_written;   /* announced, UINT64_MAX: not; written by the handler */
     struct MHD_Response *held;          /* an answer that waits until the body is read */
     unsigned held_status;
-    bool head_done, in_head, answered, waiting, is_gone, gone_due, broken;
+    uint8_t stage;                      /* enum exchange_stage */
+    bool head_done, http_1_0;
+    bool early;                         /* an answer at the head is given there, not after the body */
+    bool served;                        /* the handler knows of it */
+    bool stream;                        /* the body is one */
+    bool reading;                       /* somebody takes it */
+    bool skip;                          /* nobody wants what is still to come of it */
+    bool waiting, begun, ended;         /* http_wait, http_reply_begin; the handler is done */
+    bool whole;                         /* as http_reply_end has said */
+    bool bodiless;                      /* begun, and the answer has no body: given when it ends */
+    bool answered;                      /* some answer is on its way */
+    bool queued;                        /* the daemon has it */
+    bool suspended;                     /* the daemon does not look at the connection */
+    bool is_gone, gone_due, broken;
     char target[];
 };
 
@@ -131,6 +162,8 @@ void conn_set_deadline(struct http_conn *c, uint64_t in_ms);
 /* The server stops: end what is idle, tell who waits; with `now` end everything. */
 void conn_drain(struct http_conn *c, bool now);
 int conn_fd(const struct http_conn *c);
+/* Its exchange has been freed after the daemon had closed the connection. */
+void conn_let_go(struct http_conn *c);
 /* Before the daemon, or anybody, looks at the memory of a connection that has waited. */
 void conn_unpack(struct http_conn *c);
 void conn_answer_raw(struct http_conn *c, unsigned status, const char *why);
@@ -146,7 +179,38 @@ enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const
                                     size_t *upload_len, void **slot);
 void exchange_on_end(void *cls, struct MHD_Connection *mhd, void **slot,
                      enum MHD_RequestTerminationCode how);
+const struct http_listen *exchange_config(const struct http_exchange *x);
+/* A handler is still to end it. */
+bool exchange_is_held(const struct http_exchange *x);
+/* Of a body or an answer that is a stream a part is under way: it comes to its end by itself. */
+bool exchange_flows(const struct http_exchange *x);
+/* The peer has gone, or the server stops; the handler hears of it once, in this turn. */
 void exchange_tell_gone(struct http_exchange *x);
+/* Look after it at the end of this turn: gone, more, room. */
+void exchange_due(struct http_exchange *x);
+/* Do so. True: there is more, in the next turn. */
+bool exchange_run_due(struct station *s);
+/* Only inside of a callback of the daemon, which may call again before it looks. */
+void exchange_suspend(struct http_exchange *x);
+/* If it is suspended. The caller sets the deadline for what comes now. */
+void exchange_resume(struct http_exchange *x);
+
+/* body.c */
+#define BODY_TOO_LARGE "the body is larger than this server takes"
+/* Take in what the daemon has read. serve: the body has become a stream, so the handler is due. */
+enum MHD_Result body_take_in(struct http_exchange *x, const char *bytes, size_t len,
+                             void (*serve)(struct http_exchange *x));
+/* Nobody wants it any more: free what is there, pass over what comes. */
+void body_pass_over(struct http_exchange *x);
+/* From now on it may rest for the body's deadline, and take time for all that is left. */
+void body_pass_begin(struct http_exchange *x);
+void body_free(struct http_exchange *x);
+
+/* answer.c */
+/* The engine's own, with a body of text. */
+void answer_plain(struct http_exchange *x, unsigned status, const char *why, bool close);
+/* Give the daemon the answer that was held. */
+void answer_held(struct http_exchange *x);
 
 /* tls.c */
 struct tls_cert *tls_cert_load(const char *certificate, const char *key, char *error,

@@ -3,24 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/server/http/encoding.h"
 #include "src/server/http/engine.h"
 #include "src/server/http/head.h"
 #include "src/server/observe/log.h"
 
-#define BODY_FIRST 1024                        /* of an announced length, so much is believed */
-#define BODY_FREE ((size_t)16 * 1024)          /* of each body; what it takes beyond comes out of */
-#define BODIES_MAX ((size_t)256 * 1024 * 1024) /* for all of them: nobody has logged in yet */
-#define GZIP_MIN 256
-#define PACK_MS 1000    /* who waits that long waits longer */
-#define ANSWER_MS 30000 /* to take an answer, and at this pace: */
-#define ANSWER_BYTES_A_MS 1
-#define TOO_LARGE "the body is larger than this server takes"
-
-#define TOO_MANY "there are too many large bodies under way"
+#define PACK_MS 1000 /* who waits that long waits longer */
 
 static atomic_uint_fast64_t sessions;
-static atomic_size_t bodies; /* bytes */
 
 /* ---- what handlers ask ---- */
 
@@ -42,6 +31,7 @@ const char *http_target(const struct http_exchange *x)
 
 const char *http_field(const struct http_exchange *x, const char *name)
 {
+    if (!x->mhd) return NULL;
     conn_unpack(x->conn);
     return MHD_lookup_connection_value(x->mhd, MHD_HEADER_KIND, name);
 }
@@ -67,25 +57,6 @@ bool http_tls(const struct http_exchange *x)
     return x->conn->cert != NULL;
 }
 
-const uint8_t *http_body(const struct http_exchange *x, size_t *len_out)
-{
-    *len_out = x->body_len;
-    return x->body;
-}
-
-static size_t beyond_free(size_t cap)
-{
-    return cap > BODY_FREE ? cap - BODY_FREE : 0;
-}
-
-void http_drop_body(struct http_exchange *x)
-{
-    atomic_fetch_sub(&bodies, beyond_free(x->body_cap));
-    free(x->body);
-    x->body = NULL;
-    x->body_len = x->body_cap = 0;
-}
-
 void http_set_data(struct http_exchange *x, void *data, void (*free_fn)(void *data))
 {
     x->data = data;
@@ -102,112 +73,128 @@ bool http_is_gone(const struct http_exchange *x)
     return x->is_gone;
 }
 
-static const struct http_listen *config_of(const struct http_exchange *x)
+const struct http_listen *exchange_config(const struct http_exchange *x)
 {
     return &x->conn->lane->endpoint->cfg;
 }
 
-/* ---- answers ---- */
+/* ---- the daemon looks at the connection, or not ---- */
 
-static struct MHD_Response *make_response(struct http_exchange *x, const struct http_reply *r,
-                                          bool *ok_out)
+void exchange_suspend(struct http_exchange *x)
 {
-    struct MHD_Response *m = NULL;
-    size_t packed_len;
-    void *packed = NULL;
-    bool vary = r->len >= GZIP_MIN, ok = true;
-    if (vary && encoding_allows_gzip(http_field(x, MHD_HTTP_HEADER_ACCEPT_ENCODING)))
-        packed = encoding_gzip(r->body, r->len, &packed_len);
-    if (packed) {
-        m = MHD_create_response_from_buffer(packed_len, packed, MHD_RESPMEM_MUST_FREE);
-        if (!m) free(packed);
-    } else {
-        m = MHD_create_response_from_buffer(r->len, (void *)r->body, MHD_RESPMEM_MUST_COPY);
-    }
-    *ok_out = false;
-    if (!m) return NULL;
-    if (packed)
-        ok &= MHD_add_response_header(m, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip") == MHD_YES;
-    if (vary) ok &= MHD_add_response_header(m, MHD_HTTP_HEADER_VARY, "Accept-Encoding") == MHD_YES;
-    if (r->type) ok &= MHD_add_response_header(m, MHD_HTTP_HEADER_CONTENT_TYPE, r->type) == MHD_YES;
-    for (const struct http_field *f = r->fields; f && f->name; f++)
-        ok &= MHD_add_response_header(m, f->name, f->value) == MHD_YES;
-    if (r->retry_after) {
-        char seconds[12];
-        snprintf(seconds, sizeof seconds, "%u", r->retry_after);
-        ok &= MHD_add_response_header(m, MHD_HTTP_HEADER_RETRY_AFTER, seconds) == MHD_YES;
-    }
-    if (r->close || x->conn->lane->station->draining)
-        ok &= MHD_add_response_header(m, MHD_HTTP_HEADER_CONNECTION, "close") == MHD_YES;
-    *ok_out = ok;
-    return m;
+    if (x->suspended) return;
+    x->suspended = true;
+    MHD_suspend_connection(x->mhd);
+    conn_set_deadline(x->conn, PACK_MS);
 }
 
-/* Give an answer to the daemon; false: the connection must be closed instead. */
-static bool queue(struct http_exchange *x, unsigned status, struct MHD_Response *m, size_t len)
+void exchange_resume(struct http_exchange *x)
 {
-    conn_set_deadline(x->conn, ANSWER_MS + len / ANSWER_BYTES_A_MS);
-    x->conn->lane->due = true;
-    return MHD_queue_response(x->mhd, status, m) == MHD_YES;
-}
-
-void http_reply(struct http_exchange *x, const struct http_reply *r)
-{
-    bool ok = false;
+    if (!x->suspended) return;
+    x->suspended = false;
     conn_unpack(x->conn);
-    struct MHD_Response *m = x->is_gone ? NULL : make_response(x, r, &ok);
-    x->answered = true;
-    if (ok && x->in_head) {
-        x->held = m;
-        x->held_status = r->status;
-        return;
-    }
-    x->broken = !ok || !queue(x, r->status, m, r->len);
-    if (m) MHD_destroy_response(m);
-    if (x->waiting) {
-        x->waiting = false;
-        x->conn->lane->due = true;
-        MHD_resume_connection(x->mhd);
-    }
+    x->conn->lane->due = true;
+    MHD_resume_connection(x->mhd);
 }
 
-static void answer_plain(struct http_exchange *x, unsigned status, const char *why, bool close)
+/* ---- what the handler is told, and when ---- */
+
+bool exchange_is_held(const struct http_exchange *x)
 {
-    char text[REFUSAL_MAX];
-    const char *type;
-    int n = conn_refusal(x->conn, status, why, text, &type);
-    LOG(LOG_INFO, x->session, "refused", KV_TEXT("peer", x->conn->peer), KV_UINT("status", status),
-        KV_TEXT("why", why));
-    http_reply(x,
-               &(struct http_reply){
-                   .status = status, .type = type, .body = text, .len = (size_t)n, .close = close});
+    return (x->waiting || x->begun) && !x->ended;
 }
 
-/* ---- waiting ---- */
+bool exchange_flows(const struct http_exchange *x)
+{
+    return x->begun || (x->reading && !http_body_ended(x));
+}
+
+void exchange_due(struct http_exchange *x)
+{
+    struct station *s = x->conn->lane->station;
+    if (x->due_at) return;
+    x->due_next = s->due;
+    if (s->due) s->due->due_at = &x->due_next;
+    x->due_at = &s->due;
+    s->due = x;
+}
+
+static void not_due(struct http_exchange *x)
+{
+    if (!x->due_at) return;
+    *x->due_at = x->due_next;
+    if (x->due_next) x->due_next->due_at = x->due_at;
+    x->due_next = NULL;
+    x->due_at = NULL;
+}
 
 void http_wait(struct http_exchange *x, void (*gone)(struct http_exchange *x))
 {
     struct http_conn *c = x->conn;
     x->gone = gone;
-    if (!x->waiting) {
-        x->waiting = true;
-        MHD_suspend_connection(x->mhd);
-        conn_set_deadline(c, PACK_MS);
-    }
+    x->waiting = true;
     if (!gone) return;
-    if (c->peer_closed || c->lane->station->draining) {
+    if (x->is_gone || c->peer_closed || (c->lane->station->draining && !exchange_flows(x))) {
         /* Not from here: the caller is not done with what gone will end. */
         x->gone_due = true;
-        conn_set_deadline(c, 1);
+        exchange_due(x);
     }
 }
 
 void exchange_tell_gone(struct http_exchange *x)
 {
-    if (x->is_gone && !x->gone_due) return;
-    x->is_gone = true;
-    x->gone_due = false;
-    if (x->gone) x->gone(x);
+    if (x->is_gone) return;
+    x->is_gone = x->gone_due = true;
+    exchange_due(x);
+}
+
+static void exchange_free(struct http_exchange *x)
+{
+    not_due(x);
+    if (x->free_data) x->free_data(x->data);
+    if (x->held) MHD_destroy_response(x->held);
+    body_free(x);
+    window_free(&x->out);
+    free(x);
+}
+
+static void call_once(struct http_exchange *x, void (**fn)(struct http_exchange *))
+{
+    void (*call)(struct http_exchange *) = *fn;
+    *fn = NULL;
+    call(x);
+}
+
+static void tell(struct http_exchange *x)
+{
+    if (x->gone_due) {
+        x->gone_due = false;
+        x->is_gone = true;
+        if (x->gone) x->gone(x);
+    }
+    /* Without a gone of its own the handler learns it from these. */
+    if (x->is_gone && x->gone) return;
+    if (x->more && (x->body.len || x->stage == AT_END || x->is_gone)) call_once(x, &x->more);
+    if (x->room && exchange_is_held(x) && http_reply_room(x) >= HTTP_WINDOW / 2)
+        call_once(x, &x->room);
+}
+
+bool exchange_run_due(struct station *s)
+{
+    struct http_exchange *now = s->due, *x;
+    s->due = NULL;
+    if (now) now->due_at = &now; /* what becomes due again waits for the next turn */
+    while ((x = now) != NULL) {
+        struct http_conn *c = x->conn;
+        not_due(x);
+        if (exchange_is_held(x)) {
+            tell(x);
+        } else if (!x->mhd) {
+            exchange_free(x);
+            conn_let_go(c);
+        }
+    }
+    return s->due != NULL;
 }
 
 /* ---- the request comes in ---- */
@@ -254,11 +241,35 @@ static size_t whole_head(const struct http_exchange *x, const char *version, cha
     return head_restore(&r, out, cap);
 }
 
+/* From the head on: the answer, a wait for the handler, or the body. */
+static enum MHD_Result leave_head(struct http_exchange *x)
+{
+    bool stay = x->answered ? x->early : x->served && !x->reading;
+    if (x->broken) return MHD_NO;
+    if (x->queued) return MHD_YES;
+    if (stay) {
+        exchange_suspend(x);
+        return MHD_YES;
+    }
+    x->stage = IN_BODY;
+    if (!x->answered) conn_set_deadline(x->conn, exchange_config(x)->body_ms);
+    return MHD_YES;
+}
+
+static void serve(struct http_exchange *x)
+{
+    const struct http_handler *h = &exchange_config(x)->handler;
+    x->served = true;
+    h->serve(x, h->ctx);
+    if (!x->ended && !exchange_is_held(x))
+        answer_plain(x, MHD_HTTP_INTERNAL_SERVER_ERROR, "the request was not answered", true);
+}
+
 static enum MHD_Result on_head(struct http_exchange *x, const char *version)
 {
     struct http_conn *c = x->conn;
     struct station *s = c->lane->station;
-    const struct http_handler *h = &config_of(x)->handler;
+    const struct http_handler *h = &exchange_config(x)->handler;
     struct head_facts facts = {0};
     size_t len = whole_head(x, version, s->scratch, sizeof s->scratch);
     enum head_fault fault = head_check(s->scratch, len, &facts);
@@ -266,89 +277,38 @@ static enum MHD_Result on_head(struct http_exchange *x, const char *version)
      * before it. */
     if (!c->seen_request && c->first_is_text) c->pool = (char *)x->method;
     c->seen_request = true;
-    x->in_head = true;
-    bool at_once = fault || (facts.has_length && facts.length > h->body_max);
+    x->body_length = facts.chunked ? UINT64_MAX : facts.length;
+    x->http_1_0 = facts.http_1_0;
+    bool too_large = facts.length > h->body_max;
+    x->early = fault || too_large || facts.expects_continue || facts.chunked;
+    if (fault) c->linger = true;
     if (fault)
         answer_plain(x, head_fault_status(fault), head_fault_text(fault), true);
-    else if (at_once)
-        answer_plain(x, MHD_HTTP_CONTENT_TOO_LARGE, TOO_LARGE, true);
+    else if (too_large)
+        answer_plain(x, MHD_HTTP_CONTENT_TOO_LARGE, BODY_TOO_LARGE, true);
     else if (h->head)
         h->head(x, h->ctx);
-    x->in_head = false;
+    if (!x->answered && h->body_whole && facts.length > h->body_whole) {
+        x->stream = true;
+        serve(x);
+    }
+    return leave_head(x);
+}
+
+static enum MHD_Result on_whole(struct http_exchange *x)
+{
+    x->stage = AT_END;
+    if (x->held && (!x->bodiless || x->ended)) {
+        conn_set_deadline(x->conn, ANSWER_MS);
+        answer_held(x);
+    } else if (!x->served && !x->answered) {
+        serve(x);
+    } else if (x->more) {
+        exchange_due(x);
+    }
     if (x->broken) return MHD_NO;
-    if (x->held && (at_once || facts.expects_continue || facts.chunked)) {
-        /* Answered before the body is read, the daemon closes the connection. */
-        struct MHD_Response *m = x->held;
-        x->held = NULL;
-        c->linger = facts.chunked || facts.length > 0 || fault;
-        bool queued = queue(x, x->held_status, m, 0);
-        MHD_destroy_response(m);
-        return queued ? MHD_YES : MHD_NO;
-    }
-    x->body_first = facts.length && facts.length < BODY_FIRST ? (size_t)facts.length : BODY_FIRST;
-    conn_set_deadline(c, config_of(x)->body_ms);
+    if (!x->queued) exchange_suspend(x);
     return MHD_YES;
-}
-
-/* Room for that much. false: there is no memory, or others have taken it all. */
-static bool body_grow(struct http_exchange *x, size_t cap)
-{
-    size_t more = beyond_free(cap) - beyond_free(x->body_cap);
-    bool room = atomic_fetch_add(&bodies, more) + more <= BODIES_MAX;
-    uint8_t *grown = room ? realloc(x->body, cap) : NULL;
-    if (!grown) {
-        atomic_fetch_sub(&bodies, more);
-        return false;
-    }
-    x->body = grown;
-    x->body_cap = cap;
-    return true;
-}
-
-static bool body_add(struct http_exchange *x, const char *bytes, size_t len)
-{
-    if (x->body_cap - x->body_len < len) {
-        size_t cap = x->body_cap ? x->body_cap : x->body_first;
-        while (cap - x->body_len < len) cap *= 2;
-        if (!body_grow(x, cap)) return false;
-    }
-    memcpy(x->body + x->body_len, bytes, len);
-    x->body_len += len;
-    return true;
-}
-
-/* The daemon takes no answer in the middle of a body. */
-static enum MHD_Result body_refused(struct http_exchange *x, unsigned status, const char *why)
-{
-    conn_answer_raw(x->conn, status, why);
-    x->answered = true;
-    return MHD_NO;
-}
-
-static enum MHD_Result on_body(struct http_exchange *x, const char *bytes, size_t len)
-{
-    if (x->answered)
-        return MHD_YES; /* read past, so that the connection goes on; on_head has bounded it */
-    if (len > config_of(x)->handler.body_max - x->body_len)
-        return body_refused(x, MHD_HTTP_CONTENT_TOO_LARGE, TOO_LARGE);
-    if (!body_add(x, bytes, len)) return body_refused(x, MHD_HTTP_SERVICE_UNAVAILABLE, TOO_MANY);
-    return MHD_YES;
-}
-
-static enum MHD_Result on_end(struct http_exchange *x)
-{
-    const struct http_handler *h = &config_of(x)->handler;
-    if (x->held) {
-        struct MHD_Response *m = x->held;
-        x->held = NULL;
-        x->broken = !queue(x, x->held_status, m, 0);
-        MHD_destroy_response(m);
-    } else if (!x->answered) {
-        h->serve(x, h->ctx);
-        if (!x->answered && !x->waiting)
-            answer_plain(x, MHD_HTTP_INTERNAL_SERVER_ERROR, "the request was not answered", true);
-    }
-    return x->broken ? MHD_NO : MHD_YES;
 }
 
 enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const char *url,
@@ -365,12 +325,11 @@ enum MHD_Result exchange_on_request(void *cls, struct MHD_Connection *mhd, const
         x->method = method;
         return on_head(x, version);
     }
-    if (*upload_len) {
-        size_t len = *upload_len;
-        *upload_len = 0;
-        return on_body(x, upload, len);
-    }
-    return on_end(x);
+    if (x->broken) return MHD_NO;
+    if (x->stage == AT_HEAD) return leave_head(x);
+    size_t len = *upload_len;
+    *upload_len = 0;
+    return len ? body_take_in(x, upload, len, serve) : on_whole(x);
 }
 
 void exchange_on_end(void *cls, struct MHD_Connection *mhd, void **slot,
@@ -382,14 +341,18 @@ void exchange_on_end(void *cls, struct MHD_Connection *mhd, void **slot,
     if (!x) return;
     struct http_conn *c = x->conn;
     *slot = NULL;
-    c->exchange = NULL;
     /* The daemon's own refusals (a broken chunk, a head that is too large) may meet a peer that
      * still sends. */
     if (how == MHD_REQUEST_TERMINATED_WITH_ERROR) c->linger = true;
-    if (x->free_data) x->free_data(x->data);
-    if (x->held) MHD_destroy_response(x->held);
-    http_drop_body(x);
-    free(x);
+    if (exchange_is_held(x)) {
+        /* Closed by the daemon in the middle. The handler has to end it in its own time. */
+        x->mhd = NULL;
+        x->method = "";
+        exchange_tell_gone(x);
+    } else {
+        c->exchange = NULL;
+        exchange_free(x);
+    }
     if (c->lane->station->draining)
         shutdown(conn_fd(c), SHUT_RDWR);
     else

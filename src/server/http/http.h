@@ -34,9 +34,9 @@ struct http_handler {
     void (*serve)(struct http_exchange *x, void *ctx);
     void *ctx;
     size_t body_max;                /* 413 beyond */
-    /* serve runs when so much of a longer body is there; the rest is a stream (http_body_take). 0: a
-     * body is always whole. A smaller one is whole in any case, so that a slow phone holds nobody
-     * but this server. */
+    /* A longer body is a stream (http_body_take): serve runs at the head if the length is announced, else
+     * when so much has come. A shorter one is whole when serve runs, so that a slow phone holds nobody
+     * but this server. 0: a body is always whole. */
     size_t body_whole;
     bool json;                      /* what the engine itself refuses is told as JSON: error, code */
 };
@@ -59,18 +59,23 @@ const void *http_certificate(const struct http_exchange *x, size_t *len_out);
 bool http_peer_uid(const struct http_exchange *x, uint32_t *uid_out);
 bool http_tls(const struct http_exchange *x);
 const uint8_t *http_body(const struct http_exchange *x, size_t *len_out);
-/* Free the body early (a waiting Ping must not keep it). */
+/* Free the body early (a waiting Ping must not keep it). Of a stream nothing more is taken. */
 void http_drop_body(struct http_exchange *x);
 
 /* ---- a body that is longer than body_whole ---- */
 /* serve runs before the whole body is there? length_out: what was announced, UINT64_MAX if nothing
- * was (chunks). The first part is in http_body; it is the beginning of the stream as well. */
+ * was (chunks). What has come, and was not taken yet, is in http_body. */
 bool http_body_is_stream(const struct http_exchange *x, uint64_t *length_out);
-/* Take out what is there, in order. 0: nothing now; then, unless http_body_ended, more runs once when
- * there is more, or the end. The peer is read no faster than this is called; how long it may take for
- * the whole does not count, but it must not rest longer than the body's deadline. */
+/* Take out what is there, in order. 0: nothing now; then, unless http_body_ended, http_body_wait.
+ * Nothing is read from the peer before the first call of this or of http_body_wait (nor a 100 Continue
+ * sent), and then no faster than it is taken; while it is held back no deadline runs against it. How
+ * long the whole takes does not count, but the peer must not rest longer than the body's deadline: then
+ * it is gone, as it is if it breaks off, or sends more than body_max. */
 size_t http_body_take(struct http_exchange *x, void *buf, size_t cap);
+/* All has come and was taken. */
 bool http_body_ended(const struct http_exchange *x);
+/* more runs once when there is something to take, or the end; never from here. Not after gone has
+ * run; without a gone it runs also when the peer has gone. */
 void http_body_wait(struct http_exchange *x, void (*more)(struct http_exchange *x));
 
 /* State of the handler for this exchange; free_fn runs once when the exchange ends, in whatever
@@ -84,22 +89,28 @@ void *http_data(const struct http_exchange *x);
 void http_reply(struct http_exchange *x, const struct http_reply *r);
 
 /* An answer piece by piece, instead of http_reply; body, len and gzip do not apply. length: of the
- * body, UINT64_MAX if it is not known yet. What is left of the request's body is read past. */
+ * body, UINT64_MAX if it is not known yet (chunks; the end of the connection for HTTP/1.0). What is left
+ * of the request's body is read past first. From serve, or after http_wait, whose gone then runs also
+ * if the peer goes away in the middle; http_reply_end is due after it. The peer gets time for what it
+ * takes; it may wait for ever for what the handler does not write. */
 void http_reply_begin(struct http_exchange *x, const struct http_reply *head, uint64_t length);
-/* How much is taken now: a window of HTTP_WINDOW bytes beyond what the peer has taken. 0: room (see
- * http_reply_wait) runs once when there is room again. */
+/* How much is taken now: a window of HTTP_WINDOW bytes beyond what the peer has taken. All of it if
+ * what is written reaches nobody (the peer has gone, HEAD). */
 #define HTTP_WINDOW ((size_t)64 * 1024)
 size_t http_reply_room(const struct http_exchange *x);
+/* room runs once when half of the window is free; never from here. Not after gone has run; without a
+ * gone it runs also when the peer has gone. */
 void http_reply_wait(struct http_exchange *x, void (*room)(struct http_exchange *x));
-/* Copied; at most the room. */
+/* Copied; at most the room. What goes beyond the length is dropped. */
 void http_reply_write(struct http_exchange *x, const void *bytes, size_t len);
-/* Exactly once after http_reply_begin, also when the peer has gone. whole false: the peer is shown
- * that the answer is cut (its connection breaks). */
+/* Exactly once after http_reply_begin, also when the peer has gone. whole false, or less written than
+ * the length: the peer is shown that the answer is cut (its connection breaks). */
 void http_reply_end(struct http_exchange *x, bool whole);
 
 /* The answer comes later: the connection is suspended. gone (may be NULL) runs if the peer goes
- * away or the server stops first; afterwards x must still be ended with http_reply (which sends
- * nothing), now or later: x lives until then. */
+ * away or the server stops first (what flows, a body or an answer, has until the stop's limit), never
+ * from here; afterwards x must still be ended with http_reply (which sends nothing), now or later: x
+ * lives until then, its fields not (http_field: NULL). May be called again, with another gone. */
 void http_wait(struct http_exchange *x, void (*gone)(struct http_exchange *x));
 /* True after gone was due: an answer will reach nobody. */
 bool http_is_gone(const struct http_exchange *x);

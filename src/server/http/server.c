@@ -11,14 +11,13 @@
 
 /* ---- the loop ---- */
 
-static bool lane_run(struct lane *l)
+static void lane_run(struct lane *l)
 {
     MHD_UNSIGNED_LONG_LONG ms;
-    if (!l->due) return false;
+    if (!l->due) return;
     l->due = false; /* an answer given meanwhile may make it due again */
     MHD_run(l->daemon);
     l->due |= MHD_get_timeout(l->daemon, &ms) == MHD_YES && ms == 0;
-    return l->due;
 }
 
 static void lane_on_events(struct watch *h, uint32_t events)
@@ -31,10 +30,12 @@ static bool station_turn(struct turn *t)
 {
     struct station *s = CONTAINER_OF(t, struct station, turn);
     unsigned index = worker_index(s->worker), load = 0;
-    bool again = false;
+    for (size_t i = 0; i < s->server->endpoint_count; i++)
+        lane_run(&s->server->endpoints[i].lanes[index]);
+    bool again = exchange_run_due(s);
     for (size_t i = 0; i < s->server->endpoint_count; i++) {
         struct lane *l = &s->server->endpoints[i].lanes[index];
-        again |= lane_run(l);
+        again |= l->due;
         load += atomic_load(&l->load);
     }
     if (s->draining && load == 0) worker_quit(s->worker);

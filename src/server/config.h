@@ -46,6 +46,7 @@ struct config {
     struct { size_t rotate_size; unsigned keep; } audit;
     struct { const char *program, *url;        /* NULL: nobody is told */
              struct config_names events; unsigned timeout; } notify; /* seconds */
+    struct { const char *path; } forward_auth; /* NULL: there is none */
     bool require_device_information;
     bool damping;
     unsigned devices_per_user;                 /* 0: no limit */

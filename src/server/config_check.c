@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+#include <provost/eas.h>
 
 #include "src/lib/base/text.h"
 #include "src/server/auth/expand.h"
@@ -11,6 +14,7 @@
 #include "src/server/public_url.h"
 
 #define PATH_OF_KEY_MAX 64
+#define FORWARD_PATH_MAX 255
 
 static bool is_address(const char *a)
 {
@@ -168,10 +172,24 @@ static void check_auth(const struct config *c, struct reading *r)
     if (has_method(c, "pam")) check_pam(c, r);
 }
 
+static void check_forward_auth(const struct config *c, struct reading *r)
+{
+    const char *path = c->forward_auth.path;
+    if (!path) return;
+    bool plain = path[0] == '/' && path[1] != '\0' && strlen(path) <= FORWARD_PATH_MAX;
+    for (const char *p = path; *p; p++)
+        plain = plain && (pv__is_alnum((unsigned char)*p) || strchr("/-._~", *p));
+    if (!plain || strncasecmp(path, PV_EAS_PATH, strlen(PV_EAS_PATH)) == 0)
+        config_complain(r, "forward_auth.path",
+                        "forward_auth.path \"%s\" is not a path of its own, such as /provost/auth",
+                        path);
+}
+
 void config_check(const struct config *c, struct reading *r)
 {
     check_listen(c, r);
     check_url(c, r);
+    check_forward_auth(c, r);
     check_mailbox_path(c, r);
     check_admin(c, r);
     check_message("subject", c->quarantine.subject, 200, r);

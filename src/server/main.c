@@ -123,6 +123,8 @@ static bool start_http(struct server *s, char *error, size_t cap)
     struct http_listen listens[LISTENS_MAX];
     s->router.otherwise = gate_handler(s->gate);
     autodiscover_routes(s->gate, &s->router);
+    if (s->config->forward_auth.path)
+        router_add(&s->router, s->config->forward_auth.path, false, gate_forward_handler(s->gate));
     size_t n = make_listens(s, listens);
     s->http = http_start(listens, n, worker_count(s->config), error, cap);
     if (s->http) gate_begin(s->gate, http_worker(s->http, 0));

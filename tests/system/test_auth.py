@@ -1,24 +1,12 @@
 """Who may come in: guessing is slowed down, those who were verified never are."""
 
 import concurrent.futures
-import socket
 import time
 import unittest
 
 from harness.case import OwnServerCase, ServerCase
 from harness.eas import MATRIX, basic
-from harness.server import hash_password, wait_for
-
-
-def own_address():
-    """An address of this machine that is no loopback, or None. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return None
-        address = probe.getsockname()[0]
-    return None if address.startswith("127.") else address
+from harness.server import hash_password, own_address, wait_for
 
 
 class Credentials(OwnServerCase):

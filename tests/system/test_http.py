@@ -93,6 +93,7 @@ REFUSED = [
     ("bare LF ends every line", request(end="\n"), (400,)),
     # Host
     ("two Hosts", request("Host: other"), (400,)),
+    ("two logins", request("Authorization: Basic YW5uOngK"), (400,)),
     ("no Host", request(common=COMMON[1:]), (400,)),
     ("Host with a blank", request(common=["Host: a b"] + COMMON[1:]), (400,)),
     ("Host of two", request(common=["Host: a, b"] + COMMON[1:]), (400,)),

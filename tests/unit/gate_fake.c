@@ -233,8 +233,7 @@ const char *http_target(const struct http_exchange *x)
 
 const char *http_peer(const struct http_exchange *x)
 {
-    (void)x;
-    return "192.0.2.1";
+    return x->peer ? x->peer : "192.0.2.1";
 }
 
 const char *http_field(const struct http_exchange *x, const char *name)
@@ -243,6 +242,8 @@ const char *http_field(const struct http_exchange *x, const char *name)
            : !strcasecmp(name, "MS-ASProtocolVersion") ? x->version
            : !strcasecmp(name, "X-MS-PolicyKey") ? x->key
            : !strcasecmp(name, "Content-Type") ? x->type
+           : !strcasecmp(name, "X-Original-Method") ? x->original_method
+           : !strcasecmp(name, "X-Original-URI") ? x->original_target
            : !strcasecmp(name, "User-Agent") ? x->agent : NULL;
 }
 

@@ -38,6 +38,8 @@ void load_default(uint64_t revision, const char *json);
 struct http_exchange {
     /* The request. Login: user is the value of Authorization; "bad", "later" and "broken" fail. */
     const char *method, *target, *user, *version, *key, *type, *agent;
+    const char *peer;                  /* NULL: 192.0.2.1 */
+    const char *original_method, *original_target; /* what a proxy says of a request */
     uint8_t body[1024];
     size_t body_len;
     void *data;

@@ -86,6 +86,12 @@ static const struct row {
     ROW(HEAD_BAD_HOST, LINE "Host: a b\r\n" END),
     ROW(HEAD_BAD_HOST, LINE "Host: a/b\r\n" END),
     ROW(HEAD_BAD_HOST, LINE "Host: u@b\r\n" END),
+    /* what must not be there twice */
+    ROW(HEAD_REPEATED, LINE HOST "Authorization: Basic eA==\r\nauthorization: Basic eQ==\r\n" END),
+    ROW(HEAD_REPEATED, LINE "X-Original-URI: /a\r\n" HOST "X-Original-URI: /a\r\n" END),
+    ROW(HEAD_REPEATED, LINE HOST "X-Forwarded-Uri: /a\r\nX-Forwarded-URI: /b\r\n" END),
+    ROW(HEAD_NONE, LINE HOST "X-Original-Method: A\r\nX-Original-URI: /\r\nX-Forwarded-Method: A\r\n"
+                             "X-Forwarded-Uri: /\r\nAuthorization: x\r\n" END),
     /* framing */
     ROW(HEAD_TWO_LENGTHS, LINE HOST "Content-Length: 5\r\nContent-Length: 6\r\n" END),
     ROW(HEAD_TWO_LENGTHS, LINE HOST "Content-Length: 5\r\ncontent-length: 5\r\n" END),

@@ -10,9 +10,10 @@ void call_reply(struct call *c, const struct http_reply *r)
     struct gate_call *gc = gate_call_of(c);
     if (gc->answered) return;
     gc->answered = true;
-    LOG(LOG_DEBUG, http_session(gc->call.http), "answer", KV_UINT("http", r->status),
-        KV_UINT("bytes", r->len));
-    http_reply(gc->call.http, r);
+    const struct http_reply told = gc->forward ? forward_reply(gc, r) : *r;
+    LOG(LOG_DEBUG, http_session(gc->call.http), "answer", KV_UINT("http", told.status),
+        KV_UINT("bytes", told.len));
+    http_reply(gc->call.http, &told);
 }
 
 void call_answer_with(struct call *c, const uint8_t *wbxml, size_t len,
@@ -62,7 +63,9 @@ void call_status(struct call *c, unsigned status)
 void call_refuse(struct call *c, unsigned status)
 {
     struct pv_refusal r;
-    pv_refuse(c->req.version, c->req.cmd, status, c->req.key.kind != PV_KEY_ABSENT, &r);
+    /* A proxy relays HTTP codes, which have a meaning to devices of every version. */
+    enum pv_version version = gate_call_of(c)->forward ? PV_V12_1 : c->req.version;
+    pv_refuse(version, c->req.cmd, status, c->req.key.kind != PV_KEY_ABSENT, &r);
     atomic_fetch_add_explicit(&c->gate->refusals, 1, memory_order_relaxed);
     if (r.http == 200)
         call_answer(c, r.body, r.len);

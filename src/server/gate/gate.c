@@ -98,7 +98,7 @@ static void auth_done(struct auth_check *check)
     }
 }
 
-static void authenticate(struct gate_call *gc)
+void call_authenticate(struct gate_call *gc)
 {
     struct call *c = &gc->call;
     gc->check.authorization = http_field(c->http, "Authorization");
@@ -112,11 +112,12 @@ static void authenticate(struct gate_call *gc)
 }
 
 /* ---- what ---- */
-static enum pv_err parse_into(struct gate_call *gc, struct pv_request_fault *fault)
+static enum pv_err parse_into(struct gate_call *gc, const char *target,
+                              struct pv_request_fault *fault)
 {
     struct http_exchange *x = gc->call.http;
     const struct pv_request_head head = {
-        .target = http_target(x),
+        .target = target,
         .protocol_version = http_field(x, "MS-ASProtocolVersion"),
         .policy_key = http_field(x, "X-MS-PolicyKey"),
         .accept_multipart = http_field(x, "MS-ASAcceptMultiPart"),
@@ -125,17 +126,16 @@ static enum pv_err parse_into(struct gate_call *gc, struct pv_request_fault *fau
     return pv_request_parse(&gc->call.arena, &head, &gc->call.req, fault);
 }
 
-static enum pv_err parse(struct gate_call *gc, struct pv_request_fault *fault)
+enum pv_err call_parse(struct gate_call *gc, const char *target, struct pv_request_fault *fault)
 {
-    enum pv_err err = parse_into(gc, fault);
+    enum pv_err err = parse_into(gc, target, fault);
     if (err != PV_E_NOMEM) return err;
     err = pv_arena_create(&gc->call.arena, HEAD_ARENA_MOST);
     gc->big_head = err == PV_OK;
-    return err ? err : parse_into(gc, fault);
+    return err ? err : parse_into(gc, target, fault);
 }
 
-static void parse_refused(struct gate_call *gc, enum pv_err err,
-                          const struct pv_request_fault *fault)
+void call_parse_refused(struct gate_call *gc, enum pv_err err, const struct pv_request_fault *fault)
 {
     struct call *c = &gc->call;
     LOG(LOG_INFO, call_session(c), "request-refused", KV_TEXT("peer", http_peer(c->http)),
@@ -149,9 +149,8 @@ static void parse_refused(struct gate_call *gc, enum pv_err err,
         call_http(c, fault->http, 0);
 }
 
-/* Counted; NULL: there is no memory, which was told. */
-static struct gate_call *begin(struct gate *g, struct http_exchange *x,
-                               void (*verified)(struct call *c))
+struct gate_call *call_begin(struct gate *g, struct http_exchange *x,
+                             void (*verified)(struct call *c))
 {
     atomic_fetch_add_explicit(&g->requests, 1, memory_order_relaxed);
     struct gate_call *gc = malloc(sizeof *gc);
@@ -175,26 +174,26 @@ static void serve(struct http_exchange *x, void *ctx)
     static const struct http_field allow[] = {{"Allow", "OPTIONS,POST"}, {0}};
     struct gate *g = ctx;
     bool options = strcmp(http_method(x), "OPTIONS") == 0;
-    struct gate_call *gc = begin(g, x, options ? g->options : command);
+    struct gate_call *gc = call_begin(g, x, options ? g->options : command);
     if (!gc) return;
     struct pv_request_fault fault;
-    enum pv_err err = parse(gc, &fault);
+    enum pv_err err = call_parse(gc, http_target(x), &fault);
     if (err && fault.http == 404)
-        parse_refused(gc, err, &fault);
+        call_parse_refused(gc, err, &fault);
     else if (options)
-        authenticate(gc);
+        call_authenticate(gc);
     else if (strcmp(http_method(x), "POST") != 0)
         call_http_with(&gc->call, 405, allow);
     else if (err)
-        parse_refused(gc, err, &fault);
+        call_parse_refused(gc, err, &fault);
     else
-        authenticate(gc);
+        call_authenticate(gc);
 }
 
 void gate_verify_user(struct gate *g, struct http_exchange *x, void (*verified)(struct call *c))
 {
-    struct gate_call *gc = begin(g, x, verified);
-    if (gc) authenticate(gc);
+    struct gate_call *gc = call_begin(g, x, verified);
+    if (gc) call_authenticate(gc);
 }
 
 struct http_handler gate_handler(struct gate *g)

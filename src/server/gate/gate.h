@@ -58,6 +58,10 @@ void gate_register(struct gate *g, const struct command *commands, size_t count)
 void gate_on_options(struct gate *g, void (*options)(struct call *c));
 /* The handler for the EAS listeners. */
 struct http_handler gate_handler(struct gate *g);
+/* Forward-auth, for a proxy that carries requests itself: one that header fields describe is judged
+ * as if it had come here, and answered with 204 or a refusal. From elsewhere than a proxy it is what
+ * the gate's own handler makes of it. */
+struct http_handler gate_forward_handler(struct gate *g);
 /* For what is no command, such as Autodiscover: who asks is verified, and may use the server, as for
  * one. Then verified runs, with c->user and an empty c->req; it answers now or later. Who does not
  * get so far is answered here (401, 403, 503). On x's worker; x has no other data. */

@@ -47,6 +47,13 @@ struct gate {
     _Atomic uint64_t requests, refusals, handshakes;
 };
 
+/* The call is of forward-auth: a proxy only asks whether a request may go on. */
+enum forward {
+    FORWARD_NOT,
+    FORWARD_AGAIN, /* what is refused comes again in full, and is answered and written down then */
+    FORWARD_HTTP   /* the proxy relays the answer */
+};
+
 /* A call and what the gate keeps of it. */
 struct gate_call {
     struct call call; /* first: what commands see */
@@ -56,6 +63,8 @@ struct gate_call {
     void (*gone)(struct call *c); /* the command's, while it waits */
     void (*info_done)(struct call *c, bool durable);
     bool answered;
+    enum forward forward;
+    bool passed; /* forward: it may go on */
     bool quiet;              /* its device has filled the log enough */
     bool big_head, big_body; /* the arena was allocated */
     struct pv_arena head;    /* of the request line, while call.arena holds the body */
@@ -74,6 +83,22 @@ struct cause {
     const char *reason; /* name or sentence; may be NULL */
     const char *event;  /* what the notifier calls it; NULL: it follows from the change */
 };
+
+/* ---- gate.c: the steps before the machine ---- */
+/* Counted, freed with the exchange; verified goes on after call_authenticate. NULL: there is no
+ * memory, which was told. */
+struct gate_call *call_begin(struct gate *g, struct http_exchange *x,
+                             void (*verified)(struct call *c));
+/* Of that target and the exchange's fields, into call->req. */
+enum pv_err call_parse(struct gate_call *gc, const char *target, struct pv_request_fault *fault);
+void call_parse_refused(struct gate_call *gc, enum pv_err err,
+                        const struct pv_request_fault *fault);
+void call_authenticate(struct gate_call *gc);
+
+/* ---- forward.c ---- */
+/* What the proxy is told where the gate answers r: it sees neither a 2xx nor a body unless the
+ * request may go on. */
+struct http_reply forward_reply(const struct gate_call *gc, const struct http_reply *r);
 
 /* ---- decode.c ---- */
 /* The body into call->body. false: it was answered (400, 101, 102). */

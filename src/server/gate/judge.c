@@ -164,8 +164,8 @@ void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
     int64_t now = time(NULL);
     size_t len;
     http_body(c->http, &len);
-    /* A body that was lost on the way leaves no trace. */
-    bool keep = len > 0 || info->empty_body, full = false;
+    /* A body that was lost on the way leaves no trace. One that a proxy has is there. */
+    bool keep = len > 0 || info->empty_body || gc->forward, full = false;
 
     struct shard *s = table_lock(c->gate->table, c->user);
     if (keep && call_slowed(gc, s, track_wait_new(gc, s, now))) return;

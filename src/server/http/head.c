@@ -12,6 +12,7 @@ struct scan {
     const char *p, *end;
     struct head_facts facts;
     unsigned hosts, lengths, codings, fields;
+    unsigned once; /* a bit for each of the fields below */
 };
 
 unsigned head_fault_status(enum head_fault f)
@@ -114,6 +115,20 @@ static bool is_host(struct span v)
     return consists_of(v, "-._~%!$&'()*+,;=:[]");
 }
 
+/* Whoever stands behind may take the other one: who asks is the one thing that must not differ, and
+ * what a proxy says of a request. */
+static bool is_repeated(struct scan *s, struct span name)
+{
+    static const char *const names[] = {"Authorization", "X-Original-Method", "X-Original-URI",
+                                        "X-Forwarded-Method", "X-Forwarded-Uri"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!is_named(name, names[i])) continue;
+        if (s->once & 1u << i) return true;
+        s->once |= 1u << i;
+    }
+    return false;
+}
+
 static enum head_fault field(struct scan *s, struct span name, struct span value)
 {
     if (++s->fields > HEAD_FIELDS_MAX) return HEAD_TOO_MANY;
@@ -121,6 +136,7 @@ static enum head_fault field(struct scan *s, struct span name, struct span value
         if (s->hosts++ > 0) return HEAD_TWO_HOSTS;
         return is_host(value) ? HEAD_NONE : HEAD_BAD_HOST;
     }
+    if (is_repeated(s, name)) return HEAD_REPEATED;
     if (is_named(name, "Content-Length")) return content_length(s, value);
     if (is_named(name, "Transfer-Encoding")) {
         if (s->codings++ > 0 || !is_named(value, "chunked")) return HEAD_BAD_CODING;

@@ -28,6 +28,7 @@
     X(BAD_CODING, 400, "Transfer-Encoding is not chunked, or is there more than once")  \
     X(LENGTH_AND_CODING, 400, "there are both Content-Length and Transfer-Encoding")    \
     X(OLD_AND_CODING, 400, "Transfer-Encoding is not for version 1.0 of HTTP")          \
+    X(REPEATED, 400, "a field that tells who asks, or for what, is there more than once")   \
     X(UNFINISHED, 400, "the head has no end, or a NUL or bare CR or LF in it")          \
     X(TRAILING, 400, "something follows the empty line of the head")
 

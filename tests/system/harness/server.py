@@ -5,6 +5,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -42,6 +43,17 @@ def wait_for(what, condition, deadline=DEADLINE):
             raise AssertionError(f"waited {deadline} s for {what}")
         time.sleep(0.01)
     return value
+
+
+def own_address():
+    """An address of this machine that is no loopback, or None. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        address = probe.getsockname()[0]
+    return None if address.startswith("127.") else address
 
 
 def hash_password(password, salt="$6$rounds=1000$provosttests"):

@@ -32,7 +32,7 @@ def table(keys):
 
 
 def quoted(k):
-    if k["type"] in ("number", "size", "flag", "groups", "later"):
+    if k["type"] in ("number", "size", "flag", "groups", "domains", "later"):
         return k["default"]
     parts = k["default"].split("|") if k["type"] == "list" else [k["default"]]
     values = [f'"{v}"' for v in parts]

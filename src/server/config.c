@@ -23,6 +23,7 @@ enum kind {
     KEY_SIZE,
     KEY_FLAG,
     KEY_GROUPS,
+    KEY_DOMAINS,
     KEY_LATER
 };
 
@@ -97,6 +98,11 @@ complain(struct reading *r, const config_setting_t *at, const char *format, ...)
     va_end(args);
 }
 
+bool config_stands(const struct reading *r, const char *path)
+{
+    return config_lookup(&r->p->file, path) != NULL;
+}
+
 void config_complain(struct reading *r, const char *path, const char *format, ...)
 {
     char part[PATH_OF_KEY_MAX];
@@ -163,6 +169,8 @@ static void wrong_type(struct reading *r, const config_setting_t *s, const struc
                                          [KEY_SIZE] = "a number",
                                          [KEY_FLAG] = "true or false",
                                          [KEY_GROUPS] = "a group of lists: { name = [ ... ]; }",
+                                         [KEY_DOMAINS] = "a list of groups: ( { domain = "
+                                                         "\"...\"; url = \"...\"; }, ... )",
                                          [KEY_LATER] = ""};
     complain(r, s, "%s must be %s", k->name, wanted[k->kind]);
 }
@@ -274,6 +282,33 @@ static void read_groups(struct reading *r, const config_setting_t *s, const stru
     }
 }
 
+/* false: it is no group of the two texts. */
+static bool read_domain(const config_setting_t *group, struct config_domain *d)
+{
+    return config_setting_is_group(group) && config_setting_length(group) == 2 &&
+           config_setting_lookup_string(group, "domain", &d->domain) &&
+           config_setting_lookup_string(group, "url", &d->url);
+}
+
+static void read_domains(struct reading *r, const config_setting_t *s, const struct key *k)
+{
+    struct config_domains *domains = member(r, k);
+    if (!config_setting_is_list(s)) {
+        wrong_type(r, s, k);
+        return;
+    }
+    size_t count = (size_t)config_setting_length(s);
+    domains->at = own_block(r, calloc(count + 1, sizeof *domains->at));
+    for (size_t i = 0; domains->at && i < count; i++) {
+        const config_setting_t *group = config_setting_get_elem(s, (unsigned)i);
+        if (!read_domain(group, &domains->at[i])) {
+            wrong_type(r, group, k);
+            return;
+        }
+        domains->count++;
+    }
+}
+
 /* Known, so that a file for a later version is understood, but never silently without effect. */
 static void read_later(struct reading *r, const config_setting_t *s, const struct key *k)
 {
@@ -293,6 +328,7 @@ static void read_key(struct reading *r, const config_setting_t *s, const struct 
         break;
     case KEY_LIST: read_list(r, s, k); break;
     case KEY_GROUPS: read_groups(r, s, k); break;
+    case KEY_DOMAINS: read_domains(r, s, k); break;
     case KEY_LATER: read_later(r, s, k); break;
     default: read_text(r, s, k);
     }

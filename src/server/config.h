@@ -13,6 +13,10 @@ struct config_names { const char *name[CONFIG_LIST_MAX]; size_t count; };
 struct config_group { const char *name; const char **user; size_t count; };
 struct config_groups { struct config_group *group; size_t count; };
 
+/* Servers by the domain of users, in the order of the file. */
+struct config_domain { const char *domain, *url; };
+struct config_domains { struct config_domain *at; size_t count; };
+
 /* All strings live as long as the config. */
 struct config {
     const char *file;
@@ -47,6 +51,14 @@ struct config {
     struct { const char *program, *url;        /* NULL: nobody is told */
              struct config_names events; unsigned timeout; } notify; /* seconds */
     struct { const char *path; } forward_auth; /* NULL: there is none */
+    struct {
+        const char *url;                       /* NULL: only the domains have one */
+        struct config_domains domains;
+        const char *ca_file, *certificate, *key, *user_field; /* NULL: none */
+        unsigned connections;
+        unsigned connect_timeout, timeout, stall_timeout, health_interval; /* seconds */
+        size_t body_max;
+    } upstream;
     bool require_device_information;
     bool damping;
     unsigned devices_per_user;                 /* 0: no limit */
@@ -55,6 +67,12 @@ struct config {
     struct config_groups groups;
     void *priv;
 };
+
+/* Does it stand before other servers, instead of having a mailbox? */
+static inline bool config_is_gateway(const struct config *c)
+{
+    return c->upstream.url || c->upstream.domains.count > 0;
+}
 
 /* Read and check. NULL on failure: error has a line "FILE:LINE: what is wrong; what is allowed" for
  * each mistake, as many as there is room for. */

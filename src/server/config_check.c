@@ -12,6 +12,7 @@
 #include "src/server/auth/expand.h"
 #include "src/server/auth/url.h"
 #include "src/server/public_url.h"
+#include "src/server/upstream/fields.h"
 
 #define PATH_OF_KEY_MAX 64
 #define FORWARD_PATH_MAX 255
@@ -185,6 +186,60 @@ static void check_forward_auth(const struct config *c, struct reading *r)
                         path);
 }
 
+static void check_server(const char *key, const char *url, struct reading *r)
+{
+    if (!public_url_ok(url))
+        config_complain(r, key,
+                        "%s \"%s\" is not https:// or http:// with a host, such as "
+                        "http://127.0.0.1:20000/SOGo",
+                        key, url);
+}
+
+/* The name of a field that tells who the user is, and nothing else. */
+static bool user_field_fits(const char *name)
+{
+    static const char *const other[] = {"Authorization", "Content-Type", "Content-Encoding",
+                                        "Cookie",        "Host",         "User-Agent"};
+    bool fits = field_name_fits(name, strlen(name)) && !field_is_hop(name);
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
+        fits = fits && !field_same_name(name, other[i]);
+    return fits && !field_has_prefix(name, "MS-") && !field_has_prefix(name, "X-MS-") &&
+           !field_has_prefix(name, "X-Forwarded-");
+}
+
+static void check_domains(const struct config_domains *d, struct reading *r)
+{
+    for (size_t i = 0; i < d->count; i++) {
+        if (*d->at[i].domain == '\0' || strchr(d->at[i].domain, '@'))
+            config_complain(r, "upstream.domains", "upstream.domains has the domain \"%s\"",
+                            d->at[i].domain);
+        check_server("upstream.domains", d->at[i].url, r);
+        for (size_t k = 0; k < i; k++)
+            if (strcasecmp(d->at[i].domain, d->at[k].domain) == 0)
+                config_complain(r, "upstream.domains", "upstream.domains has \"%s\" twice",
+                                d->at[i].domain);
+    }
+}
+
+static void check_upstream(const struct config *c, struct reading *r)
+{
+    if (!config_stands(r, "upstream")) return;
+    if (!config_is_gateway(c))
+        config_complain(r, "upstream", "upstream has no server: upstream.url is missing");
+    if (config_stands(r, "mailbox"))
+        config_complain(
+            r, "mailbox",
+            "mailbox and upstream exclude each other: a gateway has no mailbox of its own");
+    if (c->upstream.url) check_server("upstream.url", c->upstream.url, r);
+    check_domains(&c->upstream.domains, r);
+    if (!c->upstream.certificate != !c->upstream.key)
+        config_complain(r, "upstream", "upstream needs both certificate and key, or neither");
+    if (c->upstream.user_field && !user_field_fits(c->upstream.user_field))
+        config_complain(r, "upstream.user_field",
+                        "upstream.user_field \"%s\" is no header field for that",
+                        c->upstream.user_field);
+}
+
 void config_check(const struct config *c, struct reading *r)
 {
     check_listen(c, r);
@@ -196,6 +251,7 @@ void config_check(const struct config *c, struct reading *r)
     check_message("text", c->quarantine.text, 4000, r);
     check_notify_url(c, r);
     check_auth(c, r);
+    check_upstream(c, r);
     if (!c->tls_certificate != !c->tls_key)
         config_complain(r, "tls", "tls needs both certificate and key");
     if (c->ping.heartbeat_min > c->ping.heartbeat_max)

@@ -10,6 +10,8 @@ struct reading;
  * line. Adds one to the errors; the configuration is refused. */
 __attribute__((format(printf, 3, 4))) void config_complain(struct reading *r, const char *path,
                                                            const char *format, ...);
+/* Is it set in the file? A key, or a group of them. */
+bool config_stands(const struct reading *r, const char *path);
 /* Every value by itself is as the table has it. */
 void config_check(const struct config *c, struct reading *r);
 

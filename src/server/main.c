@@ -24,6 +24,7 @@
 #include "src/server/observe/notify_store.h"
 #include "src/server/router.h"
 #include "src/server/store/store.h"
+#include "src/server/upstream/upstream.h"
 
 #define DEFAULT_FILE "/etc/provost/provost.conf"
 #define ERROR_MAX 8192
@@ -43,7 +44,9 @@ struct server {
     struct notify *notify;
     struct auth *auth;
     struct gate *gate;
-    struct mailbox *mailbox;
+    struct upstreams *upstreams; /* of a gateway; else NULL, as the next */
+    struct gateway *gateway;
+    struct mailbox *mailbox; /* NULL in a gateway */
     struct commands *commands;
     struct admin *admin;
     struct router router; /* of the devices' listeners */
@@ -127,8 +130,10 @@ static bool start_http(struct server *s, char *error, size_t cap)
         router_add(&s->router, s->config->forward_auth.path, false, gate_forward_handler(s->gate));
     size_t n = make_listens(s, listens);
     s->http = http_start(listens, n, worker_count(s->config), error, cap);
-    if (s->http) gate_begin(s->gate, http_worker(s->http, 0));
-    return s->http != NULL;
+    if (!s->http) return false;
+    gate_begin(s->gate, http_worker(s->http, 0));
+    if (s->upstreams) upstreams_begin(s->upstreams, http_worker(s->http, 0));
+    return true;
 }
 
 static bool start_audit(struct server *s, char *error, size_t cap)
@@ -143,16 +148,33 @@ static bool start_audit(struct server *s, char *error, size_t cap)
     return s->audit != NULL;
 }
 
+static bool start_upstreams(struct server *s, char *error, size_t cap)
+{
+    if (!config_is_gateway(s->config)) return true;
+    s->upstreams = upstreams_create(s->config, error, cap);
+    return s->upstreams != NULL;
+}
+
+/* What stands behind the gate: other servers, or a mailbox of our own. */
+static bool start_backend(struct server *s, char *error, size_t cap)
+{
+    const struct config *c = s->config;
+    if (s->upstreams)
+        s->gateway = gateway_create(s->gate, s->upstreams, c, error, cap);
+    else
+        s->mailbox = mailbox_open(c, error, cap);
+    return (s->gateway || s->mailbox) &&
+           (s->commands = commands_create(s->gate, s->mailbox, c, error, cap));
+}
+
 static bool start(struct server *s, char *error, size_t cap)
 {
     return (s->store = store_open(s->config->store, s->config->state, error, cap)) &&
            start_audit(s, error, cap) &&
            (s->notify = notify_from_store(s->config, s->store, error, cap)) &&
-           (s->auth = auth_create(s->config, NULL, error, cap)) &&
+           start_upstreams(s, error, cap) && (s->auth = auth_create(s->config, NULL, error, cap)) &&
            (s->gate = gate_create(s->config, s->auth, s->store, error, cap)) &&
-           (s->mailbox = mailbox_open(s->config, error, cap)) &&
-           (s->commands = commands_create(s->gate, s->mailbox, s->config, error, cap)) &&
-           gate_start(s->gate, error, cap) &&
+           start_backend(s, error, cap) && gate_start(s->gate, error, cap) &&
            (s->admin = admin_create(s->gate, s->audit, error, cap)) && start_http(s, error, cap);
 }
 
@@ -163,8 +185,10 @@ static void stop(struct server *s)
     admin_destroy(s->admin);
     commands_destroy(s->commands);
     mailbox_close(s->mailbox);
+    gateway_destroy(s->gateway);
     gate_destroy(s->gate);
     auth_destroy(s->auth);
+    upstreams_destroy(s->upstreams);
     audit_mover_stop(s->audit);
     notify_stop(s->notify);
     store_close(s->store);

@@ -247,6 +247,17 @@ const char *http_field(const struct http_exchange *x, const char *name)
            : !strcasecmp(name, "User-Agent") ? x->agent : NULL;
 }
 
+bool http_body_is_stream(const struct http_exchange *x, uint64_t *length_out)
+{
+    (void)x, (void)length_out;
+    return false;
+}
+
+void http_reply_begin(struct http_exchange *x, const struct http_reply *head, uint64_t length)
+{
+    (void)x, (void)head, (void)length;
+}
+
 const uint8_t *http_body(const struct http_exchange *x, size_t *len_out)
 {
     *len_out = x->body_len;

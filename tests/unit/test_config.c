@@ -141,6 +141,33 @@ static void test_values(void **state)
     config_free(c);
 }
 
+static void test_gateway(void **state)
+{
+    (void)state;
+    char error[512], file[80];
+    write_to(path, "upstream = { url = \"http://x:1/SOGo\"; ca_file = \"ca.pem\"; timeout = 7;\n"
+                   "domains = ( { domain = \"a.org\"; url = \"https://a\"; },\n"
+                   "{ url = \"https://b/c\"; domain = \"b.org\"; } ); };\n");
+    struct config *c = config_load(path, error, sizeof error);
+    if (!c)
+        fail_msg("%s", error);
+    assert_true(config_is_gateway(c));
+    assert_string_equal(c->upstream.url, "http://x:1/SOGo");
+    snprintf(file, sizeof file, "%s/ca.pem", dir);
+    assert_string_equal(c->upstream.ca_file, file);
+    assert_int_equal(c->upstream.timeout, 7);
+    assert_int_equal(c->upstream.connect_timeout, 5);
+    assert_null(c->upstream.user_field);
+    assert_int_equal(c->upstream.domains.count, 2);
+    assert_string_equal(c->upstream.domains.at[1].domain, "b.org");
+    assert_string_equal(c->upstream.domains.at[1].url, "https://b/c");
+    config_free(c);
+    write_to(path, "");
+    c = config_load(path, error, sizeof error);
+    assert_false(config_is_gateway(c));
+    config_free(c);
+}
+
 /* want: what stands behind the file's name. */
 static const struct {
     const char *text, *want;
@@ -218,12 +245,37 @@ static const struct {
     { "groups = { sales = \"a\"; };", ":1: groups must be a group of lists: { name = [ ... ]; }" },
     { "groups = { sales = [ 1 ]; };", ":1: groups must be a group of lists: { name = [ ... ]; }" },
     { "groups = [ \"a\" ];", ":1: groups must be a group of lists: { name = [ ... ]; }" },
-    { "upstream = { url = \"http://x\"; };", ":1: upstream is not available in this version" },
     { "forward_auth = { path = \"auth\"; };",
       ":1: forward_auth.path \"auth\" is not a path of its own" },
     { "forward_auth = { path = \"/microsoft-server-activesync\"; };",
       ":1: forward_auth.path \"/microsoft-server-activesync\" is not a path of its own" },
     { "forward_auth = { path = \"/a?b\"; };", ":1: forward_auth.path \"/a?b\" is not" },
+    { "upstream = {\n url = \"x\"; };", ":2: upstream.url \"x\" is not https:// or http://" },
+    { "upstream = { url = \"http://u:p@x\"; };", ":1: upstream.url \"http://u:p@x\" is not" },
+    { "upstream = { url = \"http://x/?q\"; };", ":1: upstream.url \"http://x/?q\" is not" },
+    { "upstream = { timeout = 5; };", ":1: upstream has no server: upstream.url is missing" },
+    { "upstream = { url = \"http://x\"; };\nmailbox = { };",
+      ":2: mailbox and upstream exclude each other" },
+    { "upstream = { url = \"http://x\"; key = \"k\"; };", ":1: upstream needs both certificate" },
+    { "upstream = { url = \"http://x\";\n user_field = \"a b\"; };",
+      ":2: upstream.user_field \"a b\" is no header field for that" },
+    { "upstream = { url = \"http://x\"; user_field = \"authorization\"; };",
+      ":1: upstream.user_field \"authorization\" is no" },
+    { "upstream = { url = \"http://x\"; user_field = \"X_MS-User\"; };",
+      ":1: upstream.user_field \"X_MS-User\" is no" },
+    { "upstream = { domains = 1; };",
+      ":1: upstream.domains must be a list of groups: ( { domain = \"...\"; url = \"...\"; }, ... )" },
+    { "upstream = { domains = ( { domain = \"a\"; } ); };",
+      ":1: upstream.domains must be a list of groups" },
+    { "upstream = { domains = ( { domain = \"a\"; url = \"http://x\"; more = 1; } ); };",
+      ":1: upstream.domains must be a list of groups" },
+    { "upstream = { domains = ( { domain = \"a\"; url = \"x\"; } ); };",
+      ":1: upstream.domains \"x\" is not https:// or http://" },
+    { "upstream = { domains = ( { domain = \"a@b\"; url = \"http://x\"; } ); };",
+      ":1: upstream.domains has the domain \"a@b\"" },
+    { "upstream = { domains = ( { domain = \"a\"; url = \"http://x\"; },\n"
+      " { domain = \"A\"; url = \"http://y\"; } ); };",
+      ":1: upstream.domains has \"A\" twice" },
     { "\nurl = \"mail.example.org\";",
       ":2: url \"mail.example.org\" is not https:// or http:// with a host" },
     { "listen = 8080;", ":1: listen must be a text in quotes or a list of them" },
@@ -321,6 +373,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_values),
+        cmocka_unit_test(test_gateway),
         cmocka_unit_test(test_every_error),
         cmocka_unit_test(test_all_errors_are_told),
         cmocka_unit_test(test_error_in_an_included_file),

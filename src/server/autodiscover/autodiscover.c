@@ -132,10 +132,11 @@ static void serve_v1(struct http_exchange *x, void *ctx)
 {
     static const struct http_field allow[] = {{"Allow", "POST"}, {0}};
     size_t len;
+    uint64_t announced;
     (void)http_body(x, &len);
     if (strcmp(http_method(x), "POST") != 0)
         http_reply(x, &(struct http_reply){.status = 405, .fields = allow});
-    else if (len > QUESTION_BODY_MAX)
+    else if (len > QUESTION_BODY_MAX || http_body_is_stream(x, &announced))
         http_reply(x, &(struct http_reply){.status = 413, .close = true});
     else
         gate_verify_user(ctx, x, answer_v1);

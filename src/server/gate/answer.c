@@ -16,6 +16,13 @@ void call_reply(struct call *c, const struct http_reply *r)
     http_reply(gc->call.http, &told);
 }
 
+void call_reply_begin(struct call *c, const struct http_reply *head, uint64_t length)
+{
+    gate_call_of(c)->answered = true;
+    LOG(LOG_DEBUG, http_session(c->http), "answer-begins", KV_UINT("http", head->status));
+    http_reply_begin(c->http, head, length);
+}
+
 void call_answer_with(struct call *c, const uint8_t *wbxml, size_t len,
                       const struct http_field *fields)
 {
@@ -90,11 +97,11 @@ void call_refused(struct gate_call *gc, const struct pv_server_out *out, uint32_
     call_refuse(c, out->status);
 }
 
-void call_challenge(struct gate_call *gc)
+void call_unauthorized(struct call *c)
 {
     static const struct http_field fields[] = {
         {"WWW-Authenticate", "Basic realm=\"Provost\", charset=\"UTF-8\""}, {0}};
-    call_http_with(&gc->call, 401, fields);
+    call_http_with(c, 401, fields);
 }
 
 void call_options(struct call *c)

@@ -51,17 +51,29 @@ static bool refuse(struct call *c, unsigned status, const char *why)
     return false;
 }
 
+bool call_has_body(struct call *c)
+{
+    size_t len;
+    uint64_t announced;
+    http_body(c->http, &len);
+    if (len > 0 || pv_cmd_info(c->req.cmd)->empty_body || http_body_is_stream(c->http, &announced))
+        return true;
+    call_http(c, 400, 0); /* libsoup loses bodies: no word of blame, no state */
+    return false;
+}
+
 bool call_decode(struct call *c)
 {
     struct gate_call *gc = gate_call_of(c);
     const struct pv_cmd_info *info = pv_cmd_info(c->req.cmd);
     size_t len, at;
+    uint64_t announced;
     const uint8_t *body = http_body(c->http, &len);
-    if (len == 0) {
-        if (!info->empty_body)
-            call_http(c, 400, 0); /* libsoup loses bodies: no word of blame, no state */
-        return info->empty_body;
+    if (http_body_is_stream(c->http, &announced)) { /* longer than anything that is read here */
+        call_http(c, 413, 0);
+        return false;
     }
+    if (len == 0) return call_has_body(c);
     if (!type_fits(http_field(c->http, "Content-Type")))
         return refuse(c, 101, "the type of the body is not that of ActiveSync");
 

@@ -40,7 +40,7 @@ static void dispatch(struct gate_call *gc)
         call_http(c, 501, 0);
         return;
     }
-    if ((command->raw && !c->inbox_only) || call_decode(c)) serve(c);
+    if (command->raw && !c->inbox_only ? call_has_body(c) : call_decode(c)) serve(c);
 }
 
 static void command(struct call *c)
@@ -92,7 +92,7 @@ static void auth_done(struct auth_check *check)
     if (check->verdict != AUTH_OK && (*check->user || *check->why)) log_login(gc);
     switch (check->verdict) {
     case AUTH_OK: authenticated(gc); return;
-    case AUTH_BAD: call_challenge(gc); return;
+    case AUTH_BAD: call_unauthorized(&gc->call); return;
     case AUTH_LATER: call_http(&gc->call, 503, check->retry_after); return;
     case AUTH_FAILED: call_http(&gc->call, 503, RETRY_AFTER_S); return;
     }
@@ -198,7 +198,13 @@ void gate_verify_user(struct gate *g, struct http_exchange *x, void (*verified)(
 
 struct http_handler gate_handler(struct gate *g)
 {
-    return (struct http_handler){.serve = serve, .ctx = g, .body_max = g->config->body_max};
+    const struct config *c = g->config;
+    struct http_handler h = {.serve = serve, .ctx = g, .body_max = c->body_max};
+    if (config_is_gateway(c)) {
+        h.body_max = c->upstream.body_max;
+        h.body_whole = GATEWAY_BODY_WHOLE;
+    }
+    return h;
 }
 
 /* ---- the gate itself ---- */

@@ -82,8 +82,12 @@ void call_refuse(struct call *c, unsigned status);
 void call_http(struct call *c, unsigned http, unsigned retry_after);
 /* Anything else. */
 void call_reply(struct call *c, const struct http_reply *r);
+/* As http_reply_begin: what follows goes to c->http. */
+void call_reply_begin(struct call *c, const struct http_reply *head, uint64_t length);
 /* With an HTTP status, header fields and no body. */
 void call_http_with(struct call *c, unsigned http, const struct http_field *fields);
+/* 401, with the logins that are taken. */
+void call_unauthorized(struct call *c);
 /* The device's standing has changed while the call waited: judge it again and answer with the
  * refusal that is due; 503 with Retry-After when there is none. */
 void call_judge_again(struct call *c);

@@ -12,6 +12,7 @@
 #define RETRY_AFTER_S 10         /* told when the store is out of reach or a device is busy */
 #define STEPS_WAITING_MAX 8      /* Provisions of one device that wait for the one under way */
 #define CHANGES_WAITING_MAX 1024 /* of administrators */
+#define GATEWAY_BODY_WHOLE ((size_t)64 * 1024) /* a longer one is passed on as it comes */
 #define WORKERS_MAX 256
 #define HEAD_ARENA 320        /* for the usual request line; a waiting Ping keeps it */
 #define HEAD_ARENA_MOST 20480 /* for the longest */
@@ -101,8 +102,10 @@ void call_authenticate(struct gate_call *gc);
 struct http_reply forward_reply(const struct gate_call *gc, const struct http_reply *r);
 
 /* ---- decode.c ---- */
-/* The body into call->body. false: it was answered (400, 101, 102). */
+/* The body into call->body. false: it was answered (400, 413, 101, 102). */
 bool call_decode(struct call *c);
+/* There is a body, or the command needs none. false: it was answered (400). */
+bool call_has_body(struct call *c);
 
 /* ---- judge.c ---- */
 /* What a command may do, once the gate has judged its device; refusals are answered there. */
@@ -269,7 +272,6 @@ void device_wake(struct gate *g, struct device *d);
 /* ---- answer.c ---- */
 /* Refused by the machine: told, counted and logged with the keys masked. */
 void call_refused(struct gate_call *gc, const struct pv_server_out *out, uint32_t expected);
-void call_challenge(struct gate_call *gc);
 /* OPTIONS, with the gate's own lists. */
 void call_options(struct call *c);
 

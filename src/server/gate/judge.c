@@ -163,9 +163,12 @@ void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
     enum pv_event event = info->key_rule == PV_KEY_PARTNERSHIP ? PV_EV_PING : PV_EV_COMMAND;
     int64_t now = time(NULL);
     size_t len;
+    uint64_t announced;
     http_body(c->http, &len);
     /* A body that was lost on the way leaves no trace. One that a proxy has is there. */
-    bool keep = len > 0 || info->empty_body || gc->forward, full = false;
+    bool keep =
+        len > 0 || info->empty_body || gc->forward || http_body_is_stream(c->http, &announced);
+    bool full = false;
 
     struct shard *s = table_lock(c->gate->table, c->user);
     if (keep && call_slowed(gc, s, track_wait_new(gc, s, now))) return;

@@ -40,7 +40,7 @@ static struct MHD_Response *make_whole(const struct http_exchange *x, const stru
     struct MHD_Response *m = NULL;
     size_t packed_len;
     void *packed = NULL;
-    bool vary = r->len >= GZIP_MIN, ok = true;
+    bool vary = r->len >= GZIP_MIN && !r->as_is, ok = true;
     if (vary && encoding_allows_gzip(http_field(x, MHD_HTTP_HEADER_ACCEPT_ENCODING)))
         packed = encoding_gzip(r->body, r->len, &packed_len);
     if (packed) {

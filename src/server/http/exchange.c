@@ -36,6 +36,28 @@ const char *http_field(const struct http_exchange *x, const char *name)
     return MHD_lookup_connection_value(x->mhd, MHD_HEADER_KIND, name);
 }
 
+struct visit {
+    void (*each)(void *ctx, const char *name, const char *value);
+    void *ctx;
+};
+
+static enum MHD_Result visit_field(void *cls, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    const struct visit *v = cls;
+    (void)kind;
+    v->each(v->ctx, name, value ? value : "");
+    return MHD_YES;
+}
+
+void http_each_field(const struct http_exchange *x,
+                     void (*each)(void *ctx, const char *name, const char *value), void *ctx)
+{
+    struct visit v = {each, ctx};
+    conn_unpack(x->conn);
+    if (x->mhd) MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, visit_field, &v);
+}
+
 const char *http_peer(const struct http_exchange *x)
 {
     return x->conn->peer;

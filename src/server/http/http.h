@@ -23,6 +23,7 @@ struct http_reply {
     const struct http_field *fields; /* copied; ends with name NULL; may be NULL */
     unsigned retry_after;           /* seconds, 0: no field */
     bool close;                     /* close the connection afterwards */
+    bool as_is;                     /* the body has the coding that fields say */
 };
 
 /* One per listener: what to do with a request. Both run on a worker. */
@@ -46,6 +47,9 @@ const char *http_method(const struct http_exchange *x);
 const char *http_target(const struct http_exchange *x); /* raw: path and query, nothing unescaped */
 /* NULL if absent; no regard to case. Not to be kept while the exchange waits: ask again. */
 const char *http_field(const struct http_exchange *x, const char *name);
+/* Each field of the request's head, in order; strings as above. */
+void http_each_field(const struct http_exchange *x,
+                     void (*each)(void *ctx, const char *name, const char *value), void *ctx);
 const char *http_peer(const struct http_exchange *x); /* address as text; "unix" */
 /* Who asks, for throttling and the log: the address that a proxy of http_listen.proxies tells in
  * X-Forwarded-For (the last that is no such proxy), else http_peer. */

@@ -99,6 +99,16 @@ static bool create_pools(struct commands *c)
     return true;
 }
 
+/* Of a gateway: for devices in quarantine alone. */
+static void register_all(struct gate *g, bool has_mailbox)
+{
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct command row = table[i];
+        if (!has_mailbox) row.serve = NULL;
+        gate_register(g, &row, 1);
+    }
+}
+
 struct commands *commands_create(struct gate *g, struct mailbox *m, const struct config *config,
                                  char *error, size_t error_cap)
 {
@@ -115,7 +125,7 @@ struct commands *commands_create(struct gate *g, struct mailbox *m, const struct
         return NULL;
     }
     the_commands = c;
-    gate_register(g, table, sizeof table / sizeof *table);
+    register_all(g, m != NULL);
     return c;
 }
 

@@ -163,6 +163,7 @@ static void end(struct fetch_run *run, enum fetch_result result, const char *why
     f->len = run->answer_len;
     f->run = NULL;
     ending = run;
+    run->station->told = true;
     f->done(f, result);
     ending = NULL;
     run_rest(run);
@@ -297,6 +298,7 @@ bool fetch_start(struct fetcher *r, struct fetch *f, const struct fetch_ask *ask
         return false;
     }
     f->run = run;
+    f->answer_max = ask->answer_max;
     f->status = 0;
     f->length = UINT64_MAX;
     f->body = NULL;

@@ -72,6 +72,7 @@ struct fetch {
 
     unsigned status;                   /* from head on */
     uint64_t length;                   /* of the answer's body as announced, UINT64_MAX: not */
+    size_t answer_max;                 /* as asked; head may change it */
     const uint8_t *body;               /* in done, if it was collected */
     size_t len;
     char error[128];                   /* in done: what went wrong, for the log */

@@ -139,7 +139,6 @@ bool run_keep_ask(struct fetch_run *run, const struct fetch_ask *ask)
     run->length = ask->length;
     run->head_ms = ask->head_ms;
     run->stall_ms = ask->stall_ms;
-    run->answer_max = ask->answer_max;
     run->once = ask->once || ask->streamed; /* a stream cannot be sent again */
     run->lean = ask->lean;
     return true;

@@ -13,6 +13,7 @@
 static void note_progress(struct fetch_run *run)
 {
     run->since_ms = worker_now_ms(run->station->worker);
+    run->station->told = true;
 }
 
 static size_t broken(struct fetch_run *run, enum fetch_result result, const char *why)
@@ -96,7 +97,7 @@ size_t run_on_body(char *bytes, size_t size, size_t count, void *ctx)
     struct fetch *f = run->fetch;
     size_t len = size * count;
     note_progress(run);
-    if (run->answer_max && len > run->answer_max - run->answered)
+    if (f->answer_max && len > f->answer_max - run->answered)
         return broken(run, FETCH_CUT, "it is larger than what is taken");
     if (!f->data && !collect(run, bytes, len)) return broken(run, FETCH_NO_MEMORY, "out of memory");
     if (f->data && !f->data(f, bytes, len)) {

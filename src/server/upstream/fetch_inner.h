@@ -49,7 +49,7 @@ struct fetch_run {
     uint64_t length;
     uint64_t asked, answered;           /* bytes of both bodies so far */
     uint8_t *answer;
-    size_t answer_len, answer_cap, answer_max;
+    size_t answer_len, answer_cap;
     struct answer_head head;
     enum run_state state;
     enum fetch_result result;           /* of what we have found ourselves */
@@ -93,6 +93,7 @@ struct station {
     struct timer timer;
     CURLM *multi;
     bool due;                           /* libcurl wants to run in this turn */
+    bool told;                          /* somebody was called: others may have work in this turn */
     bool ended;                         /* the worker is gone */
     unsigned cached_max;
     struct run_list fresh, active, pool;

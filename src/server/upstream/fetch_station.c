@@ -233,16 +233,19 @@ static int on_timer(CURLM *multi, long ms, void *ctx)
     return 0;
 }
 
+/* Comes after the HTTP engine's: what is asked there is sent in the same turn. Whoever is called from
+ * here may have given the engine work. */
 static bool turn(struct turn *t)
 {
     struct station *s = CONTAINER_OF(t, struct station, turn);
+    s->told = false;
     runs_begin(s);
     runs_wake(s);
     if (s->due) {
         s->due = false;
         act(s, CURL_SOCKET_TIMEOUT, 0);
     }
-    return s->due || s->fresh.first || s->waking;
+    return s->told || s->due || s->fresh.first || s->waking;
 }
 
 /* ---- stations ---- */

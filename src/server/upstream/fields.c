@@ -23,6 +23,22 @@ bool field_value_fits(const char *value, size_t len)
     return true;
 }
 
+static int folded(char c)
+{
+    return pv__is_alnum((unsigned char)c) ? pv__lower((unsigned char)c) : c ? '-' : 0;
+}
+
+bool field_has_prefix(const char *name, const char *prefix)
+{
+    while (*prefix && folded(*name) == folded(*prefix)) name++, prefix++;
+    return *prefix == '\0';
+}
+
+bool field_same_name(const char *a, const char *b)
+{
+    return strlen(a) == strlen(b) && field_has_prefix(a, b);
+}
+
 bool field_list_has(const char *list, const char *name)
 {
     size_t name_len = strlen(name);

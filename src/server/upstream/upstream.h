@@ -18,18 +18,25 @@ struct upstreams *upstreams_create(const struct config *c, char *error, size_t e
 void upstreams_destroy(struct upstreams *u); /* after the workers have ended; NULL is accepted */
 /* Health is asked for on this worker from now on. */
 void upstreams_begin(struct upstreams *u, struct worker *w);
-/* By the domain of the user's name; NULL: there is none for him. */
+/* By the domain of the user's name, or the configured one if it has none; NULL: there is none for
+ * him. */
 struct upstream *upstream_of(struct upstreams *u, const char *user);
-/* For `provost status`: an array with an object for each upstream. NULL: no memory. */
+/* They are numbered, as in upstreams_status. */
+size_t upstreams_count(const struct upstreams *u);
+size_t upstream_index(const struct upstream *u);
+/* Where ActiveSync is there. Lives as long as the upstreams. */
+const char *upstream_url(const struct upstream *u);
+/* It does not answer: seconds until it is looked at again, at least 1; 0: as far as is known, it
+ * does. Any thread. */
+unsigned upstream_down(const struct upstream *u);
+/* For `provost status`: an array with an object for each upstream. NULL: no memory. Any thread. */
 json_t *upstreams_status(struct upstreams *u);
-/* Logins verified by a cheap request to the user's upstream. */
-struct auth_method *upstreams_auth(struct upstreams *u);
 
 /* ---- the gateway: commands and OPTIONS of the gate, by the upstream ---- */
 struct gateway;
 struct gateway *gateway_create(struct gate *g, struct upstreams *u, const struct config *c,
                                char *error, size_t error_cap);
-void gateway_destroy(struct gateway *w);
+void gateway_destroy(struct gateway *w); /* after the workers have ended; NULL is accepted */
 
 /* ---- one request on behalf of a device, whose answer is short ---- */
 #define UPSTREAM_ANSWER_MAX ((size_t)256 * 1024)
@@ -38,7 +45,7 @@ struct upstream_ask {
     enum pv_version version;
     const char *user;                  /* canonical: chooses the upstream */
     const char *said_user;             /* User= as the device sends it */
-    const char *device_id, *device_type, *agent;
+    const char *device_id, *device_type, *agent; /* agent may be NULL */
     const char *authorization;         /* NULL: none */
     uint32_t key;                      /* policy key of the upstream, 0: none */
     const void *body;                  /* WBXML; borrowed until done */
@@ -50,8 +57,8 @@ struct upstream_asked {                /* embed; fetch.status, .body, .len and f
     void (*done)(struct upstream_asked *a, enum fetch_result result);
     struct upstream *upstream;         /* private */
 };
-/* As fetch_start; the upstream's health and figures take note, a 401 drops what was verified. false:
- * no memory, or no upstream. */
+/* As fetch_start, all but upstream_ask's strings borrowed for the call; the upstream's health and
+ * figures take note. false: no memory, or no upstream. */
 bool upstream_ask(struct upstreams *u, struct upstream_asked *a, const struct upstream_ask *ask);
 void upstream_cancel(struct upstream_asked *a);
 

@@ -124,7 +124,7 @@ class Server:
             settings["admin"] = (f'{{ socket = "{self.socket}"; listen = "127.0.0.1:0"; '
                                  f'certificate = "{certificate}"; key = "{key}"; }}')
         for name in re.findall(r"^\s*(\w+)\s*=", extra, re.M):
-            settings.pop(name, None)
+            settings.pop("mailbox" if name == "upstream" else name, None)
         body = "".join(f"{name} = {value};\n" for name, value in settings.items()) + extra + "\n"
         self.config_file.write_text(body, encoding="utf-8")
 

@@ -1,0 +1,76 @@
+/* What the files of the gateway share. */
+#ifndef PROVOSTD_UPSTREAM_INNER_H
+#define PROVOSTD_UPSTREAM_INNER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "src/server/public_url.h"
+#include "src/server/upstream/upstream.h"
+
+/* What went wrong with a request, as `provost status` counts it. */
+#define UPSTREAM_FAILURES(X) \
+    X(UNREACHABLE, "unreachable") X(BUSY, "busy") X(TIMEOUT, "timeout") X(BROKEN, "broken")
+#define UPSTREAM_FAILURE_ENUM(id, text) UPSTREAM_##id,
+enum upstream_failure { UPSTREAM_FAILURES(UPSTREAM_FAILURE_ENUM) UPSTREAM_FAILURE_COUNT };
+#undef UPSTREAM_FAILURE_ENUM
+
+enum upstream_state {
+    UPSTREAM_UNKNOWN, /* not looked at yet: taken for good */
+    UPSTREAM_UP,
+    UPSTREAM_DOWN
+};
+
+struct upstream {
+    struct upstreams *set;
+    size_t index;
+    char url[PUBLIC_URL_ROOM];         /* of ActiveSync */
+    size_t origin_len, path_at;        /* within url */
+    struct fetch_peer peer;
+    struct fetch probe;
+    struct timer probe_timer;
+    struct task probe_now;
+    bool probing;                      /* on the worker that looks after health */
+    atomic_int state;
+    atomic_uint misses;                /* in a row, of requests and probes */
+    atomic_bool called;                /* probe_now is on its way */
+    _Atomic int64_t next_probe, answered_at; /* seconds since 1970 */
+    _Atomic uint64_t requests, failures[UPSTREAM_FAILURE_COUNT];
+    atomic_uint active;
+    pthread_mutex_t lock;              /* the rest */
+    int64_t since, error_at;           /* seconds since 1970; 0: never */
+    char error[128];
+};
+
+struct upstreams {
+    const struct config *config;
+    struct fetcher *fetcher;
+    struct upstream *at;
+    size_t count;
+    struct upstream **of_domain;       /* as config->upstream.domains */
+    struct upstream *otherwise;        /* NULL: none */
+    struct worker *_Atomic worker;     /* that looks after health; NULL: not begun */
+};
+
+/* ---- upstream.c ---- */
+/* A request to it begins, and has ended so. */
+void upstream_begun(struct upstream *u);
+void upstream_ended(struct upstream *u, enum fetch_result result, const struct fetch *f);
+/* Begun, but nobody waits for it any more. */
+void upstream_left(struct upstream *u);
+
+/* ---- health.c ---- */
+/* What a request or a probe has found. */
+void health_note(struct upstream *u, enum fetch_result result, const char *why);
+void health_begin(struct upstream *u, struct worker *w);
+
+/* ---- ask.c ---- */
+#define UPSTREAM_TARGET_MAX (PUBLIC_URL_ROOM + 3 * 8192) /* every byte of a request line escaped */
+/* The address of a command, as a plain query. false: it does not fit. */
+bool upstream_target(const struct upstream *u, const struct pv_request *req,
+                     char out[UPSTREAM_TARGET_MAX]);
+/* "13" as the value of X-MS-PolicyKey. */
+#define UPSTREAM_KEY_TEXT 12
+void upstream_key_text(uint32_t key, char out[UPSTREAM_KEY_TEXT]);
+
+#endif

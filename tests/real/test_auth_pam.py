@@ -119,8 +119,7 @@ class Pam(unittest.TestCase):
                 self.start(service)
                 self.assertEqual(self.login("ann"), 503)
 
-    def test_the_name_that_a_module_gives(self):
-        """pam_debug cannot; but what is asked for is answered, however often."""
+    def test_modules_that_ask_more_than_once(self):
         self.start("auth required pam_unix.so\nauth required pam_unix.so\naccount required pam_permit.so\n")
         self.assertEqual(self.login("ann"), 200)
 

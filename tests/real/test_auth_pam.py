@@ -136,7 +136,7 @@ class Pam(unittest.TestCase):
         pid = int((folder / "pid").read_text())
         wait_for("what it has started to end", lambda: not os.path.exists(f"/proc/{pid}/fd/0"))
         self.assertEqual(self.login("ann"), 200)
-        self.assertIn("no answer in time", self.server.log)
+        wait_for("why", lambda: "no answer in time" in self.server.log)
 
     def test_no_service(self):
         server = PamServer({"/etc/pam.d": {"other": UNIX}})

@@ -20,9 +20,10 @@ struct config_domains { struct config_domain *at; size_t count; };
 /* All strings live as long as the config. */
 struct config {
     const char *file;
-    struct config_names listen;
+    struct config_names listen, proxies;
     const char *url;                           /* public, as public_url.h has it; NULL: none */
     const char *tls_certificate, *tls_key;     /* NULL: plain */
+    const char *tls_client_ca;                 /* NULL: clients are asked for no certificate */
     const char *state;                         /* directory */
     const char *store;                         /* "sqlite" */
     const char *domain;                        /* "" if none */

@@ -11,6 +11,7 @@
 #include "src/lib/base/text.h"
 #include "src/server/auth/expand.h"
 #include "src/server/auth/url.h"
+#include "src/server/http/proxies.h"
 #include "src/server/public_url.h"
 #include "src/server/upstream/fields.h"
 
@@ -34,6 +35,17 @@ static void check_listen(const struct config *c, struct reading *r)
                             "listen \"%s\" is not an address and port, such as 127.0.0.1:8080, "
                             "[::1]:8080 or :8080",
                             c->listen.name[i]);
+}
+
+static void check_proxies(const struct config *c, struct reading *r)
+{
+    char why[PROXIES_ERROR_MAX];
+    for (size_t i = 0; i < c->proxies.count; i++) {
+        const char *one[] = {c->proxies.name[i], NULL};
+        struct proxies *p = proxies_parse(one, why, sizeof why);
+        if (!p) config_complain(r, "proxies", "proxies: %s", why);
+        proxies_free(p);
+    }
 }
 
 static void check_url(const struct config *c, struct reading *r)
@@ -171,8 +183,6 @@ static void check_auth(const struct config *c, struct reading *r)
     if (has_method(c, "imap")) check_imap(c, r);
     if (has_method(c, "ldap")) check_ldap(c, r);
     if (has_method(c, "pam")) check_pam(c, r);
-    if (has_method(c, "upstream") && !config_is_gateway(c))
-        config_complain(r, "auth.method", "auth.method \"upstream\" needs upstream.url");
 }
 
 static void check_forward_auth(const struct config *c, struct reading *r)
@@ -245,6 +255,7 @@ static void check_upstream(const struct config *c, struct reading *r)
 void config_check(const struct config *c, struct reading *r)
 {
     check_listen(c, r);
+    check_proxies(c, r);
     check_url(c, r);
     check_forward_auth(c, r);
     check_mailbox_path(c, r);
@@ -256,6 +267,8 @@ void config_check(const struct config *c, struct reading *r)
     check_upstream(c, r);
     if (!c->tls_certificate != !c->tls_key)
         config_complain(r, "tls", "tls needs both certificate and key");
+    else if (c->tls_client_ca && !c->tls_certificate)
+        config_complain(r, "tls.client_ca", "tls.client_ca needs tls.certificate and tls.key");
     if (c->ping.heartbeat_min > c->ping.heartbeat_max)
         config_complain(r, "ping", "ping.heartbeat_min is %u, more than ping.heartbeat_max, %u",
                         c->ping.heartbeat_min, c->ping.heartbeat_max);

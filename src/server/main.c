@@ -89,7 +89,8 @@ static unsigned worker_count(const struct config *c)
 }
 
 /* Devices' listeners, then those of the administration: the socket, and HTTPS. */
-static size_t make_listens(struct server *s, struct http_listen *listens)
+static size_t make_listens(struct server *s, const char *const *proxies,
+                           struct http_listen *listens)
 {
     const struct config *c = s->config;
     struct http_listen common = {.head_ms = c->head_timeout * 1000,
@@ -101,8 +102,10 @@ static size_t make_listens(struct server *s, struct http_listen *listens)
         listens[n].address = c->listen.name[n];
         listens[n].tls_certificate = c->tls_certificate;
         listens[n].tls_key = c->tls_key;
+        listens[n].client_ca = c->tls_client_ca;
         listens[n].connections_max = c->connections_max;
         listens[n].socket_mode = 0666; /* for a proxy: whoever gets there must still log in */
+        listens[n].proxies = proxies;
         listens[n].handler = router_handler(&s->router);
     }
     common.connections_max = ADMIN_CONNECTIONS_MAX;
@@ -116,6 +119,7 @@ static size_t make_listens(struct server *s, struct http_listen *listens)
         listens[n].tls_certificate = c->admin.certificate;
         listens[n].tls_key = c->admin.key;
         listens[n].connections_max = ADMIN_HTTPS_CONNECTIONS_MAX;
+        listens[n].proxies = proxies;
         listens[n].handler = admin_handler(s->admin, true);
     }
     return n;
@@ -128,7 +132,9 @@ static bool start_http(struct server *s, char *error, size_t cap)
     autodiscover_routes(s->gate, &s->router);
     if (s->config->forward_auth.path)
         router_add(&s->router, s->config->forward_auth.path, false, gate_forward_handler(s->gate));
-    size_t n = make_listens(s, listens);
+    const char *proxies[CONFIG_LIST_MAX + 1] = {NULL};
+    for (size_t i = 0; i < s->config->proxies.count; i++) proxies[i] = s->config->proxies.name[i];
+    size_t n = make_listens(s, proxies, listens);
     s->http = http_start(listens, n, worker_count(s->config), error, cap);
     if (!s->http) return false;
     gate_begin(s->gate, http_worker(s->http, 0));
@@ -155,13 +161,6 @@ static bool start_upstreams(struct server *s, char *error, size_t cap)
     return s->upstreams != NULL;
 }
 
-static bool start_auth(struct server *s, char *error, size_t cap)
-{
-    struct auth_method *made[] = {s->upstreams ? upstreams_auth(s->upstreams) : NULL, NULL};
-    s->auth = auth_create(s->config, made, error, cap);
-    return s->auth != NULL;
-}
-
 /* What stands behind the gate: other servers, or a mailbox of our own. */
 static bool start_backend(struct server *s, char *error, size_t cap)
 {
@@ -179,7 +178,7 @@ static bool start(struct server *s, char *error, size_t cap)
     return (s->store = store_open(s->config->store, s->config->state, error, cap)) &&
            start_audit(s, error, cap) &&
            (s->notify = notify_from_store(s->config, s->store, error, cap)) &&
-           start_upstreams(s, error, cap) && start_auth(s, error, cap) &&
+           start_upstreams(s, error, cap) && (s->auth = auth_create(s->config, NULL, error, cap)) &&
            (s->gate = gate_create(s->config, s->auth, s->store, error, cap)) &&
            start_backend(s, error, cap) && gate_start(s->gate, error, cap) &&
            (s->admin = admin_create(s->gate, s->audit, error, cap)) && start_http(s, error, cap);

@@ -38,7 +38,11 @@ static void head(struct http_exchange *x, void *ctx)
 static void serve(struct http_exchange *x, void *ctx)
 {
     const struct http_handler *h = find(ctx, x);
-    h->serve(x, h->ctx);
+    uint64_t length;
+    if (h->body_whole == 0 && http_body_is_stream(x, &length))
+        http_reply(x, &(struct http_reply){.status = 413}); /* it takes no body piece by piece */
+    else
+        h->serve(x, h->ctx);
 }
 
 struct http_handler router_handler(struct router *r)

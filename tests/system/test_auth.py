@@ -116,6 +116,36 @@ class ManyNames(OwnServerCase):
         self.assertEqual({g.result().http for g in guesses}, {401})
 
 
+class BehindAProxy(OwnServerCase):
+    """The stranger comes through a proxy that tells who he is; the others come through it as well."""
+
+    def through(self, device, client):
+        """What a device gets when the proxy says that it is `client`."""
+        return device.command("FolderSync", ("FolderHierarchy:FolderSync", [("SyncKey", "0")]),
+                              fields={"X-Forwarded-For": client}).http
+
+    def guess(self, client, count=80):
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            devices = [self.device(user=f"guess{i}", password="x") for i in range(count)]
+            return {*pool.map(lambda device: self.through(device, client), devices)}
+
+    def test_it_is_the_stranger_who_is_put_off(self):
+        self.server.write_config('proxies = "127.0.0.1";')
+        self.server.restart()
+        # What he puts there himself stands in front of what the proxy adds.
+        self.assertEqual(self.guess("192.0.2.77, 203.0.113.9"), {401, 503})
+        self.assertEqual(self.through(self.device(user="more", password="x"), "203.0.113.9"), 503)
+        self.assertEqual(self.through(self.device(user="more", password="x"), "192.0.2.77"), 401)
+        self.assertIn("peer=203.0.113.9", str(self.server.log))
+        self.assertNotIn("peer=127.0.0.1", str(self.server.log))
+
+    def test_nobody_else_is_believed(self):
+        self.server.write_config('proxies = ("192.0.2.1", "unix");')
+        self.server.restart()
+        self.assertEqual(self.through(self.device(password="x"), "203.0.113.9"), 401)
+        self.assertNotIn("203.0.113.9", str(self.server.log))
+
+
 class Disabled(OwnServerCase):
     def test_every_version(self):
         devices = [self.device(*row) for row in MATRIX]

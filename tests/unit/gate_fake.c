@@ -236,6 +236,11 @@ const char *http_peer(const struct http_exchange *x)
     return x->peer ? x->peer : "192.0.2.1";
 }
 
+const char *http_client(const struct http_exchange *x)
+{
+    return http_peer(x);
+}
+
 const char *http_field(const struct http_exchange *x, const char *name)
 {
     return !strcasecmp(name, "Authorization") ? x->user

@@ -18,7 +18,7 @@
 #include "src/server/http/pool.h"
 
 struct http_server *server;
-char socket_path[64], cert_path[64], key_path[64];
+char socket_path[64], cert_path[64], key_path[64], ca_path[64];
 atomic_uint gone_count, freed_count, served_count, waiting_count;
 
 static char dir[] = "/tmp/provost-http-XXXXXX";
@@ -109,7 +109,7 @@ void serve(struct http_exchange *x, void *ctx)
     size_t len;
     const uint8_t *body = http_body(x, &len);
     const char *t = http_target(x), *echo = http_field(x, "x-echo");
-    char big[20000];
+    char big[20000], certificate[32];
     (void)ctx;
     atomic_fetch_add(&served_count, 1);
     assert_non_null(worker_self());
@@ -128,11 +128,17 @@ void serve(struct http_exchange *x, void *ctx)
     } else if (strcmp(t, "/forget") == 0) {
         return;
     } else if (strcmp(t, "/fields") == 0) {
+        size_t der_len = 0;
+        const unsigned char *der = http_certificate(x, &der_len);
+        snprintf(certificate, sizeof certificate, "%zu %02x", der ? der_len : 0, der ? der[0] : 0);
         http_reply(x, &(struct http_reply){
                           .status = 200,
                           .fields = (struct http_field[]){ { "X-Peer", http_peer(x) },
+                                                           { "X-Client", http_client(x) },
+                                                           { "X-Secure", http_secure(x) ? "yes" : "no" },
                                                            { "X-Method", http_method(x) },
                                                            { "X-Tls", http_tls(x) ? "yes" : "no" },
+                                                           { "X-Certificate", certificate },
                                                            { "X-Echo", echo ? echo : "-" },
                                                            { NULL, NULL } } });
     } else if (len) {
@@ -303,17 +309,41 @@ void make_certificate(const char *name)
     assert_int_equal(system(command), 0);
 }
 
+const char *file_of(const char *name)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return path;
+}
+
+void make_pair(const char *name, const char *by, const char *templ)
+{
+    char command[1024], signer[256] = "--generate-self-signed";
+    if (by)
+        snprintf(signer, sizeof signer,
+                 "--generate-certificate --load-ca-certificate %s.pem --load-ca-privkey %s-key.pem", by,
+                 by);
+    snprintf(command, sizeof command,
+             "cd %s && certtool --generate-privkey --key-type=ecdsa --outfile %s-key.pem 2>/dev/null && "
+             "printf '%s' >t && certtool %s --load-privkey %s-key.pem --template t --outfile %s.pem "
+             "2>/dev/null && rm t",
+             dir, name, templ, signer, name, name);
+    assert_int_equal(system(command), 0);
+}
+
 int start(void **state)
 {
+    static const char *const proxies[] = { "127.0.0.1", "unix", "10.0.0.0/8", NULL };
     char error[256];
     struct http_handler h = { .head = head, .serve = serve, .body_max = BODY_MAX };
     struct http_listen l[LISTENERS] = {
         { .address = "127.0.0.1:0", .head_ms = 1500, .body_ms = 1500, .idle_ms = 3000,
-          .connections_max = 200, .handler = h },
-        { .address = socket_path, .head_ms = 1500, .body_ms = 1500, .idle_ms = 3000,
+          .connections_max = 200, .handler = h, .proxies = proxies },
+        { .address = socket_path, .proxies = proxies, .head_ms = 1500, .body_ms = 1500, .idle_ms = 3000,
           .connections_max = 2, .socket_mode = 0620, .handler = h },
         { .address = "127.0.0.1:0", .tls_certificate = cert_path, .tls_key = key_path,
-          .head_ms = 1500, .body_ms = 1500, .idle_ms = 3000, .connections_max = 200, .handler = h },
+          .client_ca = ca_path, .head_ms = 1500, .body_ms = 1500, .idle_ms = 3000,
+          .connections_max = 200, .handler = h },
     };
     (void)state;
     pool = pool_create("test", 2, 100);
@@ -341,14 +371,16 @@ int make_files(void **state)
     snprintf(socket_path, sizeof socket_path, "%s/sock", dir);
     snprintf(cert_path, sizeof cert_path, "%s/cert.pem", dir);
     snprintf(key_path, sizeof key_path, "%s/key.pem", dir);
+    snprintf(ca_path, sizeof ca_path, "%s/ca.pem", dir);
     make_certificate("first.example");
+    make_pair("ca", NULL, "cn=CA\\nca\\ncert_signing_key\\nexpiration_days=9\\n");
     return 0;
 }
 
 int remove_files(void **state)
 {
+    char command[64];
     (void)state;
-    unlink(cert_path);
-    unlink(key_path);
-    return rmdir(dir);
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    return system(command);
 }

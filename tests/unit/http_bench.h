@@ -18,7 +18,7 @@ enum { PLAIN, UNIX_SOCKET, TLS, LISTENERS };
  * head), and those that wait N ms: /waitN (told when the peer goes away, ends at once), /slowN
  * (told, ends in time), /shortN (not told), /pool (a job). Others are echoed. */
 extern struct http_server *server;
-extern char socket_path[64], cert_path[64], key_path[64];
+extern char socket_path[64], cert_path[64], key_path[64], ca_path[64];
 extern atomic_uint gone_count, freed_count, served_count, waiting_count;
 void serve(struct http_exchange *x, void *ctx);
 
@@ -48,6 +48,10 @@ uint64_t now_ms(void);
 void until(atomic_uint *count, unsigned want);
 
 void make_certificate(const char *name);
+/* A pair in the files' folder, NAME.pem and NAME-key.pem. by: NAME of who signs, NULL for itself. */
+void make_pair(const char *name, const char *by, const char *templ);
+/* Path of a file of theirs; valid until the next call. */
+const char *file_of(const char *name);
 /* For cmocka: a server for each test, files for all of them. */
 int start(void **state);
 int stop(void **state);

@@ -172,7 +172,7 @@ static void test_gateway(void **state)
 static const struct {
     const char *text, *want;
 } wrong[] = {
-    { "\nlisen = 1;", ":2: unknown key lisen; allowed: listen, url, tls, state, store, domain" },
+    { "\nlisen = 1;", ":2: unknown key lisen; allowed: listen, proxies, url, tls, state, store, domain" },
     { "auth = { fil = \"x\"; };",
       ":1: unknown key auth.fil; allowed: method, file, case_sensitive, cache_seconds" },
     { "mailbox = { special = { spam = \"x\"; }; };",
@@ -283,6 +283,9 @@ static const struct {
     { "listen = [];", ":1: listen has 0 entries; allowed: 1 to 64" },
     { "listen = \"nowhere\";", ":1: listen \"nowhere\" is not an address and port" },
     { "listen = \"127.0.0.1:99999\";", ":1: listen \"127.0.0.1:99999\" is not an address" },
+    { "\nproxies = (\"10.0.0.0/8\", \"10.0.0.0/33\");", ":2: proxies: \"10.0.0.0/33\" is no address or network" },
+    { "tls = {\n client_ca = \"ca.pem\"; };", ":2: tls.client_ca needs tls.certificate and tls.key" },
+    { "proxies = \"10.1.2.3/8\";", ":1: proxies: \"10.1.2.3/8\" has bits behind its prefix" },
     { "listen = \"127.0.0.1:80a\";", ":1: listen \"127.0.0.1:80a\" is not an address" },
     { "mailbox = {\n path = \"/m/%x\"; };", ":2: mailbox.path has \"%x\"; allowed: %u, %n, %d" },
     { "mailbox = { path = \"/m/%\"; };", ":1: mailbox.path has \"%\"; allowed: %u, %n, %d" },

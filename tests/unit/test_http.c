@@ -264,6 +264,38 @@ static void test_malformed_heads(void **state)
     assert_int_equal(atomic_load(&served_count), before);
 }
 
+/* ---- behind proxies ---- */
+
+static void test_forwarded(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fields, *client, *secure;
+    } cases[] = {
+        { "", "127.0.0.1", "no" },
+        { "X-Forwarded-For: 203.0.113.5\r\nX-Forwarded-Proto: https\r\n", "203.0.113.5", "yes" },
+        { "X-Forwarded-For: 198.51.100.7\r\nX-FORWARDED-FOR: 203.0.113.6, 10.0.0.1\r\n", "203.0.113.6",
+          "no" },
+        { "X-Forwarded-For: 203.0.113.5, nobody\r\nX-Forwarded-Proto: https, http\r\n", "127.0.0.1",
+          "no" },
+        { "", "127.0.0.1", "no" }, /* nothing stays from the request before */
+    };
+    struct talk t = begin();
+    const char *text;
+    char head[512], want[64];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(head, sizeof head, "GET /fields HTTP/1.1\r\nHost: a\r\n%s\r\n", cases[i].fields);
+        say(&t, head);
+        assert_int_equal(answer(&t, &text), 200);
+        snprintf(want, sizeof want, "\r\nX-Client: %s\r\n", cases[i].client);
+        assert_non_null(strstr(text, want));
+        snprintf(want, sizeof want, "\r\nX-Secure: %s\r\n", cases[i].secure);
+        assert_non_null(strstr(text, want));
+        assert_non_null(strstr(text, "X-Peer: 127.0.0.1\r\n"));
+    }
+    end(&t);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -279,6 +311,7 @@ int main(void)
         TEST(test_answer_at_the_head),
         TEST(test_a_head_of_16_kib),
         TEST(test_malformed_heads),
+        TEST(test_forwarded),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }

@@ -281,6 +281,11 @@ static void test_start_fails(void **state)
                               .tls_key = key_path, .handler = { .serve = serve } };
     assert_null(http_start(&l, 1, 1, error, sizeof error));
     assert_string_equal(error, "/nowhere/c.pem: cannot be read");
+    static const char *const proxies[] = { "10.0.0.0/8", "everywhere", NULL };
+    l = (struct http_listen){ .address = "127.0.0.1:0", .proxies = proxies,
+                              .handler = { .serve = serve } };
+    assert_null(http_start(&l, 1, 1, error, sizeof error));
+    assert_non_null(strstr(error, "127.0.0.1:0: proxies: \"everywhere\""));
 }
 
 static void test_a_reader_that_does_not_read(void **state)

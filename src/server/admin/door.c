@@ -48,12 +48,12 @@ static void too_many(struct http_exchange *x, unsigned retry_after)
 static void refuse(struct admin_call *c)
 {
     unsigned retry_after;
-    uint64_t key = key_of_peer(c->admin, http_peer(c->http));
+    uint64_t key = key_of_peer(c->admin, http_client(c->http));
     if (!limiter_take(c->admin->failures, key, now_ms(), &retry_after)) {
         too_many(c->http, retry_after);
         return;
     }
-    LOG(LOG_WARN, http_session(c->http), "admin-refused", KV_TEXT("peer", http_peer(c->http)));
+    LOG(LOG_WARN, http_session(c->http), "admin-refused", KV_TEXT("peer", http_client(c->http)));
     admin_refuse(c->http,
                  &(struct admin_refusal){401, "unauthorized", "This call needs a valid token.",
                                          .field = {"WWW-Authenticate", "Bearer"}});

@@ -21,7 +21,7 @@
 
 static struct public_url url_of(const struct gate *g, const struct http_exchange *x)
 {
-    return (struct public_url){gate_config(g)->url, http_tls(x), http_field(x, "Host")};
+    return (struct public_url){gate_config(g)->url, http_secure(x), http_field(x, "Host")};
 }
 
 /* ---- version 1 ---- */

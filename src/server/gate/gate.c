@@ -102,7 +102,7 @@ void call_authenticate(struct gate_call *gc)
 {
     struct call *c = &gc->call;
     gc->check.authorization = http_field(c->http, "Authorization");
-    gc->check.peer = http_peer(c->http);
+    gc->check.peer = http_client(c->http);
     gc->check.done = auth_done;
     gc->check.priv = gc;
     if (auth_start(c->gate->auth, &gc->check))
@@ -138,7 +138,7 @@ enum pv_err call_parse(struct gate_call *gc, const char *target, struct pv_reque
 void call_parse_refused(struct gate_call *gc, enum pv_err err, const struct pv_request_fault *fault)
 {
     struct call *c = &gc->call;
-    LOG(LOG_INFO, call_session(c), "request-refused", KV_TEXT("peer", http_peer(c->http)),
+    LOG(LOG_INFO, call_session(c), "request-refused", KV_TEXT("peer", http_client(c->http)),
         KV_UINT("http", fault->http), KV_UINT("status", fault->status),
         KV_TEXT("why", fault->text ? fault->text : pv_err_text(err)));
     if (err == PV_E_NOMEM)

@@ -49,6 +49,7 @@ static void conn_free(struct http_conn *c)
         l->conns = c->next;
     if (c->next) c->next->prev = c->prev;
     free(c->packed);
+    free(c->certificate);
     tls_cert_drop(c->cert);
     atomic_fetch_sub(&l->endpoint->connections, 1);
     atomic_fetch_sub(&l->load, 1);

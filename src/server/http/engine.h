@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #include "src/server/http/http.h"
+#include "src/server/http/proxies.h"
 #include "src/server/http/window.h"
 
 /* Of libmicrohttpd's memory for a connection. A head of 16 KiB fits, with the table of fields and
@@ -22,7 +23,6 @@
 #define POOL_SIZE ((size_t)36 * 1024)
 #define POOL_SIZE_TLS ((size_t)24 * 1024) /* where it begins is not known there (conn.c) */
 
-#define PEER_MAX 46 /* INET6_ADDRSTRLEN */
 #define HALF_CLOSED_MS 1000 /* for what a peer sent before it closed its side */
 #ifndef ANSWER_MS       /* tests do not wait so long */
 #define ANSWER_MS 30000 /* to take an answer, and at this pace: */
@@ -32,7 +32,8 @@
 struct tls_cert;
 
 struct endpoint {
-    struct http_listen cfg;             /* its strings are ours */
+    struct http_listen cfg;             /* its strings are ours; proxies: see below */
+    struct proxies *proxies;
     struct http_server *server;
     int fd;
     bool is_unix;
@@ -94,16 +95,22 @@ struct http_conn {
     struct timer timer;
     uint64_t deadline;  /* worker's clock; UINT64_MAX: none. The timer may go off before it. */
     struct watch watch; /* FRESH: first bytes; SERVED: the peer goes away; LINGERING: what comes */
+    void *certificate;  /* the client's, in DER; NULL: none that counts */
+    size_t certificate_len;
     char *pool;         /* where the daemon keeps this connection's memory; NULL: not known */
     struct packed *packed; /* what was there, while the pages are given back */
     unsigned lingered;                  /* bytes taken in */
     enum conn_stage stage;
+    bool certificate_read;
     bool first_is_text;                 /* the first byte of all was no line end */
     bool seen_request;
     bool linger;                        /* when the daemon closes */
     bool watching;
     bool peer_closed;                   /* at least its sending side */
-    char peer[PEER_MAX];
+    bool proxied;                       /* its peer is a proxy that is believed */
+    bool client_secure;                 /* as it says of the request under way */
+    char peer[CLIENT_MAX];
+    char client[CLIENT_MAX];            /* the same; "": nothing */
 };
 
 /* How far the daemon has come with a request. It takes an answer while it calls us for the head, then
@@ -195,6 +202,10 @@ void exchange_suspend(struct http_exchange *x);
 /* If it is suspended. The caller sets the deadline for what comes now. */
 void exchange_resume(struct http_exchange *x);
 
+/* peer.c */
+/* What a proxy says of the client of this request. */
+void peer_read_proxy(struct http_exchange *x);
+
 /* body.c */
 #define BODY_TOO_LARGE "the body is larger than this server takes"
 /* Take in what the daemon has read. serve: the body has become a stream, so the handler is due. */
@@ -213,12 +224,15 @@ void answer_plain(struct http_exchange *x, unsigned status, const char *why, boo
 void answer_held(struct http_exchange *x);
 
 /* tls.c */
-struct tls_cert *tls_cert_load(const char *certificate, const char *key, char *error,
-                               size_t error_cap);
+struct tls_cert *tls_cert_load(const struct http_listen *l, char *error, size_t error_cap);
 struct tls_cert *tls_cert_hold(struct tls_cert *c);
 void tls_cert_drop(struct tls_cert *c);
 void tls_send(struct MHD_Connection *mhd, const char *bytes, size_t len);
 void tls_cert_use(struct tls_cert *c, struct MHD_Connection *mhd);
+/* What the client has shown, in DER, for free(). NULL: nothing, or, with a reason in why, nothing that
+ * client_ca vouches for. Verifying takes a fraction of a millisecond. */
+void *tls_client_certificate(const struct tls_cert *c, struct MHD_Connection *mhd, size_t *len_out,
+                             char *why, size_t why_cap);
 /* Options for MHD_start_daemon; ends with MHD_OPTION_END. Valid while c lives. */
 const struct MHD_OptionItem *tls_cert_options(const struct tls_cert *c);
 

@@ -58,27 +58,6 @@ void http_each_field(const struct http_exchange *x,
     if (x->mhd) MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, visit_field, &v);
 }
 
-const char *http_peer(const struct http_exchange *x)
-{
-    return x->conn->peer;
-}
-
-bool http_peer_uid(const struct http_exchange *x, uint32_t *uid_out)
-{
-    struct ucred peer;
-    socklen_t len = sizeof peer;
-    if (!x->conn->lane->endpoint->is_unix ||
-        getsockopt(conn_fd(x->conn), SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
-        return false;
-    *uid_out = peer.uid;
-    return true;
-}
-
-bool http_tls(const struct http_exchange *x)
-{
-    return x->conn->cert != NULL;
-}
-
 void http_set_data(struct http_exchange *x, void *data, void (*free_fn)(void *data))
 {
     x->data = data;
@@ -302,6 +281,7 @@ static enum MHD_Result on_head(struct http_exchange *x, const char *version)
     x->body_length = facts.chunked ? UINT64_MAX : facts.length;
     x->http_1_0 = facts.http_1_0;
     bool too_large = facts.length > h->body_max;
+    if (!fault) peer_read_proxy(x);
     x->early = fault || too_large || facts.expects_continue || facts.chunked;
     if (fault) c->linger = true;
     if (fault)

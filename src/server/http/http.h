@@ -52,12 +52,13 @@ void http_each_field(const struct http_exchange *x,
                      void (*each)(void *ctx, const char *name, const char *value), void *ctx);
 const char *http_peer(const struct http_exchange *x); /* address as text; "unix" */
 /* Who asks, for throttling and the log: the address that a proxy of http_listen.proxies tells in
- * X-Forwarded-For (the last that is no such proxy), else http_peer. */
+ * X-Forwarded-For (proxies.h), else http_peer. Lives as long as the exchange. */
 const char *http_client(const struct http_exchange *x);
 /* Over TLS, or a proxy of http_listen.proxies says so in X-Forwarded-Proto? */
 bool http_secure(const struct http_exchange *x);
-/* The certificate that the client has shown and that http_listen.client_ca vouches for, in DER;
- * lives as long as the exchange. NULL: none. */
+/* The certificate that the client has shown and that http_listen.client_ca vouches for, as one of a
+ * client and not expired, in DER; lives as long as the exchange. NULL: none; one that does not count is
+ * logged. Verified when first asked for on a connection. */
 const void *http_certificate(const struct http_exchange *x, size_t *len_out);
 /* The user at the other end of a Unix socket, as the system tells it; false: it is none. */
 bool http_peer_uid(const struct http_exchange *x, uint32_t *uid_out);
@@ -144,7 +145,7 @@ struct worker *http_worker(const struct http_server *s, unsigned index);
  * When the last has been answered, the threads are joined. Nothing may be posted to the workers
  * afterwards: a handler answers no exchange before what it has begun for it has come back. */
 void http_stop(struct http_server *s, unsigned limit_ms);
-/* Read certificate and key files again; false with error: the old ones stay. */
+/* Read certificate, key and client_ca files again, for new connections; false with error: the old ones stay. */
 bool http_reload_tls(struct http_server *s, char *error, size_t error_cap);
 
 #endif

@@ -117,19 +117,33 @@ static bool open_unix(struct endpoint *e, char *error, size_t cap)
     return true;
 }
 
+static const char *copy_of(const char *text, bool *ok)
+{
+    char *copy = text ? strdup(text) : NULL;
+    if (text && !copy) *ok = false;
+    return copy;
+}
+
 bool endpoint_open(struct endpoint *e, const struct http_listen *l, char *error, size_t error_cap)
 {
+    char why[PROXIES_ERROR_MAX];
+    bool ok = true;
     e->fd = -1;
     e->cfg = *l;
-    e->cfg.address = strdup(l->address);
-    e->cfg.tls_certificate = l->tls_certificate ? strdup(l->tls_certificate) : NULL;
-    e->cfg.tls_key = l->tls_key ? strdup(l->tls_key) : NULL;
+    e->cfg.address = copy_of(l->address, &ok);
+    e->cfg.tls_certificate = copy_of(l->tls_certificate, &ok);
+    e->cfg.tls_key = copy_of(l->tls_key, &ok);
+    e->cfg.client_ca = copy_of(l->client_ca, &ok);
+    e->cfg.proxies = NULL;
     pthread_mutex_init(&e->cert_lock, NULL);
-    if (!e->cfg.address || !e->cfg.tls_certificate != !l->tls_certificate ||
-        !e->cfg.tls_key != !l->tls_key)
-        return set_error(error, error_cap, l->address, strerror(ENOMEM));
+    if (!ok) return set_error(error, error_cap, l->address, strerror(ENOMEM));
+    e->proxies = proxies_parse(l->proxies, why, sizeof why);
+    if (!e->proxies) {
+        snprintf(error, error_cap, "%s: proxies: %s", l->address, why);
+        return false;
+    }
     if (e->cfg.tls_certificate) {
-        e->cert = tls_cert_load(e->cfg.tls_certificate, e->cfg.tls_key, error, error_cap);
+        e->cert = tls_cert_load(&e->cfg, error, error_cap);
         if (!e->cert) return false;
     }
     return e->cfg.address[0] == '/' ? open_unix(e, error, error_cap)
@@ -141,10 +155,12 @@ void endpoint_close(struct endpoint *e)
     if (e->fd >= 0) close(e->fd);
     if (e->is_unix) unlink(e->cfg.address);
     tls_cert_drop(e->cert);
+    proxies_free(e->proxies);
     pthread_mutex_destroy(&e->cert_lock);
     free((char *)e->cfg.address);
     free((char *)e->cfg.tls_certificate);
     free((char *)e->cfg.tls_key);
+    free((char *)e->cfg.client_ca);
 }
 
 /* ---- accepting ---- */
@@ -211,6 +227,7 @@ static void take(struct lane *here, int fd, const struct sockaddr_storage *addre
     }
     c->watch.fd = fd;
     name_peer(c, address);
+    c->proxied = proxies_trust(e->proxies, c->peer);
     c->lane = least_loaded(e, here);
     atomic_fetch_add(&c->lane->load, 1);
     if (c->lane == here) {

@@ -223,8 +223,7 @@ bool http_reload_tls(struct http_server *s, char *error, size_t error_cap)
     for (size_t i = 0; i < s->endpoint_count; i++) {
         struct endpoint *e = &s->endpoints[i];
         if (!e->cfg.tls_certificate) continue;
-        struct tls_cert *fresh =
-            tls_cert_load(e->cfg.tls_certificate, e->cfg.tls_key, error, error_cap);
+        struct tls_cert *fresh = tls_cert_load(&e->cfg, error, error_cap);
         if (!fresh) {
             ok = false;
             continue;

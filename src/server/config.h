@@ -38,7 +38,9 @@ struct config {
              struct { const char *url, *ca_file, *user; } imap;
              struct { const char *url, *ca_file, *user_dn, *bind_dn, *bind_password_file, *base,
                                  *filter, *name; } ldap; /* NULL where nothing is set */
-             struct { const char *service; } pam; } auth;
+             struct { const char *service; } pam;
+             struct { const char *issuer, *keys, *ca_file, *claim, *scope, *authorization_url;
+                      struct config_names audience, algorithms; unsigned leeway; } oauth; } auth;
     struct { const char *type, *path;          /* %u user, %n name without domain, %d domain */
              struct config_names drafts, trash, sent, outbox, calendar, contacts, tasks, notes,
                                  journal; } mailbox;

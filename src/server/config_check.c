@@ -178,10 +178,46 @@ static void check_pam(const struct config *c, struct reading *r)
                         "digits, -, _ and .");
 }
 
+/* Who could change them on the way could make tokens for anybody. */
+static bool is_safe_address(const char *url)
+{
+    bool safe = urls_have_scheme(url, "https://") ||
+                (urls_have_scheme(url, "http://") && urls_are_loopback(url));
+    return safe && urls_count(url) == 1;
+}
+
+static void check_oauth(const struct config *c, struct reading *r)
+{
+    const char *issuer = c->auth.oauth.issuer, *keys = c->auth.oauth.keys;
+    const char *scope = c->auth.oauth.scope, *where = c->auth.oauth.authorization_url;
+    if (!issuer || !*issuer)
+        config_complain(r, "auth.oauth", "auth.method \"oauth\" needs auth.oauth.issuer");
+    else if (!keys && !is_safe_address(issuer))
+        config_complain(r, "auth.oauth.issuer",
+                        "auth.oauth.issuer is not https://, so auth.oauth.keys must tell where its "
+                        "keys are");
+    if (c->auth.oauth.audience.count == 0)
+        config_complain(r, "auth.oauth",
+                        "auth.method \"oauth\" needs auth.oauth.audience: tokens for others would "
+                        "be taken");
+    if (keys && *keys != '/' && !is_safe_address(keys))
+        config_complain(r, "auth.oauth.keys",
+                        "auth.oauth.keys must be https://, or a path that begins with a slash");
+    if (!*c->auth.oauth.claim)
+        config_complain(r, "auth.oauth.claim", "auth.oauth.claim must not be empty");
+    if (scope && (!*scope || strchr(scope, ' ')))
+        config_complain(r, "auth.oauth.scope", "auth.oauth.scope must be one word");
+    if (where && (!urls_have_scheme(where, "https://") || strlen(where) > 1024 ||
+                  where[strcspn(where, " \"\\\r\n")]))
+        config_complain(r, "auth.oauth.authorization_url",
+                        "auth.oauth.authorization_url must be https://");
+}
+
 static void check_auth(const struct config *c, struct reading *r)
 {
     if (has_method(c, "imap")) check_imap(c, r);
     if (has_method(c, "ldap")) check_ldap(c, r);
+    if (has_method(c, "oauth")) check_oauth(c, r);
     if (has_method(c, "pam")) check_pam(c, r);
 }
 

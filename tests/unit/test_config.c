@@ -245,6 +245,20 @@ static const struct {
     { "groups = { sales = \"a\"; };", ":1: groups must be a group of lists: { name = [ ... ]; }" },
     { "groups = { sales = [ 1 ]; };", ":1: groups must be a group of lists: { name = [ ... ]; }" },
     { "groups = [ \"a\" ];", ":1: groups must be a group of lists: { name = [ ... ]; }" },
+    { "auth = { method = \"oauth\"; };", ":1: auth.method \"oauth\" needs auth.oauth.issuer" },
+    { "auth = { method = \"oauth\"; oauth = { issuer = \"https://i\"; }; };",
+      ":1: auth.method \"oauth\" needs auth.oauth.audience" },
+    { "auth = { method = \"oauth\"; oauth = { issuer = \"http://i\"; audience = \"a\"; }; };",
+      ":1: auth.oauth.issuer is not https://, so auth.oauth.keys must tell where" },
+    { "auth = { method = \"oauth\"; oauth = { issuer = \"i\"; audience = \"a\";\n"
+      "keys = \"http://192.0.2.1/k\"; }; };",
+      ":2: auth.oauth.keys must be https://, or a path that begins with a slash" },
+    { "auth = { method = \"oauth\"; oauth = { issuer = \"i\"; audience = \"a\"; keys = \"/k\";\n"
+      "algorithms = [\"RS256\", \"HS256\"]; }; };",
+      ":2: auth.oauth.algorithms has \"HS256\"; allowed: RS256 RS384" },
+    { "auth = { method = \"oauth\"; oauth = { issuer = \"i\"; audience = \"a\"; keys = \"/k\";\n"
+      "authorization_url = \"https://x\\\"y\"; }; };",
+      ":2: auth.oauth.authorization_url must be https://" },
     { "forward_auth = { path = \"auth\"; };",
       ":1: forward_auth.path \"auth\" is not a path of its own" },
     { "forward_auth = { path = \"/microsoft-server-activesync\"; };",

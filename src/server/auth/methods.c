@@ -4,15 +4,14 @@
 #include "src/server/auth/file.h"
 #include "src/server/auth/helped.h"
 #include "src/server/auth/imap.h"
+#include "src/server/auth/oauth/oauth.h"
 
 static const struct {
     const char *name;
     struct auth_method *(*make)(const struct config *c, char *error, size_t error_cap);
 } methods[] = {
-    {"file", file_method},
-    {"imap", imap_method},
-    {"ldap", ldap_method},
-    {"pam", pam_method},
+    {"file", file_method},   {"imap", imap_method}, {"ldap", ldap_method},
+    {"oauth", oauth_method}, {"pam", pam_method},
 };
 
 struct auth_method *auth_method_make(const char *name, const struct config *c, char *error,

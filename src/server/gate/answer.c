@@ -1,9 +1,12 @@
 /* Answers: how a call ends. */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "src/server/gate/inner.h"
 #include "src/server/observe/log.h"
+
+#define CHALLENGE_MAX 1280 /* the configuration bounds what is put in */
 
 void call_reply(struct call *c, const struct http_reply *r)
 {
@@ -97,10 +100,29 @@ void call_refused(struct gate_call *gc, const struct pv_server_out *out, uint32_
     call_refuse(c, out->status);
 }
 
+/* RFC 6750 3: a token that is no good is told so; a client may ask for another one then. */
+static void bearer_challenge(const struct call *c, char *out, size_t cap)
+{
+    const char *where = c->gate->config->auth.oauth.authorization_url;
+    const char *login = http_field(c->http, "Authorization");
+    bool had_one = login && strncasecmp(login, "Bearer ", 7) == 0 && login[7];
+    snprintf(out, cap, "Bearer realm=\"Provost\"%s%s%s%s", where ? ", authorization_uri=\"" : "",
+             where ? where : "", where ? "\"" : "", had_one ? ", error=\"invalid_token\"" : "");
+}
+
 void call_unauthorized(struct call *c)
 {
-    static const struct http_field fields[] = {
-        {"WWW-Authenticate", "Basic realm=\"Provost\", charset=\"UTF-8\""}, {0}};
+    char bearer[CHALLENGE_MAX];
+    struct http_field fields[3] = {0};
+    size_t n = 0;
+    unsigned kinds = auth_kinds(c->gate->auth);
+    if (kinds & 1u << AUTH_PASSWORD)
+        fields[n++] =
+            (struct http_field){"WWW-Authenticate", "Basic realm=\"Provost\", charset=\"UTF-8\""};
+    if (kinds & 1u << AUTH_BEARER) {
+        bearer_challenge(c, bearer, sizeof bearer);
+        fields[n++] = (struct http_field){"WWW-Authenticate", bearer};
+    }
     call_http_with(c, 401, fields);
 }
 

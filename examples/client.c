@@ -28,33 +28,6 @@ static void folder_sync(struct pv_wbxml_writer *w)
     pv_wbxml_end(w);
 }
 
-static void policy_request(struct pv_wbxml_writer *w, const struct pv_client *c,
-                           const struct pv_client_out *out)
-{
-    pv_wbxml_start(w, PV_Provision_Provision);
-    if (out->device_info) pv_device_info_write(&info, c->version, w);
-    pv_wbxml_start(w, PV_Provision_Policies);
-    pv_wbxml_start(w, PV_Provision_Policy);
-    pv_wbxml_leaf(w, PV_Provision_PolicyType, pv_policy_type(c->version));
-    if (out->action == PV_DO_ACK) {
-        pv_wbxml_leaf(w, PV_Provision_PolicyKey, out->temp_key);
-        pv_wbxml_leaf_u32(w, PV_Provision_Status, out->ack_status);
-    }
-    for (int open = 0; open < 3; open++) pv_wbxml_end(w);
-}
-
-static void wipe_request(struct pv_wbxml_writer *w, const struct pv_client_out *out)
-{
-    pv_wbxml_start(w, PV_Provision_Provision);
-    if (out->action == PV_DO_WIPE_ACK) {
-        pv_wbxml_start(w, out->wipe == PV_WIPE_DEVICE ? PV_Provision_RemoteWipe
-                                                      : PV_Provision_AccountOnlyRemoteWipe);
-        pv_wbxml_leaf_u32(w, PV_Provision_Status, out->ack_status);
-        pv_wbxml_end(w);
-    }
-    pv_wbxml_end(w);
-}
-
 /* Settings with DeviceInformation: for 12.0 to 14.0, where Provision has no place for it. */
 static void settings(struct pv_wbxml_writer *w, const struct pv_client *c)
 {
@@ -67,6 +40,7 @@ static bool exchange(const struct pv_client *c, const struct pv_client_out *out,
                      struct answer *a)
 {
     struct pv_wbxml_writer w;
+    enum pv_err err;
     char key[12];
 
     snprintf(key, sizeof key, "%u", (unsigned)out->key);
@@ -75,25 +49,19 @@ static bool exchange(const struct pv_client *c, const struct pv_client_out *out,
     case PV_DO_COMMAND:
         begin(&w, r, "FolderSync", key);
         folder_sync(&w);
-        break;
-    case PV_DO_ASK:
-        begin(&w, r, "Provision", key);
-        policy_request(&w, c, out);
-        break;
-    case PV_DO_ACK:
-        begin(&w, r, "Provision", out->temp_key);
-        policy_request(&w, c, out);
+        err = pv_wbxml_finish(&w, &r->len);
         break;
     case PV_DO_INFORM:
         begin(&w, r, "Settings", key);
         settings(&w, c);
+        err = pv_wbxml_finish(&w, &r->len);
         break;
     default:
-        begin(&w, r, "Provision", key);
-        wipe_request(&w, out);
+        begin(&w, r, "Provision", out->action == PV_DO_ACK ? out->temp_key : key);
+        err = pv_client_body(out, c->version, &info, r->body, sizeof r->body, &r->len);
         break;
     }
-    if (pv_wbxml_finish(&w, &r->len) || !write_request(r) || !read_answer(a)) return false;
+    if (err || !write_request(r) || !read_answer(a)) return false;
     fprintf(stderr, "client: %s, key %s: HTTP %u, %zu bytes\n", r->cmd, r->key, a->http, a->len);
     return true;
 }

@@ -454,6 +454,12 @@ PV_API void pv_client_answer(struct pv_client *c, const struct pv_client_in *in,
 /** The hook has spoken: 1 wiped, 2 failed; 0: it says that nothing was done and nothing shall be
  *  acknowledged. Called after PV_DO_WIPE only; else it is a protocol error. */
 PV_API void pv_client_wiped(struct pv_client *c, unsigned result, struct pv_client_out *out);
+/** Body of the Provision request that out tells to send: ASK, ACK, POLL, WIPE_ACK.
+ *  @param info goes into ASK with out->device_info; NULL: there is none.
+ *  @return PV_OK, E_NOMEM (cap is too small), E_USAGE (another action). */
+PV_API PV_MUST_CHECK enum pv_err
+pv_client_body(const struct pv_client_out *out, enum pv_version version,
+               const struct pv_device_info *info, uint8_t *buf, size_t cap, size_t *len_out);
 /** Print the table as Markdown, for the documentation. @return PV_OK, E_NOMEM. */
 PV_API PV_MUST_CHECK enum pv_err pv_client_table(char *buf, size_t cap, size_t *len_out);
 

@@ -131,14 +131,6 @@ const char *status_text(enum pv_cmd cmd, unsigned status);
 /* Bodies, into cap bytes. @return what pv_wbxml_finish says */
 PV_MUST_CHECK enum pv_err body_folder_sync(const char *sync_key, uint8_t *buf, size_t cap,
                                            size_t *len_out);
-/* info NULL: without DeviceInformation */
-PV_MUST_CHECK enum pv_err body_ask(enum pv_version version, const struct pv_device_info *info,
-                                   uint8_t *buf, size_t cap, size_t *len_out);
-PV_MUST_CHECK enum pv_err body_ack(enum pv_version version, const char *key, unsigned status,
-                                   uint8_t *buf, size_t cap, size_t *len_out);
-PV_MUST_CHECK enum pv_err body_poll(uint8_t *buf, size_t cap, size_t *len_out);
-PV_MUST_CHECK enum pv_err body_wipe_ack(enum pv_wipe_kind kind, unsigned status, uint8_t *buf,
-                                        size_t cap, size_t *len_out);
 PV_MUST_CHECK enum pv_err body_settings(enum pv_version version, const struct pv_device_info *info,
                                         uint8_t *buf, size_t cap, size_t *len_out);
 /* At most `most` folders. */

@@ -11,66 +11,6 @@ enum pv_err body_folder_sync(const char *sync_key, uint8_t *buf, size_t cap, siz
     return pv_wbxml_finish(&w, len_out);
 }
 
-/* key NULL: the initial request. //= MS-ASPROV 2.2.2.42: PolicyKey stands before Status */
-static void write_policy(struct pv_wbxml_writer *w, enum pv_version version, const char *key,
-                         unsigned status)
-{
-    pv_wbxml_start(w, PV_Provision_Policies);
-    pv_wbxml_start(w, PV_Provision_Policy);
-    pv_wbxml_leaf(w, PV_Provision_PolicyType, pv_policy_type(version));
-    if (key) {
-        pv_wbxml_leaf(w, PV_Provision_PolicyKey, key);
-        pv_wbxml_leaf_u32(w, PV_Provision_Status, status);
-    }
-    pv_wbxml_end(w);
-    pv_wbxml_end(w);
-}
-
-enum pv_err body_ask(enum pv_version version, const struct pv_device_info *info, uint8_t *buf,
-                     size_t cap, size_t *len_out)
-{
-    struct pv_wbxml_writer w;
-    pv_wbxml_begin(&w, buf, cap);
-    pv_wbxml_start(&w, PV_Provision_Provision);
-    if (info) pv_device_info_write(info, version, &w);
-    write_policy(&w, version, NULL, 0);
-    pv_wbxml_end(&w);
-    return pv_wbxml_finish(&w, len_out);
-}
-
-enum pv_err body_ack(enum pv_version version, const char *key, unsigned status, uint8_t *buf,
-                     size_t cap, size_t *len_out)
-{
-    struct pv_wbxml_writer w;
-    pv_wbxml_begin(&w, buf, cap);
-    pv_wbxml_start(&w, PV_Provision_Provision);
-    write_policy(&w, version, key, status);
-    pv_wbxml_end(&w);
-    return pv_wbxml_finish(&w, len_out);
-}
-
-enum pv_err body_poll(uint8_t *buf, size_t cap, size_t *len_out)
-{
-    struct pv_wbxml_writer w;
-    pv_wbxml_begin(&w, buf, cap);
-    pv_wbxml_leaf(&w, PV_Provision_Provision, NULL);
-    return pv_wbxml_finish(&w, len_out);
-}
-
-enum pv_err body_wipe_ack(enum pv_wipe_kind kind, unsigned status, uint8_t *buf, size_t cap,
-                          size_t *len_out)
-{
-    struct pv_wbxml_writer w;
-    pv_wbxml_begin(&w, buf, cap);
-    pv_wbxml_start(&w, PV_Provision_Provision);
-    pv_wbxml_start(&w, kind == PV_WIPE_ACCOUNT ? PV_Provision_AccountOnlyRemoteWipe
-                                               : PV_Provision_RemoteWipe);
-    pv_wbxml_leaf_u32(&w, PV_Provision_Status, status);
-    pv_wbxml_end(&w);
-    pv_wbxml_end(&w);
-    return pv_wbxml_finish(&w, len_out);
-}
-
 enum pv_err body_settings(enum pv_version version, const struct pv_device_info *info, uint8_t *buf,
                           size_t cap, size_t *len_out)
 {

@@ -179,6 +179,12 @@ static enum cli_exit no_room(struct session *s)
     return session_fail(s, CLI_FAILED, "the request is too large to be made");
 }
 
+static enum pv_err make_body(const struct session *s, const struct pv_client_out *o, uint8_t *buf,
+                             size_t cap, size_t *len_out)
+{
+    return pv_client_body(o, s->client.version, &device_info, buf, cap, len_out);
+}
+
 /* The policy of an offer: read, judged, told. @return the acknowledgement, 0: there is none to
  * judge */
 static unsigned judge_offer(struct session *s, const struct sending *q)
@@ -215,9 +221,7 @@ static enum cli_exit do_ask(struct session *s, struct pv_client_out *o)
         .cmd = PV_CMD_Provision,
         .body = body,
         .x = {.phase = 2, .name = "policy", .does = "asks for the policy", .key = number_key(0)}};
-    if (body_ask(s->client.version, o->device_info ? &device_info : NULL, body, sizeof body,
-                 &q.len) != PV_OK)
-        return no_room(s);
+    if (make_body(s, o, body, sizeof body, &q.len) != PV_OK) return no_room(s);
     enum cli_exit code = transact(s, &q, NULL);
     if (code == CLI_DONE) tell_machine(s, &q, judge_offer(s, &q), o);
     return code;
@@ -245,8 +249,7 @@ static enum cli_exit do_ack(struct session *s, struct pv_client_out *o)
                               .key = pv_key_parse(o->temp_key, strlen(o->temp_key)),
                               .ack_status = o->ack_status,
                               .final = true}};
-    if (body_ack(s->client.version, o->temp_key, o->ack_status, body, sizeof body, &q.len) != PV_OK)
-        return no_room(s);
+    if (make_body(s, o, body, sizeof body, &q.len) != PV_OK) return no_room(s);
     enum cli_exit code = transact(s, &q, o->temp_key);
     if (code != CLI_DONE) return code;
     tell_machine(s, &q, 0, o);
@@ -277,7 +280,7 @@ static enum cli_exit do_poll(struct session *s, struct pv_client_out *o)
                         .x = {.name = "wipe-poll",
                               .does = "asks whether a wipe is ordered",
                               .key = number_key(o->key)}};
-    if (body_poll(body, sizeof body, &q.len) != PV_OK) return no_room(s);
+    if (make_body(s, o, body, sizeof body, &q.len) != PV_OK) return no_room(s);
     enum cli_exit code = transact(s, &q, NULL);
     if (code == CLI_DONE) tell_machine(s, &q, 0, o);
     return code;
@@ -319,7 +322,7 @@ static enum cli_exit do_wipe_ack(struct session *s, struct pv_client_out *o)
         .x = {.name = "wipe-acknowledge",
               .does = result == 1 ? "says that it is wiped" : "says that the wipe has failed",
               .key = number_key(o->key)}};
-    if (body_wipe_ack(o->wipe, result, body, sizeof body, &q.len) != PV_OK) return no_room(s);
+    if (make_body(s, o, body, sizeof body, &q.len) != PV_OK) return no_room(s);
     enum cli_exit code = transact(s, &q, NULL);
     if (code != CLI_DONE)
         return session_fail(s, CLI_WIPE,

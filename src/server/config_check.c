@@ -219,6 +219,8 @@ static void check_auth(const struct config *c, struct reading *r)
     if (has_method(c, "ldap")) check_ldap(c, r);
     if (has_method(c, "oauth")) check_oauth(c, r);
     if (has_method(c, "pam")) check_pam(c, r);
+    if (has_method(c, "upstream") && !config_is_gateway(c))
+        config_complain(r, "auth.method", "auth.method \"upstream\" needs upstream.url");
 }
 
 static void check_forward_auth(const struct config *c, struct reading *r)

@@ -161,6 +161,13 @@ static bool start_upstreams(struct server *s, char *error, size_t cap)
     return s->upstreams != NULL;
 }
 
+static bool start_auth(struct server *s, char *error, size_t cap)
+{
+    struct auth_method *made[] = {s->upstreams ? upstreams_auth(s->upstreams) : NULL, NULL};
+    s->auth = auth_create(s->config, made, error, cap);
+    return s->auth != NULL;
+}
+
 /* What stands behind the gate: other servers, or a mailbox of our own. */
 static bool start_backend(struct server *s, char *error, size_t cap)
 {
@@ -178,7 +185,7 @@ static bool start(struct server *s, char *error, size_t cap)
     return (s->store = store_open(s->config->store, s->config->state, error, cap)) &&
            start_audit(s, error, cap) &&
            (s->notify = notify_from_store(s->config, s->store, error, cap)) &&
-           start_upstreams(s, error, cap) && (s->auth = auth_create(s->config, NULL, error, cap)) &&
+           start_upstreams(s, error, cap) && start_auth(s, error, cap) &&
            (s->gate = gate_create(s->config, s->auth, s->store, error, cap)) &&
            start_backend(s, error, cap) && gate_start(s->gate, error, cap) &&
            (s->admin = admin_create(s->gate, s->audit, error, cap)) && start_http(s, error, cap);

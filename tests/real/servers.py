@@ -43,9 +43,9 @@ def free_port():
                 continue
 
 
-def listens(port):
+def listens(port, address="127.0.0.1"):
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0
 
 
 def user_id(name):
@@ -320,7 +320,8 @@ backend back
 class Slapd(Daemon):
     """A directory of dc=example,dc=org with its people in ou=people, whose uid and password are given.
     The administrator is cn=admin,dc=example,dc=org, password "admin". ldif: further entries; tls: on
-    the second port too, and StartTLS on the first; config: further lines of slapd.conf."""
+    the second port too, and StartTLS on the first; config: further lines of slapd.conf; address: where it
+    listens."""
 
     name, program, user = "slapd", "slapd", "openldap"
     BASE = "dc=example,dc=org"
@@ -363,13 +364,13 @@ mail: {uid}@{domain}
 userPassword: {password}
 """
 
-    def __init__(self, users, ldif="", tls=False, config=""):
+    def __init__(self, users, ldif="", tls=False, config="", address="127.0.0.1"):
         super().__init__()
-        self.users = dict(users)
+        self.users, self.address = dict(users), address
         self.tls_port = free_port() if tls else None
         lines = ""
         if tls:
-            self.certificate, key = make_certificate(self.dir)
+            self.certificate, key = make_certificate(self.dir, address)
             self.own(key)
             lines = f"TLSCertificateFile {self.certificate}\nTLSCertificateKeyFile {key}"
         self.write("slapd.conf", self.CONFIG.format(dir=self.dir, base=self.BASE, tls=lines,
@@ -383,17 +384,20 @@ userPassword: {password}
         subprocess.run(self.as_user(["slapadd", "-q", "-f", self.dir / "slapd.conf", "-l", entries]),
                        env=self.env, check=True, capture_output=True)
 
+    def ready(self):
+        return listens(self.port, self.address)
+
     def argv(self):
         urls = self.url + (f" {self.tls_url}" if self.tls_port else "")
         return ["slapd", "-d", "0", "-f", self.dir / "slapd.conf", "-h", urls]
 
     @property
     def url(self):
-        return f"ldap://127.0.0.1:{self.port}"
+        return f"ldap://{self.address}:{self.port}"
 
     @property
     def tls_url(self):
-        return f"ldaps://127.0.0.1:{self.tls_port}"
+        return f"ldaps://{self.address}:{self.tls_port}"
 
 
 def in_brackets(text):

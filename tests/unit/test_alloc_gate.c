@@ -257,8 +257,9 @@ static bool long_run(void)
 static struct pv_policy wanted = {.set = UINT64_C(1) << PV_SET_AllowCamera};
 static enum gate_demand_result demand_result;
 
-static void demanded(struct call *c, enum gate_demand_result result, unsigned said)
+static void demanded(void *ctx, enum gate_demand_result result, unsigned said)
 {
+    struct call *c = ctx;
     (void)said;
     demand_result = result;
     call_status(c, 1);
@@ -266,7 +267,7 @@ static void demanded(struct call *c, enum gate_demand_result result, unsigned sa
 
 static void serve_sync(struct call *c)
 {
-    gate_demand(c, &(struct gate_demand){"u", &wanted}, demanded);
+    gate_demand(c, &(struct gate_demand){"u", &wanted}, demanded, c);
 }
 
 static void demand_begin(void)

@@ -19,8 +19,9 @@ static struct gate_demand demand; /* of the next Sync */
 static enum gate_demand_result told;
 static unsigned told_said, told_times;
 
-static void demanded(struct call *c, enum gate_demand_result result, unsigned said)
+static void demanded(void *ctx, enum gate_demand_result result, unsigned said)
 {
+    struct call *c = ctx;
     told = result;
     told_said = said;
     told_times++;
@@ -32,7 +33,46 @@ static void demanded(struct call *c, enum gate_demand_result result, unsigned sa
 
 static void serve_sync(struct call *c)
 {
-    gate_demand(c, &demand, demanded);
+    gate_demand(c, &demand, demanded, c);
+}
+
+/* ---- an upstream that wipes ---- */
+static enum pv_wipe_kind wipe_kind;
+static enum gate_wipe_result wipe_result;
+static unsigned wipe_times;
+
+static void wipe_ordered(void *ctx, enum gate_wipe_result result)
+{
+    struct call *c = ctx;
+    wipe_result = result;
+    wipe_times++;
+    if (result == GATE_WIPE_ORDERED)
+        call_judge_again(c);
+    else
+        call_status(c, 1);
+}
+
+static void serve_move(struct call *c)
+{
+    gate_upstream_wipe(c, UP, wipe_kind, wipe_ordered, c);
+}
+
+/* What the gate has told of wipes. */
+static struct {
+    unsigned times, status;
+    enum pv_wipe_kind kind;
+    char upstream[64];
+} wiped;
+
+static void see_wiped(void *ctx, struct call *c, const char *upstream, enum pv_wipe_kind kind,
+                      unsigned status)
+{
+    assert_ptr_equal(ctx, &wiped);
+    assert_string_equal(c->user, "ann");
+    wiped.times++;
+    wiped.status = status;
+    wiped.kind = kind;
+    snprintf(wiped.upstream, sizeof wiped.upstream, "%s", upstream);
 }
 
 static struct call *key_call;
@@ -46,8 +86,10 @@ static void serve_search(struct call *c)
 static void add_commands(void)
 {
     static const struct command commands[] = {{PV_CMD_Sync, serve_sync, NULL, .raw = true},
-                                              {PV_CMD_Search, serve_search, NULL, .raw = true}};
+                                              {PV_CMD_Search, serve_search, NULL, .raw = true},
+                                              {PV_CMD_MoveItems, serve_move, NULL, .raw = true}};
     gate_register(gate, commands, COUNT(commands));
+    gate_on_wiped(gate, see_wiped, &wiped);
 }
 
 static int begin(void **unused)
@@ -55,6 +97,7 @@ static int begin(void **unused)
     policies_begin(unused);
     add_commands();
     told_times = 0;
+    memset(&wiped, 0, sizeof wiped);
     return 0;
 }
 
@@ -118,6 +161,16 @@ static struct pv_policy offered(const char *user)
     assert_non_null(a.data);
     assert_int_equal(pv_policy_read(a.data, &all, &p, NULL, 0, NULL), PV_OK);
     return p;
+}
+
+static void forgotten(struct device_order *o)
+{
+    o->gate = NULL;
+}
+
+static void forbidden(struct user_set *u)
+{
+    assert_int_equal(u->result, GATE_OK);
 }
 
 static char key_text[65];
@@ -462,11 +515,136 @@ static void damage_is_told(void **unused)
     start_gate();
 }
 
-/* ---- the end of a device ---- */
-static void forgotten(struct device_order *o)
+/* ---- wipes ---- */
+static enum order_result order(enum pv_order_kind kind)
 {
-    o->gate = NULL;
+    struct device_order o = {.user = "ann", .device_id = "DEV1", .kind = kind, .actor = "uid 0",
+                             .done = forgotten};
+    gate_order(gate, &o);
+    run_tasks();
+    assert_null(o.gate);
+    return o.result;
 }
+
+/* A command that the upstream answers with a directive: what the device is told. */
+static unsigned command_wiped(enum pv_wipe_kind kind, const char *version)
+{
+    unsigned before = wipe_times;
+    wipe_kind = kind;
+    exchange = (struct http_exchange){.key = the_key, .version = version};
+    send_body(&exchange, "MoveItems", foldersync, sizeof foldersync);
+    run_tasks();
+    assert_int_equal(wipe_times, before + 1);
+    return outcome(&exchange);
+}
+
+/* An empty Provision, or what came of the wipe. */
+static struct told poll(enum pv_wipe_kind kind, unsigned status, const char *version)
+{
+    struct pv_client_out out = {.action = status ? PV_DO_WIPE_ACK : PV_DO_POLL, .wipe = kind,
+                                .ack_status = status};
+    struct http_exchange x = {.version = version};
+    uint8_t body[64];
+    size_t len;
+    assert_int_equal(pv_client_body(&out, PV_V16_1, NULL, body, sizeof body, &len), PV_OK);
+    send_body(&x, "Provision", body, len);
+    run_tasks();
+    return told_by(&x);
+}
+
+static void a_wipe_of_the_upstream_is_carried_out_and_told(void **unused)
+{
+    (void)unused;
+    handshake("ann", "16.1", key_text);
+    the_key = key_text;
+    assert_int_equal(command_wiped(PV_WIPE_ACCOUNT, "16.1"), 140);
+    assert_int_equal(wipe_result, GATE_WIPE_ORDERED);
+    assert_non_null(strstr(world.last_audit, "\"actor\":\"upstream\""));
+    assert_int_equal(poll(PV_WIPE_ACCOUNT, 0, "16.1").status, 1);
+    assert_int_equal(wiped.times, 0);
+    poll(PV_WIPE_ACCOUNT, 2, "16.1");
+    assert_int_equal(wiped.times, 1);
+    assert_int_equal(wiped.status, 2);
+    assert_int_equal(wiped.kind, PV_WIPE_ACCOUNT);
+    assert_string_equal(wiped.upstream, UP);
+    poll(PV_WIPE_ACCOUNT, 1, "16.1");
+    assert_int_equal(wiped.times, 2);
+    assert_int_equal(wiped.status, 1);
+    poll(PV_WIPE_ACCOUNT, 1, "16.1"); /* nothing to say any more */
+    assert_int_equal(wiped.times, 2);
+}
+
+static void wipe_and_allow(void)
+{
+    assert_int_equal(command_wiped(PV_WIPE_DEVICE, NULL), 140);
+    poll(PV_WIPE_NONE, 0, NULL);
+    poll(PV_WIPE_DEVICE, 1, NULL);
+    assert_int_equal(order(PV_ORDER_ALLOW), ORDER_DONE);
+    confirm();
+}
+
+static void the_same_wipe_is_not_ordered_twice(void **unused)
+{
+    (void)unused;
+    confirm();
+    wipe_and_allow();
+    assert_int_equal(command_wiped(PV_WIPE_DEVICE, NULL), 1);
+    assert_int_equal(wipe_result, GATE_WIPE_ENDED);
+    gate_upstream_wipe_told(gate, "ann", "DEV1", "https://other");
+    assert_int_equal(command_wiped(PV_WIPE_DEVICE, NULL), 1);
+    gate_upstream_wipe_told(gate, "ann", "DEV1", UP);
+    gate_upstream_wipe_told(gate, "ann", "NONE", UP);
+    /* It knows, so this is another one. */
+    wipe_and_allow();
+    assert_int_equal(wipe_result, GATE_WIPE_ORDERED);
+    gate_upstream_wipe_told(gate, "ann", "DEV1", UP);
+    restart();
+    world.loaded[world.loaded_count - 1].u.device.wipe_by = "upstream";
+    world.loaded[world.loaded_count - 1].u.device.wipe_reason = UP;
+    start_gate();
+    add_commands();
+    assert_int_equal(command_wiped(PV_WIPE_DEVICE, NULL), 140);
+}
+
+static void wipes_of_others_are_not_told(void **unused)
+{
+    (void)unused;
+    confirm();
+    assert_int_equal(order(PV_ORDER_WIPE_DEVICE), ORDER_DONE);
+    poll(PV_WIPE_NONE, 0, NULL);
+    poll(PV_WIPE_DEVICE, 1, NULL);
+    assert_int_equal(wiped.times, 0);
+    assert_int_equal(order(PV_ORDER_ALLOW), ORDER_DONE);
+    confirm();
+    assert_int_equal(command_wiped(PV_WIPE_DEVICE, NULL), 140); /* that one was ours */
+}
+
+static void who_forbids_wipes_forbids_the_upstreams(void **unused)
+{
+    (void)unused;
+    struct user_set u = {.act = USER_FORBID_WIPE, .actor = "uid 0", .done = forbidden};
+    snprintf(u.user, sizeof u.user, "ann");
+    handshake("ann", "16.1", key_text);
+    the_key = key_text;
+    gate_set_user(gate, &u);
+    run_tasks();
+    assert_int_equal(command_wiped(PV_WIPE_DEVICE, "16.1"), 1);
+    assert_int_equal(wipe_result, GATE_WIPE_FORBIDDEN);
+    assert_int_equal(folder_sync("ann", "16.1", the_key), 1);
+    assert_int_equal(command_wiped(PV_WIPE_ACCOUNT, "16.1"), 140);
+}
+
+static void a_wipe_that_is_not_stored_is_none(void **unused)
+{
+    (void)unused;
+    confirm();
+    world.store = STORE_FAILS;
+    assert_int_equal(command_wiped(PV_WIPE_DEVICE, NULL), 1);
+    assert_int_equal(wipe_result, GATE_WIPE_FAILED);
+    assert_int_equal(folder_sync("ann", "14.1", the_key), 1);
+}
+
+/* ---- the end of a device ---- */
 
 static void it_goes_with_the_device(void **unused)
 {
@@ -543,6 +721,11 @@ int main(void)
         TEST(a_restart_asks_nobody_again),
         TEST(what_nobody_needs_goes_at_the_start),
         TEST(damage_is_told),
+        TEST(a_wipe_of_the_upstream_is_carried_out_and_told),
+        TEST(the_same_wipe_is_not_ordered_twice),
+        TEST(wipes_of_others_are_not_told),
+        TEST(who_forbids_wipes_forbids_the_upstreams),
+        TEST(a_wipe_that_is_not_stored_is_none),
         TEST(it_goes_with_the_device),
         TEST(administrators_see_where_a_setting_comes_from),
     };

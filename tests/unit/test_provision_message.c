@@ -463,6 +463,60 @@ static void answers_are_read_leniently(void **state)
                      PV_E_MALFORMED);
 }
 
+/* ---- what a client sends ------------------------------------------------------------------- */
+
+static void what_a_client_sends_is_read(void **state)
+{
+    static const struct pv_device_info info = {.model = "M"};
+    static const struct { const char *example; enum pv_version version; enum pv_ask_kind kind;
+                          struct pv_client_out out; } sent[] = {
+        {"04-provision-initial-12.1", PV_V12_1, PV_ASK_POLICY, {.action = PV_DO_ASK}},
+        {"22-provision-initial-2.5", PV_V2_5, PV_ASK_POLICY, {.action = PV_DO_ASK}},
+        {NULL, PV_V14_1, PV_ASK_POLICY, {.action = PV_DO_ASK, .device_info = true}},
+        {"08-provision-ack-request", PV_V14_1, PV_ASK_ACK,
+         {.action = PV_DO_ACK, .temp_key = "1307199584", .ack_status = 1}},
+        {"12-provision-empty-request", PV_V14_1, PV_ASK_POLL, {.action = PV_DO_POLL}},
+        {"14-remotewipe-ack", PV_V14_1, PV_ASK_WIPE_ACK,
+         {.action = PV_DO_WIPE_ACK, .wipe = PV_WIPE_DEVICE, .ack_status = 1}},
+        {"17-accountonly-ack", PV_V16_1, PV_ASK_WIPE_ACK,
+         {.action = PV_DO_WIPE_ACK, .wipe = PV_WIPE_ACCOUNT, .ack_status = 1}},
+    };
+    uint8_t body[256], want[256];
+    struct pv_arena arena;
+    const struct pv_node *root;
+    struct pv_ask ask;
+    size_t len;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(sent); i++) {
+        const struct pv_client_out *out = &sent[i].out;
+        print_message("# %s\n", sent[i].example ? sent[i].example : "with information");
+        assert_int_equal(pv_client_body(out, sent[i].version, &info, body, sizeof body, &len),
+                         PV_OK);
+        if (sent[i].example) {
+            assert_int_equal(len, example(sent[i].example, want, sizeof want));
+            assert_memory_equal(body, want, len);
+        }
+        pv_arena_init(&arena, block, sizeof block);
+        assert_int_equal(pv_wbxml_decode(&arena, body, len, NULL, &root, NULL), PV_OK);
+        assert_int_equal(pv_ask_read(root, sent[i].version, &arena, &ask), PV_OK);
+        assert_int_equal(ask.kind, sent[i].kind);
+        assert_int_equal(ask.status, out->ack_status);
+        assert_int_equal(ask.wipe, out->wipe);
+        assert_int_equal(ask.has_device_info, out->device_info);
+        for (size_t cap = 0; cap < len; cap++)
+            assert_int_equal(pv_client_body(out, sent[i].version, &info, want, cap, &len),
+                             PV_E_NOMEM);
+    }
+    for (unsigned action = 0; action <= PV_DO_FAIL; action++) {
+        const struct pv_client_out out = {.action = action, .temp_key = "1"};
+        bool provision = action == PV_DO_ASK || action == PV_DO_ACK || action == PV_DO_POLL ||
+                         action == PV_DO_WIPE_ACK;
+        assert_int_equal(pv_client_body(&out, PV_V14_1, NULL, body, sizeof body, &len),
+                         provision ? PV_OK : PV_E_USAGE);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -477,6 +531,7 @@ int main(void)
         cmocka_unit_test(answers_are_read_back),
         cmocka_unit_test(answers_with_a_policy),
         cmocka_unit_test(answers_are_read_leniently),
+        cmocka_unit_test(what_a_client_sends_is_read),
     };
 
     return cmocka_run_group_tests_name("provision_message", tests, NULL, NULL);

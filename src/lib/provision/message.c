@@ -219,3 +219,50 @@ enum pv_err pv_provision_answer_read(const struct pv_node *root, struct pv_arena
     policy = find(find(root, PV_Provision_Policies), PV_Provision_Policy);
     return policy ? read_answer_policy(policy, arena, out) : PV_OK;
 }
+
+/* ---- what a client sends ----------------------------------------------------------------- */
+
+//= MS-ASPROV 2.2.2.42: PolicyKey stands before Status
+static void ask_policy(const struct pv_client_out *out, enum pv_version version,
+                       struct pv_wbxml_writer *w)
+{
+    pv_wbxml_start(w, PV_Provision_Policies);
+    pv_wbxml_start(w, PV_Provision_Policy);
+    pv_wbxml_leaf(w, PV_Provision_PolicyType, pv_policy_type(version));
+    if (out->action == PV_DO_ACK) {
+        pv_wbxml_leaf(w, PV_Provision_PolicyKey, out->temp_key);
+        pv_wbxml_leaf_u32(w, PV_Provision_Status, out->ack_status);
+    }
+    pv_wbxml_end(w);
+    pv_wbxml_end(w);
+}
+
+enum pv_err pv_client_body(const struct pv_client_out *out, enum pv_version version,
+                           const struct pv_device_info *info, uint8_t *buf, size_t cap,
+                           size_t *len_out)
+{
+    struct pv_wbxml_writer w;
+
+    pv_wbxml_begin(&w, buf, cap);
+    if (out->action == PV_DO_POLL) {
+        pv_wbxml_leaf(&w, PV_Provision_Provision, NULL);
+        return pv_wbxml_finish(&w, len_out);
+    }
+    pv_wbxml_start(&w, PV_Provision_Provision);
+    switch (out->action) {
+    case PV_DO_ASK:
+        if (out->device_info && info) pv_device_info_write(info, version, &w);
+        ask_policy(out, version, &w);
+        break;
+    case PV_DO_ACK: ask_policy(out, version, &w); break;
+    case PV_DO_WIPE_ACK:
+        pv_wbxml_start(&w, out->wipe == PV_WIPE_ACCOUNT ? PV_Provision_AccountOnlyRemoteWipe
+                                                        : PV_Provision_RemoteWipe);
+        pv_wbxml_leaf_u32(&w, PV_Provision_Status, out->ack_status);
+        pv_wbxml_end(&w);
+        break;
+    default: return PV_E_USAGE;
+    }
+    pv_wbxml_end(&w);
+    return pv_wbxml_finish(&w, len_out);
+}

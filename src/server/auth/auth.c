@@ -320,7 +320,7 @@ static bool name_told(struct auth *a, const struct auth_method *m, struct auth_t
 static void verified(struct pending *p)
 {
     struct auth *a = p->auth;
-    struct cached what = {.until = p->t.until, .renewed = p->method->ops->identify};
+    struct cached what = {.until = p->t.until, .renewed = p->method->ops->renews};
     memcpy(what.user, p->t.user, sizeof what.user);
     cache_put(a->cache, &p->digest, auth_now_ms(), &what);
     finish(p, AUTH_OK);

@@ -139,6 +139,7 @@ struct auth_method *file_method(const struct config *c, char *error, size_t erro
     static const struct auth_method_ops ops = {.name = "file",
                                                .kinds = 1u << AUTH_PASSWORD,
                                                .identify = identify,
+                                               .renews = true,
                                                .verify = blocking_verify,
                                                .reload = reload,
                                                .close = file_close};

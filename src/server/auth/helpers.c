@@ -19,6 +19,7 @@
 
 #define HELPERS_MAX 64
 #define KILLED_WAIT_MS 500 /* for the end of what was killed: it may hang in the kernel */
+#define FAMILY_MAX 64      /* of one helper, itself and all that it has started */
 #define FREE_ENDS 2        /* in a row after which it is started anew at once; then it must wait */
 #define WAIT_MOST_MS 30000
 
@@ -47,7 +48,7 @@ struct helpers {
 /* ---- one process ---- */
 
 /* Nothing of the server's is left to it but the environment and one end of the socket. A group of its
- * own: what is typed at the server's terminal is not for it, and with it ends what it has started. */
+ * own: what is typed at the server's terminal is not for it. */
 static int prepare(posix_spawnattr_t *attributes, posix_spawn_file_actions_t *actions, int socket)
 {
     sigset_t none, all;
@@ -92,14 +93,42 @@ static bool reap(struct helper *p)
     return true;
 }
 
-/* With all that it has started. */
+/* Processes that it has started, behind pids[count - 1]. @return how many there are then. */
+static size_t add_children(pid_t parent, pid_t *pids, size_t count)
+{
+    char path[64], text[1024];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)parent, (int)parent);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    if (fd >= 0) close(fd);
+    text[len > 0 ? len : 0] = '\0';
+    for (char *at = text, *next; count < FAMILY_MAX; at = next) {
+        long pid = strtol(at, &next, 10);
+        if (next == at || pid <= 0) break;
+        pids[count++] = (pid_t)pid;
+    }
+    return count;
+}
+
+/* With all that it has started, wherever modules have put it (pam_exec begins a new session). Each is
+ * stopped before it is asked for its children: so these numbers stay theirs until it is killed. */
+static void kill_family(pid_t pid)
+{
+    pid_t pids[FAMILY_MAX] = {pid};
+    size_t count = 1;
+    for (size_t i = 0; i < count; i++) {
+        kill(pids[i], SIGSTOP);
+        count = add_children(pids[i], pids, count);
+    }
+    while (count > 0) kill(pids[--count], SIGKILL);
+}
+
 static void end(struct helper *p)
 {
     if (p->socket >= 0) close(p->socket);
     p->socket = -1;
     if (!p->pid) return;
-    kill(-p->pid, SIGKILL);
-    kill(p->pid, SIGKILL);
+    kill_family(p->pid);
     struct pollfd ended = {.fd = pidfd_open(p->pid, 0), .events = POLLIN};
     if (ended.fd >= 0) {
         poll(&ended, 1, KILLED_WAIT_MS);

@@ -51,9 +51,10 @@ struct auth_method_ops {
      * letters the other side takes for the same. */
     bool tells_name;
     /* Only for a method with names of its own rules (the users file): from t->login to t->user and
-     * t->bound. Cheap, never blocks. What was cached with the same bound is as good as new when it is
-     * used. NULL: login_canonical. */
+     * t->bound. Cheap, never blocks. NULL: login_canonical. */
     void (*identify)(struct auth_method *m, struct auth_try *t);
+    /* What was cached with the same bound is as good as new each time that it is used. */
+    bool renews;
     /* On a worker; never blocks. true: the verdict is there. false: t->done will be called, later,
      * exactly once. */
     bool (*verify)(struct auth_method *m, struct auth_try *t);

@@ -47,18 +47,22 @@ static char *json_of(const struct bond *b)
     return text;
 }
 
-/* Written behind. Shard locked. */
-static void write_bond(struct gate *g, const struct device *d, const struct bond *b)
+void demand_write(struct gate *g, const struct device *d, const struct bond *b)
 {
-    char *name = name_of(d), *json = json_of(b);
-    const struct store_change c = {.kind = STORE_PUT_ITEM,
-                                   .u.item = {.kind = BOND_KIND, .name = name, .json = json}};
+    char *name = name_of(d), *json = json_of(b), *claim;
+    bool ok = claim_to_write(b->claim, &claim) && name && json;
+    const struct store_change changes[] = {
+        {.kind = STORE_PUT_ITEM, .u.item = {.kind = BOND_KIND, .name = name, .json = json}},
+        {.kind = STORE_PUT_ITEM,
+         .u.item = {.kind = CLAIM_KIND, .name = b->claim->name, .json = claim}},
+    };
     /* What is lost so is asked for again, of the upstream and not of the device. */
-    if (!name || !json || !store_submit(g->store, &c, 1, NULL))
+    if (!ok || !store_submit(g->store, changes, claim ? 2 : 1, NULL))
         LOG(LOG_WARN, 0, "upstream-key-not-kept", KV_TEXT("user", d->owner->name),
             KV_TEXT("device", d->id));
     free(name);
     free(json);
+    free(claim);
 }
 
 /* ---- part of a step ---- */
@@ -152,15 +156,14 @@ static enum gate_demand_result standing(struct step *s, unsigned *said_out)
 
 static void stepped(struct step *s, enum step_result result)
 {
-    struct call *c = &s->call->call;
     enum gate_demand_result to_tell = GATE_DEMAND_FAILED;
     unsigned said = 0;
     if (result == STEP_DONE) to_tell = s->impossible ? GATE_DEMAND_IMPOSSIBLE : standing(s, &said);
-    s->demand_done(c, to_tell, said);
+    s->demand_done(s->demand_ctx, to_tell, said);
 }
 
 void gate_demand(struct call *c, const struct gate_demand *demand,
-                 void (*done)(struct call *c, enum gate_demand_result result, unsigned said))
+                 void (*done)(void *ctx, enum gate_demand_result result, unsigned said), void *ctx)
 {
     struct claim *claim;
     enum gate_result taken = claims_take(c->gate->claims, demand->upstream, demand->policy, &claim);
@@ -168,12 +171,13 @@ void gate_demand(struct call *c, const struct gate_demand *demand,
     if (s) {
         s->claim = claim;
         s->demand_done = done;
+        s->demand_ctx = ctx;
         s->done = stepped;
         step_start(s);
         return;
     }
     if (taken == GATE_OK) claim_release(claim);
-    done(c, taken == GATE_INVALID ? GATE_DEMAND_IMPOSSIBLE : GATE_DEMAND_FAILED, 0);
+    done(ctx, taken == GATE_INVALID ? GATE_DEMAND_IMPOSSIBLE : GATE_DEMAND_FAILED, 0);
 }
 
 /* NULL: none of that upstream. Shard locked. */
@@ -198,7 +202,7 @@ void gate_demand_keep_key(struct call *c, const char *upstream, uint32_t key)
     struct bond *b = bond_of(c, s, upstream);
     if (b && b->key != key) {
         b->key = key;
-        write_bond(c->gate, c->device, b);
+        demand_write(c->gate, c->device, b);
     }
     table_unlock(s);
 }

@@ -63,7 +63,11 @@ static bool would_pass(struct gate_call *gc)
     struct call *c = &gc->call;
     struct shard *s = table_lock(c->gate->table, c->user);
     struct device *d = owner_device(shard_owner(s, c->user), c->req.device_id);
-    const struct revision *policy = policy_for(s->book, c->user, c->req.device_id);
+    const struct revision *policy = call_policy(c, s, d);
+    if (!policy) {
+        table_unlock(s);
+        return false;
+    }
     const struct pv_server_in in = judge_facts(gc, policy, PV_EV_COMMAND, time(NULL));
     struct pv_partnership p = {0};
     struct pv_server_out out;

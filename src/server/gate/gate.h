@@ -124,14 +124,35 @@ enum gate_demand_result {
     GATE_DEMAND_IMPOSSIBLE,              /* no policy can be both; nothing has changed */
     GATE_DEMAND_FAILED                   /* not durable, no memory, busy; nothing has changed */
 };
-/* From now on the stricter of each setting applies to the device; durable, then done(c, result, Status
- * of its acknowledgement), perhaps at once. The call waits meanwhile. */
+/* From now on the stricter of each setting applies to the device; durable, then done(ctx, result, Status
+ * of its acknowledgement), perhaps at once. The call waits meanwhile, without `gone`. */
 void gate_demand(struct call *c, const struct gate_demand *demand,
-                 void (*done)(struct call *c, enum gate_demand_result result, unsigned said));
+                 void (*done)(void *ctx, enum gate_demand_result result, unsigned said),
+                 void *ctx);
 /* Policy key that the upstream has given for the device of the call; 0: none. Kept over a restart,
  * written behind; only for an upstream that has demanded something. */
 uint32_t gate_demand_key(const struct call *c, const char *upstream);
 void gate_demand_keep_key(struct call *c, const char *upstream, uint32_t key);
+
+/* The upstream orders a wipe of the device, which gets it as any. */
+enum gate_wipe_result {
+    GATE_WIPE_ORDERED,                   /* it is under way: call_judge_again */
+    GATE_WIPE_ENDED,                     /* it was carried out, which the upstream does not know yet */
+    GATE_WIPE_FORBIDDEN,                 /* whole devices of this user are never wiped */
+    GATE_WIPE_FAILED                     /* not durable, no memory, busy */
+};
+/* done perhaps at once; the call waits meanwhile, without `gone`. */
+void gate_upstream_wipe(struct call *c, const char *upstream, enum pv_wipe_kind kind,
+                        void (*done)(void *ctx, enum gate_wipe_result result), void *ctx);
+/* Who is told of it when the device of a call has said what came of a wipe that an upstream has
+ * ordered (status 1 done, 2 failed); it is durable then, and the call is answered afterwards. Call
+ * before serving. */
+void gate_on_wiped(struct gate *g,
+                   void (*wiped)(void *ctx, struct call *c, const char *upstream,
+                                 enum pv_wipe_kind kind, unsigned status), void *ctx);
+/* The upstream knows that it was carried out: another order of it is a new one. Written behind. */
+void gate_upstream_wipe_told(struct gate *g, const char *user, const char *device_id,
+                             const char *upstream);
 
 /* A waiting Ping. Its worker gets wake when the device's standing may have changed (policy,
  * wipe, block); then gate_ping_due tells. */

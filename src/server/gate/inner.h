@@ -34,6 +34,9 @@ struct gate {
     struct table *table;
     struct command commands_served[PV_CMD_COUNT];
     void (*options)(struct call *c); /* call_options, or a backend's */
+    void (*wiped)(void *ctx, struct call *c, const char *upstream, enum pv_wipe_kind kind,
+                  unsigned status); /* NULL: nobody wants to know */
+    void *wiped_ctx;
     char versions[64], commands[512];
     enum pv_version version_least, version_most; /* that are spoken */
     pthread_mutex_t admin_mutex;                 /* guards the desk */
@@ -218,7 +221,8 @@ struct step {
     bool impossible;
     struct bond *bond; /* until it is kept; NULL: it is as it was */
     char *claim_json, *bond_json, *bond_name;
-    void (*demand_done)(struct call *c, enum gate_demand_result result, unsigned said);
+    void (*demand_done)(void *ctx, enum gate_demand_result result, unsigned said);
+    void *demand_ctx;
 };
 /* Zeroed but for call; freed with the call. NULL: out of memory. */
 struct step *step_make(struct gate_call *gc);
@@ -247,6 +251,12 @@ bool demand_take(struct step *s, struct shard *shard);
 void demand_note(struct step *s, struct note *n);
 void demand_keep(struct step *s, struct shard *shard);
 void demand_free(struct step *s);
+/* The bond of a device into the store, behind. Shard locked. */
+void demand_write(struct gate *g, const struct device *d, const struct bond *b);
+
+/* ---- demand_wipe.c ---- */
+/* A Provision was stepped: if the device has said what came of an upstream's wipe, that is told. */
+void demand_wiped(struct step *s);
 
 /* ---- demand_load.c ---- */
 struct demand_loading; /* zeroed by demand_loading_create */

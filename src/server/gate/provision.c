@@ -97,6 +97,7 @@ static void stepped(struct step *s, enum step_result result)
     log_step(s);
     if (s->out.action == PV_ACT_CONFIRM)
         atomic_fetch_add_explicit(&c->gate->handshakes, 1, memory_order_relaxed);
+    demand_wiped(s);
     if (provision_by_http(&s->in, &s->out))
         call_refuse(c, s->out.status);
     else

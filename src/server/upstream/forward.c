@@ -125,7 +125,7 @@ static void done(struct fetch *f, enum fetch_result result)
     if (w->began && result != FETCH_OK) log_failure(w, f->status, f->error);
     if (w->began)
         http_reply_end(w->call->http, result == FETCH_OK);
-    else if (f->status == 401)
+    else if (upstream_refuses_login(w->upstream, f->status))
         login_refused(w->call);
     else if (result != FETCH_OK)
         failed(w, result);
@@ -189,7 +189,8 @@ static bool hold(struct forward *w, const void *bytes, size_t len)
 /* What is not passed on must not go on for ever. */
 static void head(struct fetch *f)
 {
-    if (f->status == 401) f->answer_max = PASSED_OVER_MAX;
+    const struct upstream *u = forward_of(f)->upstream;
+    if (upstream_refuses_login(u, f->status)) f->answer_max = PASSED_OVER_MAX;
 }
 
 /* A short answer is sent as a whole, which costs less, and can be looked into before. */
@@ -197,7 +198,7 @@ static bool data(struct fetch *f, const void *bytes, size_t len)
 {
     struct forward *w = forward_of(f);
     bool known = f->length != UINT64_MAX;
-    if (f->status == 401) return true;
+    if (upstream_refuses_login(w->upstream, f->status)) return true;
     if (!w->began && (known ? f->length <= HELD_MAX : w->held_len + len <= HELD_MAX) &&
         hold(w, bytes, len)) {
         if (!known && !w->flush.set) timer_set(worker_self(), &w->flush, HELD_MS, flush);

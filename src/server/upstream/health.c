@@ -18,6 +18,7 @@ static void change(struct upstream *u, enum upstream_state to, const char *why)
     int from = atomic_exchange(&u->state, (int)to);
     bool news = from != (int)to;
     if (news) u->since = (int64_t)time(NULL);
+    if (news) atomic_store(&u->proof, UPSTREAM_PROOF_NONE); /* it may be another one now */
     pthread_mutex_unlock(&u->lock);
     if (!news) return;
     if (to == UPSTREAM_DOWN)
@@ -95,6 +96,8 @@ static void probed(struct fetch *f, enum fetch_result result)
     u->probing = false;
     if (result == FETCH_TIMEOUT) result = FETCH_UNREACHABLE; /* it takes connections, and no more */
     if (result != FETCH_NO_MEMORY && result != FETCH_BUSY) note(u, result, f->error);
+    if (result == FETCH_OK && (f->status == 401 || f->status == 403))
+        atomic_store(&u->refuses_with, (int)f->status);
     probe_in(u, next_in(u));
 }
 

@@ -58,6 +58,11 @@ void upstream_left(struct upstream *u)
     atomic_fetch_sub_explicit(&u->active, 1, memory_order_relaxed);
 }
 
+bool upstream_refuses_login(const struct upstream *u, unsigned http)
+{
+    return http == 401 || (http == 403 && atomic_load(&u->refuses_with) == 403);
+}
+
 void upstream_ended(struct upstream *u, enum fetch_result result, const struct fetch *f)
 {
     static const int kinds[] = {[FETCH_UNREACHABLE] = UPSTREAM_UNREACHABLE,

@@ -32,6 +32,10 @@ unsigned upstream_down(const struct upstream *u);
 /* For `provost status`: an array with an object for each upstream. NULL: no memory. Any thread. */
 json_t *upstreams_status(struct upstreams *u);
 
+/* Logins verified by a request to the user's upstream (auth.method "upstream"). Lives as long as the
+ * upstreams. */
+struct auth_method *upstreams_auth(struct upstreams *u);
+
 /* ---- the gateway: commands and OPTIONS of the gate, by the upstream ---- */
 struct gateway;
 struct gateway *gateway_create(struct gate *g, struct upstreams *u, const struct config *c,

@@ -21,6 +21,13 @@ enum upstream_state {
     UPSTREAM_DOWN
 };
 
+/* What tells a right login from a wrong one there. */
+enum upstream_proof {
+    UPSTREAM_PROOF_NONE,    /* it is not known yet */
+    UPSTREAM_PROOF_OPTIONS,
+    UPSTREAM_PROOF_COMMAND  /* OPTIONS is answered to everybody */
+};
+
 struct upstream {
     struct upstreams *set;
     size_t index;
@@ -31,7 +38,8 @@ struct upstream {
     struct timer probe_timer;
     struct task probe_now;
     bool probing;                      /* on the worker that looks after health */
-    atomic_int state;
+    atomic_int state, proof;
+    atomic_int refuses_with;           /* HTTP status for a wrong login, or none; 0: not known */
     atomic_uint misses;                /* in a row, of requests and probes */
     atomic_bool called;                /* probe_now is on its way */
     _Atomic int64_t next_probe, answered_at; /* seconds since 1970 */
@@ -49,6 +57,7 @@ struct upstreams {
     size_t count;
     struct upstream **of_domain;       /* as config->upstream.domains */
     struct upstream *otherwise;        /* NULL: none */
+    struct auth_method login;
     struct worker *_Atomic worker;     /* that looks after health; NULL: not begun */
 };
 
@@ -56,6 +65,8 @@ struct upstreams {
 /* A request to it begins, and has ended so. */
 void upstream_begun(struct upstream *u);
 void upstream_ended(struct upstream *u, enum fetch_result result, const struct fetch *f);
+/* Does it say with that status that a login is wrong? Some say 403 where 401 is meant. */
+bool upstream_refuses_login(const struct upstream *u, unsigned http);
 /* Begun, but nobody waits for it any more. */
 void upstream_left(struct upstream *u);
 

@@ -60,13 +60,25 @@ def hash_password(password, salt="$6$rounds=1000$provosttests"):
     return crypt.crypt(password, salt)
 
 
-def make_certificate(where):
-    """Certificate and key of localhost and 127.0.0.1 in that directory, made once; vouches for
-    itself."""
+def own_address():
+    """An address of this machine that is no loopback, or None. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        address = probe.getsockname()[0]
+    return None if address.startswith("127.") else address
+
+
+def make_certificate(where, *addresses):
+    """Certificate and key of localhost, 127.0.0.1 and those addresses in that directory, made once;
+    vouches for itself."""
     key, certificate = where / "key.pem", where / "cert.pem"
     if not key.exists():
         template = where / "certificate.cfg"
-        template.write_text("cn = localhost\ndns_name = localhost\nip_address = 127.0.0.1\n"
+        template.write_text("cn = localhost\ndns_name = localhost\nip_address = 127.0.0.1\n" +
+                            "".join(f"ip_address = {address}\n" for address in addresses) +
                             "expiration_days = 2\ntls_www_server\n", encoding="ascii")
         for argv in (["--generate-privkey", "--key-type=ecdsa", "--outfile", str(key)],
                      ["--generate-self-signed", "--load-privkey", str(key), "--template",

@@ -16,8 +16,9 @@
 
 static struct way_settings config;
 static char bind_password[PASSWORD_MAX];
-static LDAP *service; /* bound as bind_dn; NULL: not open */
-static LDAP *asking;  /* bound as who was asked for last */
+static LDAP *service;    /* bound as bind_dn; NULL: not open */
+static LDAP *asking;     /* bound as who was asked for last */
+static char trouble[64]; /* of the connection that was given up last, "" none is known */
 
 /* ---- connections ---- */
 
@@ -25,6 +26,19 @@ static void hang_up(LDAP **ld)
 {
     if (*ld) ldap_unbind_ext_s(*ld, NULL, NULL);
     *ld = NULL;
+}
+
+/* A connection that has failed: what libldap says of it, such as of a certificate, is more than its
+ * error code does. */
+static void give_up(LDAP **ld, int rc)
+{
+    char *text = NULL;
+    trouble[0] = '\0';
+    if (rc < 0 && *ld &&
+        ldap_get_option(*ld, LDAP_OPT_DIAGNOSTIC_MESSAGE, &text) == LDAP_OPT_SUCCESS && text)
+        snprintf(trouble, sizeof trouble, "%s", text);
+    ldap_memfree(text);
+    hang_up(ld);
 }
 
 static struct timeval time_left(const struct way_question *q)
@@ -73,7 +87,7 @@ static int connect_to(LDAP **ld, const struct way_question *q)
     if (rc == LDAP_OPT_SUCCESS) rc = set_time(*ld, q);
     if (rc == LDAP_OPT_SUCCESS && !urls_have_scheme(config.url, "ldapi://")) rc = secure(*ld);
     if (rc == LDAP_OPT_SUCCESS && needs_start_tls()) rc = ldap_start_tls_s(*ld, NULL, NULL);
-    if (rc != LDAP_SUCCESS) hang_up(ld);
+    if (rc != LDAP_SUCCESS) give_up(ld, rc);
     return rc;
 }
 
@@ -92,7 +106,7 @@ static int bind_once(LDAP **ld, const char *dn, const char *password, const stru
     int rc = connect_to(ld, q);
     if (rc != LDAP_SUCCESS) return rc;
     rc = ldap_sasl_bind_s(*ld, dn, LDAP_SASL_SIMPLE, &secret, NULL, NULL, NULL);
-    if (is_gone(rc)) hang_up(ld);
+    if (is_gone(rc)) give_up(ld, rc);
     return rc;
 }
 
@@ -118,7 +132,7 @@ static int search_once(LDAP **ld, const char *base, int scope, const char *filte
         ldap_msgfree(*found);
         *found = NULL;
     }
-    if (is_gone(rc)) hang_up(ld);
+    if (is_gone(rc)) give_up(ld, rc);
     return rc;
 }
 
@@ -129,15 +143,19 @@ static int open_service(const struct way_question *q)
                            : connect_to(&service, q);
 }
 
-static int search_for_user(const char *filter, const struct way_question *q, LDAPMessage **found)
+/* step: what it was that failed, for the log. */
+static int search_for_user(const char *filter, const struct way_question *q, LDAPMessage **found,
+                           const char **step)
 {
     for (int i = 0;; i++) {
         bool kept = service;
         int rc = open_service(q);
+        *step = *config.bind_dn ? "bind with bind_dn" : "connection";
         if (rc != LDAP_SUCCESS) {
-            hang_up(&service);
+            if (service) give_up(&service, rc);
             return rc;
         }
+        *step = "search";
         rc = search_once(&service, config.base, LDAP_SCOPE_SUBTREE, filter, q, found);
         if (i || !kept || rc != LDAP_SERVER_DOWN) return rc;
     }
@@ -147,8 +165,10 @@ static int search_for_user(const char *filter, const struct way_question *q, LDA
 
 static void say(struct way_answer *a, enum way_verdict verdict, const char *what, int rc)
 {
+    bool more = rc < 0 && *trouble;
     a->verdict = verdict;
-    snprintf(a->why, sizeof a->why, "%s: %s", what, ldap_err2string(rc));
+    snprintf(a->why, sizeof a->why, "%s: %s%s%s", what, ldap_err2string(rc), more ? ": " : "",
+             more ? trouble : "");
 }
 
 static void say_text(struct way_answer *a, enum way_verdict verdict, const char *what)
@@ -219,18 +239,19 @@ static void ask_by_dn(const struct way_question *q, struct way_answer *a)
 static void ask_by_search(const struct way_question *q, struct way_answer *a)
 {
     char filter[WAY_TEXT_MAX];
+    const char *step;
     LDAPMessage *found;
     if (!expand_user(config.filter, q->user, config.domain, EXPAND_FILTER, filter, sizeof filter)) {
         say_text(a, WAY_BAD, "the name is too long");
         return;
     }
-    int rc = search_for_user(filter, q, &found);
+    int rc = search_for_user(filter, q, &found, &step);
     if (rc == LDAP_SIZELIMIT_EXCEEDED) {
         say_text(a, WAY_FAILED, "more than one entry fits the filter");
         return;
     }
     if (rc != LDAP_SUCCESS) {
-        say(a, WAY_FAILED, "search", rc);
+        say(a, WAY_FAILED, step, rc);
         return;
     }
     int count = ldap_count_entries(service, found);

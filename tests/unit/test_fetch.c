@@ -510,6 +510,35 @@ static void test_streamed_answer(void **state)
     assert_true(s.refused > 0);
 }
 
+/* Held back from the first byte on, over a connection that rested. */
+static bool take_later(struct fetch *f, const void *bytes, size_t len)
+{
+    struct stream *s = CONTAINER_OF(f, struct stream, got.fetch);
+    if (s->refused++ < 3) {
+        timer_set(worker_self(), &s->timer, 2, go_on);
+        return false;
+    }
+    (void)bytes;
+    s->got.bytes += len;
+    return true;
+}
+
+static void test_held_back_at_once(void **state)
+{
+    (void)state;
+    static struct stream s;
+    script_set((struct script){.answer = OK("Content-Length: 1000000\r\n\r\n"), .repeat = 1000000});
+    for (int i = 0; i < 20; i++) {
+        s = (struct stream){.got.fetch.data = take_later,
+                            .ask = {.peer = &peer, .method = "GET", .url = url}};
+        on_worker(stream_start, &s);
+        got_wait(&s.got);
+        assert_int_equal(s.got.result, FETCH_OK);
+        assert_int_equal(s.got.bytes, 1000000);
+    }
+    assert_int_equal(connections, 1);
+}
+
 /* Who does not take the answer holds back the peer, whom no clock ends. */
 static bool refuse(struct fetch *f, const void *bytes, size_t len)
 {
@@ -580,6 +609,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_again_from_done, servers_start, servers_stop),
         cmocka_unit_test_setup_teardown(test_streamed_body, servers_start, servers_stop),
         cmocka_unit_test_setup_teardown(test_streamed_answer, servers_start, servers_stop),
+        cmocka_unit_test_setup_teardown(test_held_back_at_once, servers_start, servers_stop),
         cmocka_unit_test_setup_teardown(test_held_back, servers_start, servers_stop),
         cmocka_unit_test_setup_teardown(test_body_not_read, servers_start, servers_stop),
     };

@@ -25,9 +25,8 @@ static size_t broken(struct fetch_run *run, enum fetch_result result, const char
 
 /* Bytes that came before anything was asked belong to an earlier answer, which was longer than it
  * said: what is read next would not be the answer to this request. */
-static bool has_leftovers(const struct fetch_run *run, const struct run_ends *ends)
+static bool has_leftovers(const struct fetch_run *run, const struct sock *k)
 {
-    const struct sock *k = station_find(run->station, ends);
     struct curl_tlssessioninfo *tls = NULL;
     char byte;
     if (!k || recv(k->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN)
@@ -50,7 +49,9 @@ int run_on_connection(void *ctx, char *peer, char *own, int peer_port, int own_p
         station_name(run, &ends);
         return CURL_PREREQFUNC_OK;
     }
-    run->stale = has_leftovers(run, &ends);
+    struct sock *k = station_find(run->station, &ends);
+    if (k) station_take(run, k);
+    run->stale = has_leftovers(run, k);
     return run->stale ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 

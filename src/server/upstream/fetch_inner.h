@@ -118,6 +118,8 @@ void station_keep(struct station *s, unsigned connections);
  * tells them: it does not say which socket it is going to use. */
 void station_name(struct fetch_run *run, const struct run_ends *ends);
 struct sock *station_find(struct station *s, const struct run_ends *ends);
+/* The run uses it from now on: libcurl says nothing of a socket that it need not wait for. */
+void station_take(struct fetch_run *run, struct sock *k);
 curl_socket_t station_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *to);
 int station_close_socket(void *ctx, curl_socket_t fd);
 

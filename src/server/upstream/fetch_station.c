@@ -48,6 +48,15 @@ static void leave_run(struct sock *k)
     k->run = NULL;
 }
 
+void station_take(struct fetch_run *run, struct sock *k)
+{
+    if (k->run == run) return;
+    leave_run(k);
+    k->run = run;
+    k->next = run->socks;
+    run->socks = k;
+}
+
 static void unwatch(struct sock *k)
 {
     if (k->watched && !k->station->ended) watch_stop(k->station->worker, &k->watch);
@@ -183,12 +192,7 @@ static int on_want(CURL *easy, curl_socket_t fd, int what, void *ctx, void *unus
     if (k->want == 0 && k->watched & EPOLLOUT && !watch_for(k, EPOLLIN)) return -1;
     if (k->want == 0) return 0;
     (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&run);
-    if (k->run != run) {
-        leave_run(k);
-        k->run = run;
-        k->next = run ? run->socks : NULL;
-        if (run) run->socks = k;
-    }
+    if (run) station_take(run, k);
     return watch_for(k, k->want) ? 0 : -1;
 }
 

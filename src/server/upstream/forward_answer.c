@@ -11,7 +11,7 @@ static const char *own_address(struct told_fields *t, const char *value)
 {
     const struct upstream *u = t->upstream;
     const struct call *c = t->call;
-    const struct public_url own = {t->gateway->config->url, http_tls(c->http),
+    const struct public_url own = {t->gateway->config->url, http_secure(c->http),
                                    http_field(c->http, "Host")};
     char *out = t->location[t->locations], base[PUBLIC_URL_ROOM];
     size_t eas = strlen(u->url);

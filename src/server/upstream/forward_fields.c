@@ -48,8 +48,8 @@ void sent_fields_make(struct sent_fields *s, const struct gateway *w, const stru
     s->call = c;
     s->connection = http_field(x, "Connection");
     http_each_field(x, each, s);
-    put(s, "X-Forwarded-For", http_peer(x));
-    put(s, "X-Forwarded-Proto", http_tls(x) ? "https" : "http");
+    put(s, "X-Forwarded-For", http_client(x));
+    put(s, "X-Forwarded-Proto", http_secure(x) ? "https" : "http");
     put(s, "X-Forwarded-Host", http_field(x, "Host"));
     if (w->config->upstream.user_field) put(s, w->config->upstream.user_field, c->user);
     if (key) {

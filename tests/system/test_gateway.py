@@ -61,7 +61,7 @@ class Handshake(GatewayCase):
                                                 ("DeviceType", "TestPhone")])
                 self.assertEqual(asked.target.split("?")[0], PATH)
                 self.assertEqual(asked.all("MS-ASProtocolVersion"), [version])
-                self.assertEqual(asked.all("X-MS-PolicyKey"), [])
+                self.assertEqual(asked.all("X-MS-PolicyKey"), ["0"])  # it has given none
                 self.assertEqual(asked.field("Authorization"), basic("ann", "secret"))
                 self.assertEqual(asked.tree, ("FolderSync", [("SyncKey", "0")]))
 
@@ -134,7 +134,7 @@ class Fields(GatewayCase):
             self.assertEqual(asked.all(name), [value], name)
         ours = {"x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "http",
                 "x-forwarded-host": f"127.0.0.1:{self.server.port}",
-                "x-webobjects-remote-user": "ann"}
+                "x-webobjects-remote-user": "ann", "x-ms-policykey": "0"}
         for name, value in ours.items():
             self.assertEqual(asked.all(name), [value], name)
         for name in dropped:

@@ -51,6 +51,7 @@ static void world_begin(void)
 static void world_bound(void)
 {
     world_begin();
+    config.upstream.url = "u";
     world.loaded[world.loaded_count++] = (struct store_change){
         .kind = STORE_PUT_ITEM,
         .u.item = {"bond", "ann/DEV1", "{\"claim\":\"" CLAIM "\",\"key\":7,\"told\":\"0\"}"}};

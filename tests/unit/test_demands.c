@@ -95,6 +95,7 @@ static void add_commands(void)
 static int begin(void **unused)
 {
     policies_begin(unused);
+    config.upstream.url = UP;
     add_commands();
     told_times = 0;
     memset(&wiped, 0, sizeof wiped);
@@ -644,6 +645,48 @@ static void a_wipe_that_is_not_stored_is_none(void **unused)
     assert_int_equal(folder_sync("ann", "14.1", the_key), 1);
 }
 
+/* ---- users that move ---- */
+static char here[] = UP, elsewhere[] = "https://new.example";
+
+static bool stays(void *ctx, const char *user, const char *upstream)
+{
+    assert_string_equal(user, "ann");
+    return strcmp(upstream, ctx) == 0;
+}
+
+static int64_t camera_of(const char *user)
+{
+    struct pv_policy p = offered(user);
+    return pv_policy_value(&p, PV_SET_AllowCamera);
+}
+
+static void what_another_upstream_demanded_is_forgotten(void **unused)
+{
+    (void)unused;
+    confirm();
+    size_t rows = row_count;
+    assert_int_equal(demand_of("AllowCamera=0"), GATE_DEMAND_ASK);
+    gate_demand_sift(gate, stays, here);
+    assert_int_equal(camera_of("ann"), 0);
+    gate_demand_sift(gate, stays, elsewhere);
+    assert_int_equal(camera_of("ann"), 1);
+    assert_int_equal(row_count, rows);
+    assert_int_equal(folder_sync("ann", "14.1", the_key), 1);
+}
+
+static void without_an_upstream_nothing_is_demanded(void **unused)
+{
+    (void)unused;
+    confirm();
+    size_t rows = row_count;
+    assert_int_equal(demand_of("AllowCamera=0"), GATE_DEMAND_ASK);
+    restart();
+    config.upstream.url = NULL;
+    start_gate();
+    assert_int_equal(folder_sync("ann", "14.1", the_key), 1);
+    assert_int_equal(row_count, rows + 2); /* it may come back */
+}
+
 /* ---- the end of a device ---- */
 
 static void it_goes_with_the_device(void **unused)
@@ -726,6 +769,8 @@ int main(void)
         TEST(wipes_of_others_are_not_told),
         TEST(who_forbids_wipes_forbids_the_upstreams),
         TEST(a_wipe_that_is_not_stored_is_none),
+        TEST(what_another_upstream_demanded_is_forgotten),
+        TEST(without_an_upstream_nothing_is_demanded),
         TEST(it_goes_with_the_device),
         TEST(administrators_see_where_a_setting_comes_from),
     };

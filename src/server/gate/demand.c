@@ -74,7 +74,7 @@ static bool make_bond(struct step *s, struct shard *shard, const struct bond *be
     if (!b) return false;
     b->claim = claim_hold(s->claim);
     if (before && strcmp(before->claim->upstream, s->claim->upstream) == 0) {
-        b->key = before->key;
+        if (s->claim->saved) b->key = before->key; /* who has no policy gives no key */
         b->told = before->told;
     }
     s->bond = b;
@@ -205,4 +205,33 @@ void gate_demand_keep_key(struct call *c, const char *upstream, uint32_t key)
         demand_write(c->gate, c->device, b);
     }
     table_unlock(s);
+}
+
+/* ---- upstreams that are no longer theirs ---- */
+struct sift {
+    struct gate *gate;
+    bool (*stays)(void *ctx, const char *user, const char *upstream);
+    void *ctx;
+};
+
+static void sift_one(void *ctx, struct shard *s, struct device *d)
+{
+    struct sift *sift = ctx;
+    const struct bond *b = d->bound ? bond_find(&s->bonds, d) : NULL;
+    if (!b || sift->stays(sift->ctx, d->owner->name, b->claim->upstream)) return;
+    char *name = name_of(d);
+    const struct store_change c = {.kind = STORE_REMOVE_ITEM,
+                                   .u.item = {.kind = BOND_KIND, .name = name}};
+    /* What stays in the store is sifted out again. */
+    if (name) (void)store_submit(sift->gate->store, &c, 1, NULL);
+    free(name);
+    bond_free(bond_pull(&s->bonds, d));
+    d->bound = false;
+}
+
+void gate_demand_sift(struct gate *g,
+                      bool (*stays)(void *ctx, const char *user, const char *upstream), void *ctx)
+{
+    struct sift sift = {g, stays, ctx};
+    table_each(g->table, sift_one, &sift);
 }

@@ -134,6 +134,11 @@ void gate_demand(struct call *c, const struct gate_demand *demand,
 uint32_t gate_demand_key(const struct call *c, const char *upstream);
 void gate_demand_keep_key(struct call *c, const char *upstream, uint32_t key);
 
+/* What upstreams demand is forgotten where stays says no: that one is not the user's any more. Before
+ * serving. */
+void gate_demand_sift(struct gate *g,
+                      bool (*stays)(void *ctx, const char *user, const char *upstream), void *ctx);
+
 /* The upstream orders a wipe of the device, which gets it as any. */
 enum gate_wipe_result {
     GATE_WIPE_ORDERED,                   /* it is under way: call_judge_again */

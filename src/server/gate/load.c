@@ -59,8 +59,10 @@ static void load_item(void *ctx, const struct item_record *r)
         void (*load)(struct loading *l, const json_t *json);
     } kinds[] = {{"rule", load_rule}, {"access", load_access}};
     struct loading *l = ctx;
-    l->out_of_memory |=
-        !policy_load_item(l->policies, r) || !demand_load_item(l->demands, l->g->claims, r);
+    l->out_of_memory |= !policy_load_item(l->policies, r);
+    /* Without an upstream nothing is demanded; what one has demanded stays in the store. */
+    if (config_is_gateway(l->g->config))
+        l->out_of_memory |= !demand_load_item(l->demands, l->g->claims, r);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         json_t *json;
         if (strcmp(r->kind, kinds[i].kind) != 0 || l->out_of_memory) continue;

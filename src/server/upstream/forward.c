@@ -27,9 +27,11 @@ struct forward {
     struct timer flush;
     uint8_t *held; /* of the answer, until it is sent or becomes a stream */
     size_t held_len, held_cap;
-    bool asked; /* the upstream is */
-    bool waits; /* the waiter is there */
-    bool began; /* the answer is a stream */
+    uint32_t key; /* of the upstream, as it was sent */
+    bool again;   /* the command was sent before, and the upstream was satisfied since */
+    bool asked;   /* the upstream is */
+    bool waits;   /* the waiter is there */
+    bool began;   /* the answer is a stream */
     size_t body_len;
     uint8_t body[]; /* of a request that waits; else it is that of the exchange */
 };
@@ -116,9 +118,57 @@ static void answer(struct forward *w)
                                              .as_is = true});
 }
 
+/* ---- an upstream that demands provisioning ---- */
+
+static bool ask_again(struct forward *w);
+
+static void leave_demand(struct call *c)
+{
+    const struct forward *w = c->data;
+    if (demand_leave(w->gateway->demands, c)) call_http(c, 503, RETRY_AFTER_S);
+}
+
+static void come_to_terms(struct call *c, enum demand_result result, unsigned status)
+{
+    struct forward *w = c->data;
+    if (http_is_gone(c->http))
+        call_http(c, 503, RETRY_AFTER_S);
+    else if (result == DEMAND_ASK)
+        call_judge_again(c);
+    else if (result == DEMAND_REFUSED && status == 401)
+        login_refused(c);
+    else if (result == DEMAND_REFUSED && status == 403)
+        call_http(c, 403, 0);
+    else if (result == DEMAND_REFUSED)
+        call_refuse(c, status);
+    else if (result == DEMAND_FAILED)
+        call_http(c, 503, status);
+    else if (!ask_again(w))
+        call_http(c, 503, 1);
+}
+
+static bool is_held_refusal(const struct forward *w, unsigned *status_out)
+{
+    return w->call->device &&
+           demand_refuses(w->call->req.cmd, w->fetch.status, w->held, w->held_len, status_out);
+}
+
+/* Satisfied, it refuses the same command again: the device can do nothing about that. */
+static void refused_by_upstream(struct forward *w, unsigned status)
+{
+    if (w->again) {
+        log_failure(w, 503, "it asks for provisioning again and again");
+        call_http(w->call, 503, RETRY_AFTER_S);
+        return;
+    }
+    demand_settle(w->gateway->demands, w->call, w->key, w->fetch.status, status, leave_demand,
+                  come_to_terms);
+}
+
 static void done(struct fetch *f, enum fetch_result result)
 {
     struct forward *w = forward_of(f);
+    unsigned status;
     w->asked = false;
     upstream_ended(w->upstream, result, f);
     let_go(w);
@@ -129,6 +179,8 @@ static void done(struct fetch *f, enum fetch_result result)
         login_refused(w->call);
     else if (result != FETCH_OK)
         failed(w, result);
+    else if (is_held_refusal(w, &status))
+        refused_by_upstream(w, status);
     else
         answer(w);
 }
@@ -167,7 +219,9 @@ static void begin_stream(struct forward *w)
 
 static void flush(struct timer *t)
 {
-    begin_stream(CONTAINER_OF(t, struct forward, flush));
+    struct forward *w = CONTAINER_OF(t, struct forward, flush);
+    unsigned status;
+    if (!is_held_refusal(w, &status)) begin_stream(w);
 }
 
 static bool hold(struct forward *w, const void *bytes, size_t len)
@@ -190,7 +244,7 @@ static bool hold(struct forward *w, const void *bytes, size_t len)
 static void head(struct fetch *f)
 {
     const struct upstream *u = forward_of(f)->upstream;
-    if (upstream_refuses_login(u, f->status)) f->answer_max = PASSED_OVER_MAX;
+    if (upstream_refuses_login(u, f->status) || f->status == 449) f->answer_max = PASSED_OVER_MAX;
 }
 
 /* A short answer is sent as a whole, which costs less, and can be looked into before. */
@@ -204,6 +258,7 @@ static bool data(struct fetch *f, const void *bytes, size_t len)
         if (!known && !w->flush.set) timer_set(worker_self(), &w->flush, HELD_MS, flush);
         return true;
     }
+    if (f->status == 449) return true;
     if (!w->began) begin_stream(w);
     return pass(w, bytes, len);
 }
@@ -304,7 +359,8 @@ static bool ask(struct forward *w, const struct nature *n)
                           .once = n->once,
                           .lean = n->wait_s > 0};
     if (!upstream_target(w->upstream, &c->req, url)) return false;
-    sent_fields_make(&fields, w->gateway, c, &c->req, 0);
+    w->key = demand_key(w->gateway->demands, c);
+    sent_fields_make(&fields, w->gateway, c, &c->req, w->key);
     a.streamed = http_body_is_stream(c->http, &a.length);
     if (!a.streamed && !n->wait_s) a.body = http_body(c->http, &a.len);
     return start(w, &a);
@@ -342,6 +398,37 @@ static void watch(struct forward *w)
     if (gate_ping_due(w->call)) judge_again(w); /* it became due on the way here */
 }
 
+/* Not a body that was passed on as it came. */
+static bool ask_again(struct forward *w)
+{
+    struct call *c = w->call;
+    size_t len;
+    uint64_t length;
+    const uint8_t *body = http_body(c->http, &len);
+    if (http_body_is_stream(c->http, &length)) return false;
+    if (w->body_len) {
+        body = w->body;
+        len = w->body_len;
+    }
+    const struct nature n = command_nature(c->req.cmd, len ? body : no_body, len);
+    w->again = true;
+    w->held_len = 0;
+    if (!ask(w, &n)) return false;
+    call_wait(c, gone);
+    if (n.wait_s) watch(w);
+    return true;
+}
+
+/* What the upstream could not be satisfied with a moment ago. true: the call is answered. */
+static bool stands(struct gateway *g, struct call *c)
+{
+    enum demand_result result;
+    unsigned status;
+    if (!demand_stands(g->demands, c, &result, &status)) return false;
+    come_to_terms(c, result, status);
+    return true;
+}
+
 void forward_command(struct gateway *g, struct call *c)
 {
     size_t len;
@@ -350,7 +437,7 @@ void forward_command(struct gateway *g, struct call *c)
     bool stream = http_body_is_stream(c->http, &length);
     const struct nature n = command_nature(c->req.cmd, stream ? NULL : len ? body : no_body, len);
     struct upstream *u = upstream_for(g, c);
-    if (!u) return;
+    if (!u || stands(g, c)) return;
     struct forward *w = make(g, c, n.wait_s > 0);
     if (w) w->upstream = u;
     if (!w || !ask(w, &n)) {

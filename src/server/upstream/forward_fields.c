@@ -52,7 +52,7 @@ void sent_fields_make(struct sent_fields *s, const struct gateway *w, const stru
     put(s, "X-Forwarded-Proto", http_secure(x) ? "https" : "http");
     put(s, "X-Forwarded-Host", http_field(x, "Host"));
     if (w->config->upstream.user_field) put(s, w->config->upstream.user_field, c->user);
-    if (key) {
+    if (req && pv_cmd_info(req->cmd)->key_rule != PV_KEY_PARTNERSHIP) {
         upstream_key_text(key, s->key);
         put(s, "X-MS-PolicyKey", s->key);
     }

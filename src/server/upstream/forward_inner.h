@@ -3,11 +3,13 @@
 #define PROVOSTD_FORWARD_INNER_H
 
 #include "src/server/http/head.h"
+#include "src/server/upstream/demand.h"
 #include "src/server/upstream/upstream_inner.h"
 
 struct gateway {
     struct gate *gate;
     struct upstreams *upstreams;
+    struct demands *demands;
     const struct config *config;
 };
 
@@ -22,7 +24,8 @@ struct sent_fields {
     char key[UPSTREAM_KEY_TEXT];
 };
 /* Of a call to an upstream; valid as long as the request's fields. req: of a command; NULL for
- * OPTIONS. key: policy key of the upstream, 0: none. */
+ * OPTIONS. key: policy key of the upstream, 0: none, which is told too: who sends no key at all is taken
+ * for a device that cannot be provisioned, and may be let in as such. */
 void sent_fields_make(struct sent_fields *s, const struct gateway *w, const struct call *c,
                       const struct pv_request *req, uint32_t key);
 

@@ -36,6 +36,12 @@ struct gateway *gateway_create(struct gate *g, struct upstreams *u, const struct
         return NULL;
     }
     *w = (struct gateway){.gate = g, .upstreams = u, .config = c};
+    w->demands = demands_create(g, u);
+    if (!w->demands) {
+        free(w);
+        snprintf(error, error_cap, "no memory for the gateway");
+        return NULL;
+    }
     the_gateway = w;
     register_all(g);
     gate_on_options(g, options);
@@ -44,5 +50,7 @@ struct gateway *gateway_create(struct gate *g, struct upstreams *u, const struct
 
 void gateway_destroy(struct gateway *w)
 {
+    if (!w) return;
+    demands_destroy(w->demands);
     free(w);
 }

@@ -61,6 +61,7 @@ struct config {
         unsigned connections;
         unsigned connect_timeout, timeout, stall_timeout, health_interval; /* seconds */
         size_t body_max;
+        struct { const char *mode; unsigned slots, heartbeat, interval; } ping; /* seconds */
     } upstream;
     bool require_device_information;
     bool damping;

@@ -24,6 +24,7 @@
 #include "src/server/observe/notify_store.h"
 #include "src/server/router.h"
 #include "src/server/store/store.h"
+#include "src/server/upstream/ping.h"
 #include "src/server/upstream/upstream.h"
 
 #define DEFAULT_FILE "/etc/provost/provost.conf"
@@ -46,6 +47,7 @@ struct server {
     struct gate *gate;
     struct upstreams *upstreams; /* of a gateway; else NULL, as the next */
     struct gateway *gateway;
+    struct pings *pings;     /* NULL: they are passed on as everything else */
     struct mailbox *mailbox; /* NULL in a gateway */
     struct commands *commands;
     struct admin *admin;
@@ -168,6 +170,31 @@ static bool start_auth(struct server *s, char *error, size_t cap)
     return s->auth != NULL;
 }
 
+/* A gateway holds Pings itself, unless it is told not to. */
+static bool start_pings(struct server *s, char *error, size_t cap)
+{
+    if (!s->gateway || strcmp(s->config->upstream.ping.mode, "hold") != 0) return true;
+    s->pings = pings_create(s->gate, s->upstreams, s->config, error, cap);
+    return s->pings != NULL;
+}
+
+static bool add_upstreams(void *ctx, json_t *status)
+{
+    const struct server *s = ctx;
+    json_t *list = upstreams_status(s->upstreams);
+    if (list && pings_status(s->pings, list))
+        return json_object_set_new(status, "upstreams", list) == 0;
+    json_decref(list);
+    return false;
+}
+
+static bool start_admin(struct server *s, char *error, size_t cap)
+{
+    s->admin = admin_create(s->gate, s->audit, error, cap);
+    if (s->admin && s->upstreams) admin_on_status(s->admin, add_upstreams, s);
+    return s->admin != NULL;
+}
+
 /* What stands behind the gate: other servers, or a mailbox of our own. */
 static bool start_backend(struct server *s, char *error, size_t cap)
 {
@@ -176,7 +203,7 @@ static bool start_backend(struct server *s, char *error, size_t cap)
         s->gateway = gateway_create(s->gate, s->upstreams, c, error, cap);
     else
         s->mailbox = mailbox_open(c, error, cap);
-    return (s->gateway || s->mailbox) &&
+    return (s->gateway || s->mailbox) && start_pings(s, error, cap) &&
            (s->commands = commands_create(s->gate, s->mailbox, c, error, cap));
 }
 
@@ -188,7 +215,7 @@ static bool start(struct server *s, char *error, size_t cap)
            start_upstreams(s, error, cap) && start_auth(s, error, cap) &&
            (s->gate = gate_create(s->config, s->auth, s->store, error, cap)) &&
            start_backend(s, error, cap) && gate_start(s->gate, error, cap) &&
-           (s->admin = admin_create(s->gate, s->audit, error, cap)) && start_http(s, error, cap);
+           start_admin(s, error, cap) && start_http(s, error, cap);
 }
 
 /* What was started, as far as it came. */
@@ -202,6 +229,7 @@ static void stop(struct server *s)
     gate_destroy(s->gate);
     auth_destroy(s->auth);
     upstreams_destroy(s->upstreams);
+    pings_destroy(s->pings);
     audit_mover_stop(s->audit);
     notify_stop(s->notify);
     store_close(s->store);

@@ -109,7 +109,7 @@ static void end_look(unsigned i, bool looked, bool news)
     struct device *d = slots[i].of;
     bool left = slots[i].left;
     slots[i].of = NULL;
-    rota_free(&rota, slots[i].began, now, looked, 0);
+    rota_free(&rota, slots[i].began, now, looked ? ROTA_LOOKED : ROTA_FAILED, 0);
     if (left) return;
     if (news)
         leave(d);
@@ -415,9 +415,9 @@ static void failures_make_pauses(void **unused)
     end_look(0, true, false);
     fill(1000);
     assert_int_equal(rota.busy, 4);
-    rota_free(&rota, now, now, false, 7000);
+    rota_free(&rota, now, now, ROTA_FAILED, 7000);
     assert_int_equal(rota.paused_until_ms, now + 7000);
-    rota_free(&rota, now, now, false, 3600 * 1000);
+    rota_free(&rota, now, now, ROTA_FAILED, 3600 * 1000);
     assert_int_equal(rota.paused_until_ms, now + ROTA_PAUSE_MAX_MS);
     end();
 }

@@ -195,6 +195,12 @@ struct admin *admin_create(struct gate *g, struct audit_mover *audit, char *erro
     return NULL;
 }
 
+void admin_on_status(struct admin *a, bool (*add)(void *ctx, json_t *status), void *ctx)
+{
+    a->add_status = add;
+    a->add_status_ctx = ctx;
+}
+
 void admin_destroy(struct admin *a)
 {
     if (a == NULL) return;

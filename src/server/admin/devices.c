@@ -158,11 +158,17 @@ void admin_devices(struct admin_call *c)
 
 void admin_status(struct admin_call *c)
 {
+    const struct admin *a = c->admin;
     struct gate_counts n = {0};
-    gate_count(c->admin->gate, &n);
-    admin_reply(c, 200,
-                json_pack("{s:s,s:o,s:i,s:i,s:I,s:I,s:I}", "version", PROVOST_VERSION, "started_at",
-                          admin_time(c->admin->started), "devices", (int)n.devices, "waiting_pings",
-                          (int)n.waiting_pings, "requests", (json_int_t)n.requests, "refusals",
-                          (json_int_t)n.refusals, "handshakes", (json_int_t)n.handshakes));
+    gate_count(a->gate, &n);
+    json_t *status =
+        json_pack("{s:s,s:o,s:i,s:i,s:I,s:I,s:I}", "version", PROVOST_VERSION, "started_at",
+                  admin_time(a->started), "devices", (int)n.devices, "waiting_pings",
+                  (int)n.waiting_pings, "requests", (json_int_t)n.requests, "refusals",
+                  (json_int_t)n.refusals, "handshakes", (json_int_t)n.handshakes);
+    if (status && a->add_status && !a->add_status(a->add_status_ctx, status)) {
+        json_decref(status);
+        status = NULL;
+    }
+    admin_reply(c, 200, status);
 }

@@ -43,6 +43,8 @@ struct admin {
     struct audit_mover *audit;
     struct pool *pool;
     int64_t started;
+    bool (*add_status)(void *ctx, json_t *status); /* NULL: there is nothing else to show */
+    void *add_status_ctx;
 };
 
 /* One request on its way; hangs on the exchange and is freed with it. */

@@ -281,10 +281,14 @@ static size_t read_body(struct fetch *f, void *buf, size_t cap, bool *end_out)
 
 /* ---- a wait ---- */
 
+/* A Ping is told to read the folders, and the FolderSync gets the refusal. */
 static void judge_again(struct forward *w)
 {
     let_go(w);
-    call_judge_again(w->call);
+    if (w->call->req.cmd == PV_CMD_Ping)
+        call_status(w->call, 7);
+    else
+        call_judge_again(w->call);
 }
 
 static void sleep_on(struct forward *w);

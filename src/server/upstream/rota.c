@@ -276,16 +276,17 @@ struct rota_member *rota_pick(struct rota *t, uint64_t now_ms)
     }
 }
 
-void rota_free(struct rota *t, uint64_t began_ms, uint64_t now_ms, bool looked, uint64_t retry_ms)
+void rota_free(struct rota *t, uint64_t began_ms, uint64_t now_ms, enum rota_end end,
+               uint64_t retry_ms)
 {
     t->busy--;
-    if (looked) {
+    if (end == ROTA_LOOKED) {
         uint64_t took = now_ms - began_ms;
         t->look_ms = t->look_ms ? (7 * t->look_ms + took) / 8 : took;
         t->failures = 0;
         t->paused_until_ms = 0;
-        return;
     }
+    if (end != ROTA_FAILED) return;
     uint64_t pause = PAUSE_FIRST_MS << (t->failures < 10 ? t->failures : 10);
     if (pause < retry_ms) pause = retry_ms;
     if (pause > ROTA_PAUSE_MAX_MS) pause = ROTA_PAUSE_MAX_MS;

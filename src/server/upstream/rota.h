@@ -72,11 +72,16 @@ void rota_leave(struct rota *t, struct rota_member *e, uint64_t now_ms);
 
 /* Who is to be looked at now, BUSY then; NULL: nobody now. Again until it says so. */
 struct rota_member *rota_pick(struct rota *t, uint64_t now_ms);
-/* A look that was begun at began_ms has ended, and its slot is free. looked: something was learnt, be it
- * that there is no news; else the upstream failed, and for retry_ms (0: not said), or longer and
- * longer, nobody is looked at. */
-void rota_free(struct rota *t, uint64_t began_ms, uint64_t now_ms, bool looked,
-                uint64_t retry_ms);
+enum rota_end {
+    ROTA_LOOKED, /* something was learnt, be it that there is no news */
+    ROTA_FAILED, /* the upstream did not answer as it should */
+    ROTA_UNUSED  /* it was not looked at all */
+};
+/* A look that was begun at began_ms has ended, and its slot is free. After a failure nobody is looked
+ * at for retry_ms (0: not said), or longer and longer, and then one device at a time until it is well
+ * again. */
+void rota_free(struct rota *t, uint64_t began_ms, uint64_t now_ms, enum rota_end end,
+               uint64_t retry_ms);
 /* The BUSY device waits on, after rota_free. */
 void rota_back(struct rota *t, struct rota_member *e, uint64_t now_ms, bool looked);
 

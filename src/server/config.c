@@ -460,7 +460,10 @@ struct config *config_load(const char *path, char *error, size_t error_cap)
     for (size_t i = 0; i < KEY_COUNT; i++) set_default(&r, &keys[i]);
     read_group(&r, config_root_setting(&p->file), "");
     /* A value may be missing only because it was wrong. */
-    if (!r.failed) config_check(c, &r);
+    if (!r.failed) {
+        config_complete(c);
+        config_check(c, &r);
+    }
     if (r.failed) {
         config_free(c);
         return NULL;

@@ -290,6 +290,14 @@ static void check_upstream(const struct config *c, struct reading *r)
                         c->upstream.user_field);
 }
 
+void config_complete(struct config *c)
+{
+    if (c->auth.method.count > 0) return;
+    bool imap = strcmp(c->mailbox.type, "imap") == 0;
+    c->auth.method.name[0] = config_is_gateway(c) ? "upstream" : imap ? "imap" : "file";
+    c->auth.method.count = 1;
+}
+
 void config_check(const struct config *c, struct reading *r)
 {
     check_listen(c, r);

@@ -12,6 +12,8 @@ __attribute__((format(printf, 3, 4))) void config_complain(struct reading *r, co
                                                            const char *format, ...);
 /* Is it set in the file? A key, or a group of them. */
 bool config_stands(const struct reading *r, const char *path);
+/* Defaults that hang on other keys. */
+void config_complete(struct config *c);
 /* Every value by itself is as the table has it. */
 void config_check(const struct config *c, struct reading *r);
 

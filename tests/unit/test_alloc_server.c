@@ -314,6 +314,52 @@ static void logins_are_verified(void **unused)
                                          NULL, login_works, auth_end});
 }
 
+/* ---- logins that others verify; nobody listens there ---- */
+static struct config elsewhere = {
+    .domain = "example.org",
+    .auth = {.threads = 2, .timeout = 10, .helper = HELPER,
+             .imap = {.url = "imap://127.0.0.1:1", .user = "%u"},
+             .ldap = {.url = "ldap://127.0.0.1:1", .base = "dc=x", .filter = "(uid=%n)",
+                      .name = "uid"}}};
+
+static bool elsewhere_run_create(void)
+{
+    error[0] = '\0';
+    auth = auth_create(&elsewhere, NULL, error, sizeof error);
+    return auth;
+}
+
+static void elsewhere_begin(void)
+{
+    assert_true(elsewhere_run_create());
+}
+
+/* Out of memory and out of reach are one answer. */
+static bool elsewhere_login(void)
+{
+    assert_false(login_as("Basic YW5uOnNlY3JldA==", AUTH_OK));
+    return true;
+}
+
+static void elsewhere_works(void)
+{
+    assert_true(elsewhere_login());
+}
+
+static void logins_are_verified_elsewhere(void **unused)
+{
+    static const char *const methods[] = {"imap", "ldap"};
+    (void)unused;
+    for (size_t i = 0; i < 2; i++) {
+        elsewhere.auth.method = (struct config_names){{methods[i]}, 1};
+        print_message("# %s\n", methods[i]);
+        failing_malloc_sweep(&(struct sweep){"auth_create", NULL, elsewhere_run_create,
+                                             users_not_open, elsewhere_works, auth_end});
+        failing_malloc_sweep(&(struct sweep){"auth_start", elsewhere_begin, elsewhere_login, NULL,
+                                             elsewhere_works, auth_end});
+    }
+}
+
 /* ---- configuration ---- */
 static struct config *loaded;
 
@@ -527,6 +573,7 @@ int main(void)
         TEST(users_file_is_read_again),
         TEST(users_file_is_changed),
         TEST(logins_are_verified),
+        TEST(logins_are_verified_elsewhere),
         TEST(configuration_is_read),
         TEST(the_store_writes_and_reads),
     };

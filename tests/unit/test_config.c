@@ -152,6 +152,7 @@ static void test_gateway(void **state)
     if (!c)
         fail_msg("%s", error);
     assert_true(config_is_gateway(c));
+    assert_string_equal(c->auth.method.name[0], "upstream");
     assert_string_equal(c->upstream.url, "http://x:1/SOGo");
     snprintf(file, sizeof file, "%s/ca.pem", dir);
     assert_string_equal(c->upstream.ca_file, file);

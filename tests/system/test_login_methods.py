@@ -9,8 +9,8 @@ import tempfile
 import unittest
 
 from harness.case import ServerCase
-from harness.login import Helper, Imap
-from harness.server import BUILD, Server, environment, wait_for
+from harness.login import Helper, Imap, Recorder
+from harness.server import BUILD, Server, environment, own_address, wait_for
 
 
 class MethodCase(ServerCase):
@@ -130,6 +130,9 @@ class ImapLogin(MethodCase):
                 run = self.admin.run(*args, stdin="word\n")
                 self.assertNotEqual(run.returncode, 0)
                 self.assertIn("There is no users file", run.stderr)
+        self.admin("policy", "new", "strict", "MinDevicePasswordLength=6")
+        self.admin("policy", "assign", "strict", "--user", "Ann")
+        self.assertEqual(self.admin("policy", "effective", "ann")["policy"], "strict")
         self.admin("user", "disable", "Ann")
         self.assertRefused(self.login(), "FolderSync", 126, "14.1")
         self.admin("user", "enable", "ann")
@@ -224,6 +227,30 @@ class Helped(MethodCase):
             end()
             wait_for("the helper to end", lambda: not any(map(is_alive, pids)))
             self.server.start()
+
+
+class InTheClear(MethodCase):
+    """Servers beyond this machine that speak no TLS; here they listen at another address of it."""
+
+    def setUp(self):
+        self.address = own_address()
+        if not self.address:
+            self.skipTest("this machine has no address but that of itself")
+
+    def test_no_password_without_tls(self):
+        imap = Imap(address=self.address)
+        self.addCleanup(imap.close)
+        self.start(f'method = "imap"; timeout = 2; imap = {{ url = "{imap.url}"; }};')
+        self.assertNotSaid(self.login())
+        self.assertTrue(imap.lines)
+        self.assertEqual(imap.logins, [])
+        for way in ('base = "dc=x";', 'user_dn = "uid=%n";'):
+            with self.subTest(way=way), Recorder(self.address) as recorder:
+                self.start(f'method = "ldap"; timeout = 2; ldap = {{ url = "ldap://{self.address}:'
+                           f'{recorder.port}"; {way} }};')
+                self.assertNotSaid(self.login())
+                self.assertIn(b"1.3.6.1.4.1.1466.20037", recorder.bytes)  # StartTLS
+                self.assertNotIn(b"secret", recorder.bytes)
 
 
 def is_alive(pid):

@@ -53,6 +53,7 @@ def main():
         env = dict(os.environ, PKG_CONFIG_PATH=str(pc.parent), PKG_CONFIG_SYSROOT_DIR=root)
         flags = run("pkg-config", "--cflags", "libprovost", env=env)
         libs = run("pkg-config", "--libs", "libprovost", env=env)
+        assert list(pathlib.Path(root).rglob("libexec/provost/provost-auth")), "no login helper"
         headers = sorted(pathlib.Path(root).rglob("include/provost/*.h"))
         names = {header.name for header in headers}
         assert {"wbxml.h", "eas.h", "policy.h", "provision.h", "tags.h"} <= names, names

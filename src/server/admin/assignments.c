@@ -49,10 +49,15 @@ static bool take_assignee(struct admin_call *c)
     return false;
 }
 
+/* A user gets it by the name that a login has, however it was typed here. */
 void admin_assign(struct admin_call *c)
 {
+    struct gate_assignee *to = &c->policy.to;
     c->policy.name = admin_body_text(c, "policy");
-    if (take_assignee(c)) admin_policy_change(c, POLICY_ASSIGN);
+    if (!take_assignee(c)) return;
+    if (to->user && auth_user_name(gate_auth(c->admin->gate), to->user, c->name))
+        to->user = c->name;
+    admin_policy_change(c, POLICY_ASSIGN);
 }
 
 void admin_unassign(struct admin_call *c)

@@ -1,7 +1,9 @@
 """Login servers that obey: an IMAP server, and a helper process in place of provost-auth."""
 
+import base64
 import os
 import pathlib
+import socket
 import socketserver
 import stat
 import threading
@@ -90,6 +92,32 @@ class Helper:
         return [pid for pid in started if os.path.exists(f"/proc/{pid}/fd")]
 
 
+class Recorder:
+    """Keeps what is said to it, and says nothing: with Recorder(address) as r: ... r.port, r.bytes"""
+
+    def __init__(self, address):
+        self.bytes = b""
+        self._listener = socket.create_server((address, 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        try:
+            while True:
+                peer, _ = self._listener.accept()
+                with peer:
+                    while piece := peer.recv(4096):
+                        self.bytes += piece
+        except OSError:
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *what):
+        self._listener.close()
+
+
 class Imap:
     """An IMAP server of one password for everybody. manner: how it goes wrong.
 
@@ -97,7 +125,7 @@ class Imap:
     silent: no greeting. mute: no answer to a login. cut: the connection ends instead. garbage; endless: a
     line that does not end. login: only the LOGIN command; none: no way to log in."""
 
-    def __init__(self, password="secret"):
+    def __init__(self, password="secret", address="127.0.0.1"):
         self.password, self.manner, self.logins, self.lines = password, "", [], []
         outer = self
 
@@ -108,11 +136,11 @@ class Imap:
                 except OSError:
                     pass
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Session)
+        self._server = socketserver.ThreadingTCPServer((address, 0), Session)
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self.port = self._server.server_address[1]
-        self.url = f"imap://127.0.0.1:{self.port}"
+        self.url = f"imap://{address}:{self.port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def capability(self):
@@ -157,7 +185,6 @@ class Imap:
             name, password = rest.split(" ")[1:3]
             name, password = name.strip('"'), password.strip('"')
         else:
-            import base64
             _, name, password = base64.b64decode(rest.split(" ")[2]).decode().split("\0")
         self.logins.append(name)
         if self.manner == "mute":

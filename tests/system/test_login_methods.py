@@ -240,13 +240,13 @@ class InTheClear(MethodCase):
     def test_no_password_without_tls(self):
         imap = Imap(address=self.address)
         self.addCleanup(imap.close)
-        self.start(f'method = "imap"; timeout = 2; imap = {{ url = "{imap.url}"; }};')
+        self.start(f'method = "imap"; timeout = 1; imap = {{ url = "{imap.url}"; }};')
         self.assertNotSaid(self.login())
         self.assertTrue(imap.lines)
         self.assertEqual(imap.logins, [])
         for way in ('base = "dc=x";', 'user_dn = "uid=%n";'):
             with self.subTest(way=way), Recorder(self.address) as recorder:
-                self.start(f'method = "ldap"; timeout = 2; ldap = {{ url = "ldap://{self.address}:'
+                self.start(f'method = "ldap"; timeout = 1; ldap = {{ url = "ldap://{self.address}:'
                            f'{recorder.port}"; {way} }};')
                 self.assertNotSaid(self.login())
                 self.assertIn(b"1.3.6.1.4.1.1466.20037", recorder.bytes)  # StartTLS

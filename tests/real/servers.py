@@ -14,6 +14,7 @@ import pathlib
 import pwd
 import random
 import shutil
+import signal
 import socket
 import socketserver
 import subprocess
@@ -54,13 +55,15 @@ def user_id(name):
 
 
 class Daemon:
-    """name, program and user (None: root) of a server; the rest is for those that derive from it."""
+    """name, program and user (None: whoever runs the test) of a server; the rest is for those that
+    derive from it."""
 
-    name, program, user = "", "", None
-    ready_within = 30  # seconds
+    name, program, user, needs_root = "", "", None, True
+    ready_within = 60  # seconds
+    ends_with = signal.SIGTERM
 
     def __init__(self):
-        if os.geteuid() != 0:
+        if self.needs_root and os.geteuid() != 0:
             raise unittest.SkipTest(f"only root can start {self.name}")
         if not shutil.which(self.program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
             raise unittest.SkipTest(f"{self.program} is not here: scripts/deps real")
@@ -91,7 +94,7 @@ class Daemon:
         """The command line that becomes the server's user, and ends when the test does."""
         become = ["--reuid", self.user, "--regid", str(user_id(self.user)[1]), "--init-groups"] \
             if self.user else []
-        return ["setpriv", "--pdeathsig", "TERM", *become, *[str(word) for word in argv]]
+        return ["setpriv", "--pdeathsig", self.ends_with.name[3:], *become, *[str(word) for word in argv]]
 
     @property
     def env(self):
@@ -124,7 +127,7 @@ class Daemon:
         process, self.process = self.process, None
         if process is None:
             return
-        process.terminate()
+        process.send_signal(self.ends_with)
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
@@ -257,7 +260,7 @@ service auth {{
 class Nginx(Daemon):
     """server: what stands in the one server {} beside its listen; http: what stands beside that."""
 
-    name, program = "nginx", "nginx"
+    name, program, needs_root = "nginx", "nginx", False
 
     CONFIG = """
 daemon off; worker_processes {workers}; pid {dir}/pid; error_log stderr warn;
@@ -290,7 +293,7 @@ http {{
 class Haproxy(Daemon):
     """backend: what stands in the one backend; defaults: further lines for all."""
 
-    name, program = "haproxy", "haproxy"
+    name, program, needs_root = "haproxy", "haproxy", False
 
     CONFIG = """
 global

@@ -7,11 +7,13 @@ SOGo reads /etc/sogo/sogo.conf; what its command line says outweighs that, key b
 the command line here, and /etc stays as it is.
 """
 
+import contextlib
 import http.client
 import imaplib
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 
 from servers import DOMAIN, Daemon, Dovecot, SmtpSink, listens
@@ -23,6 +25,7 @@ class PostgreSql(Daemon):
     """A cluster of its own with one database and one role, both called name, no password asked."""
 
     name, user = "postgresql", "postgres"
+    ends_with = signal.SIGINT  # does not wait for its clients
 
     def __init__(self, database):
         programs = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"))
@@ -70,6 +73,11 @@ class Memcached(Daemon):
     def argv(self):
         return ["memcached", "-l", "127.0.0.1", "-p", self.port, "-U", "0", "-m", "32"]
 
+    def forget(self):
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as client:
+            client.sendall(b"flush_all\r\n")
+            assert client.recv(64) == b"OK\r\n"
+
 
 class Sogo(Daemon):
     """users: {name: password}. workers: processes of SOGo; a request that waits (Ping) holds one.
@@ -77,6 +85,7 @@ class Sogo(Daemon):
     5 seconds, whatever stands here."""
 
     name, program, user = "sogo", "sogod", "sogo"
+    ends_with = signal.SIGKILL  # with SIGTERM it waits for workers that notice with the next request
 
     # Each value in the form of a property list.
     SETTINGS = """
@@ -178,19 +187,20 @@ SxVMemLimit 1024
         return self.dovecot.mailbox(user)
 
     def set_password(self, user, word):
-        """Everywhere: SOGo logs in at IMAP with what the phone sent."""
+        """Everywhere, and SOGo remembers the old one no longer: it logs in at IMAP with what the phone
+        sent."""
         self.users[user] = self.dovecot.users[user] = word
         self.dovecot.write_users()
         self.database.sql(f"update users set c_password = '{word}' where c_uid = '{user}'")
+        self.memcached.forget()
 
     def stop(self):
-        """Its workers would notice SIGTERM only with their next request."""
-        if self.process:
-            workers = self.worker_ids()
-            self.process.kill()
-            for worker in workers:
-                os.kill(worker, signal.SIGKILL)
+        """Its workers end by themselves, but one that waits does so too late: it has the port."""
+        workers = self.worker_ids() if self.process else []
         super().stop()
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
 
     def worker_ids(self):
         pid = self.process.pid

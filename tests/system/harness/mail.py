@@ -110,11 +110,12 @@ class MailDevice(Device):
         return answer
 
     def estimate(self, folder):
-        """How many changes wait in a folder (14.0 and later)."""
+        """How many changes wait in a folder (14.0 and later); None when it is not told."""
         rows = [("AirSync:SyncKey", self.sync_keys[folder]), ("CollectionId", folder)]
         answer = self.command("GetItemEstimate", ("GetItemEstimate", [
             ("Collections", [("Collection", rows)])]))
-        return int(answer.text("Response/Collection/Estimate"))
+        found = answer.text("Response/Collection/Estimate") if answer.http == 200 else None
+        return None if found is None else int(found)
 
     def mark_read(self, folder, name, read="1"):
         return self.sync(folder, [("Change", [("ServerId", name),

@@ -297,6 +297,42 @@ static void demand_check(void)
     assert_int_equal(folder_sync("ann", "14.1", key), 143);
 }
 
+/* And orders a wipe. */
+static enum gate_wipe_result wipe_result;
+
+static void wipe_ordered(void *ctx, enum gate_wipe_result result)
+{
+    wipe_result = result;
+    call_status(ctx, 1);
+}
+
+static void serve_search(struct call *c)
+{
+    gate_upstream_wipe(c, "u", PV_WIPE_DEVICE, wipe_ordered, c);
+}
+
+static void upstream_wipe_begin(void)
+{
+    static const struct command search = {PV_CMD_Search, serve_search, NULL, .raw = true};
+    command_begin();
+    gate_register(gate, &search, 1);
+}
+
+static bool upstream_wipe_run(void)
+{
+    struct http_exchange x = {.key = key};
+    wipe_result = GATE_WIPE_FAILED;
+    send_body(&x, "Search", foldersync, sizeof foldersync);
+    if (!answered(&x)) return false;
+    assert_true(wipe_result == GATE_WIPE_ORDERED || wipe_result == GATE_WIPE_FAILED);
+    return wipe_result == GATE_WIPE_ORDERED;
+}
+
+static void upstream_wipe_check(void)
+{
+    assert_int_equal(folder_sync("ann", "14.1", key), 140);
+}
+
 static void bound_begin(void)
 {
     demand_begin();
@@ -320,6 +356,8 @@ static void requests_are_answered(void **unused)
         &(struct sweep){"Settings", command_begin, settings_run, info_as_before, info_check, end});
     failing_malloc_sweep(
         &(struct sweep){"gate_demand", demand_begin, demand_run, NULL, demand_check, end});
+    failing_malloc_sweep(&(struct sweep){"gate_upstream_wipe", upstream_wipe_begin,
+                                         upstream_wipe_run, key_holds, upstream_wipe_check, end});
 }
 
 /* ---- administration ---- */

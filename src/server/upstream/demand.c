@@ -64,9 +64,16 @@ static void name_of(const struct call *c, char out[TALK_NAME])
     snprintf(out, TALK_NAME, "%s/%s", c->user, c->req.device_id);
 }
 
+/* Nothing was asked for long, though it might have been. */
+static bool is_quiet(const struct talk *t, uint64_t now)
+{
+    uint64_t since = t->until_ms > t->last_ms ? t->until_ms : t->last_ms;
+    return now >= since + QUIET_MS;
+}
+
 static bool is_over(const struct talk *t, uint64_t now)
 {
-    return !t->now && now >= t->until_ms && now - t->last_ms >= QUIET_MS;
+    return !t->now && is_quiet(t, now);
 }
 
 static struct talk **bucket_of(struct demands *d, const char *name)
@@ -123,7 +130,7 @@ static struct talk *talk_of(struct settle *s)
 static void strike(struct talk *t, uint64_t now)
 {
     uint64_t wait = FIRST_WAIT_MS;
-    if (now - t->last_ms >= QUIET_MS) t->strikes = 0;
+    if (is_quiet(t, now)) t->strikes = 0;
     t->last_ms = now;
     t->strikes++;
     if (t->strikes <= FREE_STRIKES) return;

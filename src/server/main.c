@@ -174,7 +174,8 @@ static bool start_auth(struct server *s, char *error, size_t cap)
 static bool start_pings(struct server *s, char *error, size_t cap)
 {
     if (!s->gateway || strcmp(s->config->upstream.ping.mode, "hold") != 0) return true;
-    s->pings = pings_create(s->gate, s->upstreams, s->config, error, cap);
+    s->pings =
+        pings_create(s->gate, s->upstreams, gateway_demands(s->gateway), s->config, error, cap);
     return s->pings != NULL;
 }
 

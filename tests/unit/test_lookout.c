@@ -234,7 +234,7 @@ static struct asked {
     const struct phone *phone;
     struct worker *w;
     char authorization[32];
-    uint32_t heartbeat;
+    uint32_t heartbeat, key;
     unsigned head_ms;
 } asked[8];
 static unsigned asked_now, asked_most, asked_ever;
@@ -280,7 +280,7 @@ bool upstream_ask(struct upstreams *u, struct upstream_asked *a, const struct up
     if (refuses || failing_malloc_refuses()) return false;
     while (asked[i].a) i++;
     assert_in_range(i, 0, 7);
-    asked[i] = (struct asked){.a = a, .w = here, .head_ms = ask->head_ms};
+    asked[i] = (struct asked){.a = a, .w = here, .head_ms = ask->head_ms, .key = ask->key};
     read_ask(ask, &asked[i]);
     asked_ever++;
     if (++asked_now > asked_most) asked_most = asked_now;
@@ -292,6 +292,22 @@ const char *fetch_field(const struct fetch *f, const char *name)
     (void)f;
     assert_string_equal(name, "Retry-After");
     return retry_after;
+}
+
+uint32_t demand_key(struct demands *d, const struct call *c)
+{
+    (void)d;
+    return c == &phones[0].call ? 4711 : 0;
+}
+
+bool demand_refuses(enum pv_cmd cmd, unsigned http, const void *body, size_t len,
+                    unsigned *status_out)
+{
+    struct ping_said said;
+    assert_int_equal(cmd, PV_CMD_Ping);
+    if (http == 200 && !ping_said_read(body, len, &said)) return false;
+    *status_out = http == 200 ? said.status : 0;
+    return http == 449 || (*status_out >= 140 && *status_out <= 144);
 }
 
 static struct asked *ask_for(const struct phone *p)
@@ -369,7 +385,7 @@ static void begin(unsigned slots)
     config.upstream.ping.slots = slots;
     config.upstream.ping.heartbeat = 1;
     config.upstream.ping.interval = 5;
-    pings = pings_create(&the_gate, &the_upstreams, &config, error, sizeof error);
+    pings = pings_create(&the_gate, &the_upstreams, NULL, &config, error, sizeof error);
     assert_non_null(pings);
     assert_int_equal(pv_arena_create(&arena, 1 << 18), PV_OK);
     static const char *const ids[] = {"D0", "D1", "D2", "D3", "D4",  "D5",
@@ -477,6 +493,7 @@ static void answers_of_the_upstream(void **unused)
         begin(2);
         ping(&phones[0]);
         assert_int_equal(ask_for(&phones[0])->heartbeat, 1);
+        assert_int_equal(ask_for(&phones[0])->key, 4711);
         if (!cases[i].upstream_http)
             end_ask(any_ask(), FETCH_UNREACHABLE, 0, NULL, 0);
         else if (cases[i].upstream_status)

@@ -48,6 +48,11 @@ struct gateway *gateway_create(struct gate *g, struct upstreams *u, const struct
     return w;
 }
 
+struct demands *gateway_demands(struct gateway *w)
+{
+    return w->demands;
+}
+
 void gateway_destroy(struct gateway *w)
 {
     if (!w) return;

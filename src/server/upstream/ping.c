@@ -226,13 +226,14 @@ bool pings_status(struct pings *p, json_t *upstreams)
     return true;
 }
 
-struct pings *pings_create(struct gate *g, struct upstreams *u, const struct config *c, char *error,
-                           size_t error_cap)
+struct pings *pings_create(struct gate *g, struct upstreams *u, struct demands *d,
+                           const struct config *c, char *error, size_t error_cap)
 {
     static const struct command command = {.cmd = PV_CMD_Ping, .serve = serve};
     struct pings *p = calloc(1, sizeof *p);
     if (p) {
         p->upstreams = u;
+        p->demands = d;
         p->limits =
             (struct ping_limits){c->ping.heartbeat_min, c->ping.heartbeat_max, c->ping.folders_max};
         p->seats = seats_create();

@@ -6,11 +6,12 @@
 
 #include "src/server/upstream/upstream.h"
 
+struct demands;
 struct pings;
 
 /* Takes the command Ping over from the gateway. NULL with error: one sentence. */
-struct pings *pings_create(struct gate *g, struct upstreams *u, const struct config *c,
-                           char *error, size_t error_cap);
+struct pings *pings_create(struct gate *g, struct upstreams *u, struct demands *d,
+                           const struct config *c, char *error, size_t error_cap);
 /* After the workers and upstreams have ended; NULL is accepted. */
 void pings_destroy(struct pings *p);
 

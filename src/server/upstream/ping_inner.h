@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "src/server/ping/held.h"
+#include "src/server/upstream/demand.h"
 #include "src/server/upstream/ping.h"
 #include "src/server/upstream/ping_wish.h"
 #include "src/server/upstream/rota.h"
@@ -72,6 +73,7 @@ struct lookout {
 
 struct pings {
     struct upstreams *upstreams;
+    struct demands *demands;
     struct seats *seats;
     struct ping_limits limits;
     size_t lookout_count;

@@ -31,13 +31,6 @@ static void failed(struct look_report *r, const char *why)
     r->why = why;
 }
 
-/* A Status from 100 on is one of any command (MS-ASCMD 2.2.2); 140 to 144 want provisioning. The phone's
- * next command gets to hear that from the upstream itself. */
-static bool wants_provisioning(unsigned status)
-{
-    return status >= 140 && status <= 144;
-}
-
 static void judge_body(struct look_report *r, const uint8_t *body, size_t len)
 {
     struct ping_said said;
@@ -46,8 +39,6 @@ static void judge_body(struct look_report *r, const uint8_t *body, size_t len)
     } else if (said.status == PING_BAD_HEARTBEAT) {
         r->result = LOOK_AGAIN; /* it is our heartbeat that it does not like, not the phone's */
         r->heartbeat = said.heartbeat;
-    } else if (wants_provisioning(said.status)) {
-        tell_status(r, PING_FOLDERSYNC);
     } else if (said.status != PING_NO_CHANGES) {
         tell_reply(r, ping_reply_body(body, len));
         r->said = said.status;
@@ -62,11 +53,16 @@ static uint64_t retry_after_ms(const struct fetch *f)
     return seconds * UINT64_C(1000);
 }
 
-static void judge_head(struct look_report *r, const struct fetch *f)
+static void judge_answer(struct look_report *r, const struct fetch *f)
 {
+    unsigned status;
+    /* The phone reads its folders then, and that command brings both sides to terms. */
+    if (demand_refuses(PV_CMD_Ping, f->status, f->body, f->len, &status)) {
+        tell_status(r, PING_FOLDERSYNC);
+        return;
+    }
     switch (f->status) {
     case 200: judge_body(r, f->body, f->len); break;
-    case 449: tell_status(r, PING_FOLDERSYNC); break;
     case 429:
     case 503:
         failed(r, "it has no time");
@@ -85,7 +81,7 @@ static void asked_done(struct upstream_asked *a, enum fetch_result result)
     struct look *l = CONTAINER_OF(a, struct look, asked);
     struct look_report r = {0};
     if (result == FETCH_OK)
-        judge_head(&r, &a->fetch);
+        judge_answer(&r, &a->fetch);
     else
         failed(&r, *a->fetch.error ? a->fetch.error : "it does not answer");
     l->done(l, &r);
@@ -106,6 +102,7 @@ static bool ask(struct look *l, size_t len, uint32_t heartbeat)
         .device_type = c->req.device_type,
         .agent = p->agent,
         .authorization = p->authorization,
+        .key = demand_key(p->pings->demands, c),
         .body = l->body,
         .len = len,
         .head_ms = heartbeat * 1000u + LOOK_SLACK_MS,

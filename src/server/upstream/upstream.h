@@ -37,9 +37,12 @@ json_t *upstreams_status(struct upstreams *u);
 struct auth_method *upstreams_auth(struct upstreams *u);
 
 /* ---- the gateway: commands and OPTIONS of the gate, by the upstream ---- */
+struct demands;
 struct gateway;
 struct gateway *gateway_create(struct gate *g, struct upstreams *u, const struct config *c,
                                char *error, size_t error_cap);
+/* Of the upstreams; lives as long as the gateway. */
+struct demands *gateway_demands(struct gateway *w);
 void gateway_destroy(struct gateway *w); /* after the workers have ended; NULL is accepted */
 
 /* ---- one request on behalf of a device, whose answer is short ---- */

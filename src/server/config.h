@@ -24,6 +24,7 @@ struct config {
     const char *url;                           /* public, as public_url.h has it; NULL: none */
     const char *tls_certificate, *tls_key;     /* NULL: plain */
     const char *tls_client_ca;                 /* NULL: clients are asked for no certificate */
+    const char *tls_client_crl;                /* NULL: none is revoked */
     const char *state;                         /* directory */
     const char *store;                         /* "sqlite" */
     const char *domain;                        /* "" if none */
@@ -39,6 +40,7 @@ struct config {
              struct { const char *url, *ca_file, *user_dn, *bind_dn, *bind_password_file, *base,
                                  *filter, *name; } ldap; /* NULL where nothing is set */
              struct { const char *service; } pam;
+             struct { const char *name; } certificate;
              struct { const char *issuer, *keys, *ca_file, *claim, *scope, *authorization_url;
                       struct config_names audience, algorithms; unsigned leeway; } oauth; } auth;
     struct { const char *type, *path;          /* %u user, %n name without domain, %d domain */

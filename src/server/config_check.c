@@ -218,6 +218,9 @@ static void check_auth(const struct config *c, struct reading *r)
     if (has_method(c, "imap")) check_imap(c, r);
     if (has_method(c, "ldap")) check_ldap(c, r);
     if (has_method(c, "oauth")) check_oauth(c, r);
+    if (has_method(c, "certificate") && !c->tls_client_ca)
+        config_complain(r, "auth.method",
+                        "auth.method \"certificate\" needs tls.client_ca: nobody is asked for one");
     if (has_method(c, "pam")) check_pam(c, r);
     if (has_method(c, "upstream") && !config_is_gateway(c))
         config_complain(r, "auth.method", "auth.method \"upstream\" needs upstream.url");
@@ -315,6 +318,8 @@ void config_check(const struct config *c, struct reading *r)
         config_complain(r, "tls", "tls needs both certificate and key");
     else if (c->tls_client_ca && !c->tls_certificate)
         config_complain(r, "tls.client_ca", "tls.client_ca needs tls.certificate and tls.key");
+    else if (c->tls_client_crl && !c->tls_client_ca)
+        config_complain(r, "tls.client_crl", "tls.client_crl needs tls.client_ca");
     if (c->ping.heartbeat_min > c->ping.heartbeat_max)
         config_complain(r, "ping", "ping.heartbeat_min is %u, more than ping.heartbeat_max, %u",
                         c->ping.heartbeat_min, c->ping.heartbeat_max);

@@ -105,6 +105,7 @@ static size_t make_listens(struct server *s, const char *const *proxies,
         listens[n].tls_certificate = c->tls_certificate;
         listens[n].tls_key = c->tls_key;
         listens[n].client_ca = c->tls_client_ca;
+        listens[n].client_crl = c->tls_client_crl;
         listens[n].connections_max = c->connections_max;
         listens[n].socket_mode = 0666; /* for a proxy: whoever gets there must still log in */
         listens[n].proxies = proxies;

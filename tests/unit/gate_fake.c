@@ -242,6 +242,18 @@ const char *http_peer(const struct http_exchange *x)
     return x->peer ? x->peer : "192.0.2.1";
 }
 
+bool http_proxied(const struct http_exchange *x)
+{
+    return x->peer && !strcmp(x->peer, "proxy");
+}
+
+const void *http_certificate(const struct http_exchange *x, size_t *len_out)
+{
+    (void)x;
+    *len_out = 0;
+    return NULL;
+}
+
 const char *http_client(const struct http_exchange *x)
 {
     return http_peer(x);

@@ -260,6 +260,12 @@ static const struct {
     { "auth = { method = \"oauth\"; oauth = { issuer = \"i\"; audience = \"a\"; keys = \"/k\";\n"
       "authorization_url = \"https://x\\\"y\"; }; };",
       ":2: auth.oauth.authorization_url must be https://" },
+    { "auth = {\n method = \"certificate\"; };",
+      ":2: auth.method \"certificate\" needs tls.client_ca: nobody is asked for one" },
+    { "auth = { certificate = { name = \"dn\"; }; };",
+      ":1: auth.certificate.name is \"dn\"; allowed: email upn cn" },
+    { "tls = { certificate = \"c\"; key = \"k\";\n client_crl = \"l\"; };",
+      ":2: tls.client_crl needs tls.client_ca" },
     { "forward_auth = { path = \"auth\"; };",
       ":1: forward_auth.path \"auth\" is not a path of its own" },
     { "forward_auth = { path = \"/microsoft-server-activesync\"; };",

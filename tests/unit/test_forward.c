@@ -151,7 +151,8 @@ static void who_may_ask(void **unused)
         const char *peer;
         bool may;
     } rows[] = {{"127.0.0.1", true},  {"127.9.9.9", true}, {"::1", true},   {"unix", true},
-                {"192.0.2.1", false}, {"::2", false},      {"12.7.0.0", false}};
+                {"192.0.2.1", false}, {"::2", false},      {"12.7.0.0", false},
+                {"proxy", true}};
     char key[65];
     (void)unused;
     handshake("ann", "14.1", key);

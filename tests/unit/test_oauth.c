@@ -168,6 +168,7 @@ static void every_claim(void **state)
         {"{" WITHOUT_NAME ",\"preferred_username\":7}", JWT_FAULT_NAME},
         {"{" WITHOUT_NAME ",\"preferred_username\":[\"ann\"]}", JWT_FAULT_NAME},
         {"{" WITHOUT_NAME ",\"name\":\"ann\"}", JWT_FAULT_NAME},
+        {"{" WITHOUT_NAME ",\"preferred_username\":\"CORP\\\\ann\"}", JWT_FAULT_NAME},
         {"{" WITHOUT_NAME ",\"preferred_username\":\"ann\\u0000x\"}", JWT_FAULT_CLAIMS},
         {"{" GOOD ",\"preferred_username\":\"bob\"}", JWT_FAULT_CLAIMS}, /* twice */
         {"{" GOOD ",\"exp\":1}", JWT_FAULT_CLAIMS},

@@ -1,6 +1,7 @@
 /* The methods that the server brings. */
 #include <string.h>
 
+#include "src/server/auth/certificate.h"
 #include "src/server/auth/file.h"
 #include "src/server/auth/helped.h"
 #include "src/server/auth/imap.h"
@@ -10,8 +11,12 @@ static const struct {
     const char *name;
     struct auth_method *(*make)(const struct config *c, char *error, size_t error_cap);
 } methods[] = {
-    {"file", file_method},   {"imap", imap_method}, {"ldap", ldap_method},
-    {"oauth", oauth_method}, {"pam", pam_method},
+    {"certificate", certificate_method},
+    {"file", file_method},
+    {"imap", imap_method},
+    {"ldap", ldap_method},
+    {"oauth", oauth_method},
+    {"pam", pam_method},
 };
 
 struct auth_method *auth_method_make(const char *name, const struct config *c, char *error,

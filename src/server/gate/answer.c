@@ -123,7 +123,8 @@ void call_unauthorized(struct call *c)
         bearer_challenge(c, bearer, sizeof bearer);
         fields[n++] = (struct http_field){"WWW-Authenticate", bearer};
     }
-    call_http_with(c, 401, fields);
+    /* Certificates are asked for by TLS; 401 must say how to log in. */
+    call_http_with(c, n > 0 ? 401 : 403, fields);
 }
 
 void call_options(struct call *c)

@@ -142,11 +142,12 @@ static void ask(struct gate_call *gc)
         call_authenticate(gc);
 }
 
-/* From this machine or through a socket: that is where proxies are. */
+/* Of those that are configured, on this machine, or through a socket. */
 static bool is_proxy(const struct http_exchange *x)
 {
     const char *peer = http_peer(x);
-    return strcmp(peer, "unix") == 0 || strcmp(peer, "::1") == 0 || strncmp(peer, "127.", 4) == 0;
+    return http_proxied(x) || strcmp(peer, "unix") == 0 || strcmp(peer, "::1") == 0 ||
+           strncmp(peer, "127.", 4) == 0;
 }
 
 static void serve(struct http_exchange *x, void *ctx)

@@ -103,6 +103,9 @@ void call_authenticate(struct gate_call *gc)
     struct call *c = &gc->call;
     gc->check.authorization = http_field(c->http, "Authorization");
     gc->check.peer = http_client(c->http);
+    /* Looked at only where it counts: it costs the verification of a signature. */
+    if (auth_kinds(c->gate->auth) & 1u << AUTH_CERTIFICATE)
+        gc->check.certificate = http_certificate(c->http, &gc->check.certificate_len);
     gc->check.done = auth_done;
     gc->check.priv = gc;
     if (auth_start(c->gate->auth, &gc->check))

@@ -56,6 +56,8 @@ const char *http_peer(const struct http_exchange *x); /* address as text; "unix"
 const char *http_client(const struct http_exchange *x);
 /* Over TLS, or a proxy of http_listen.proxies says so in X-Forwarded-Proto? */
 bool http_secure(const struct http_exchange *x);
+/* Is the peer itself a proxy of http_listen.proxies? */
+bool http_proxied(const struct http_exchange *x);
 /* The certificate that the client has shown and that http_listen.client_ca vouches for, as one of a
  * client and not expired, in DER; lives as long as the exchange. NULL: none; one that does not count is
  * logged. Verified when first asked for on a connection. */
@@ -125,6 +127,7 @@ struct http_listen {
     const char *tls_certificate, *tls_key; /* files; NULL: plain */
     const char *client_ca;          /* file: who vouches for clients' certificates; NULL: none is
                                        asked for. A client without one is let in here. */
+    const char *client_crl;         /* file: which of them are revoked; NULL: none */
     const char *const *proxies;     /* "10.0.0.0/8", "::1", "unix"; ends with NULL; may be NULL */
     unsigned head_ms, body_ms, idle_ms; /* deadlines: head and body complete, between requests */
     unsigned connections_max;

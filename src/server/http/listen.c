@@ -134,6 +134,7 @@ bool endpoint_open(struct endpoint *e, const struct http_listen *l, char *error,
     e->cfg.tls_certificate = copy_of(l->tls_certificate, &ok);
     e->cfg.tls_key = copy_of(l->tls_key, &ok);
     e->cfg.client_ca = copy_of(l->client_ca, &ok);
+    e->cfg.client_crl = copy_of(l->client_crl, &ok);
     e->cfg.proxies = NULL;
     pthread_mutex_init(&e->cert_lock, NULL);
     if (!ok) return set_error(error, error_cap, l->address, strerror(ENOMEM));
@@ -161,6 +162,7 @@ void endpoint_close(struct endpoint *e)
     free((char *)e->cfg.tls_certificate);
     free((char *)e->cfg.tls_key);
     free((char *)e->cfg.client_ca);
+    free((char *)e->cfg.client_crl);
 }
 
 /* ---- accepting ---- */

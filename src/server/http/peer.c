@@ -79,6 +79,11 @@ void peer_read_proxy(struct http_exchange *x)
     c->client_secure = proxies_say_https(v.value, v.count);
 }
 
+bool http_proxied(const struct http_exchange *x)
+{
+    return x->conn->proxied;
+}
+
 const char *http_client(const struct http_exchange *x)
 {
     return x->conn->client[0] ? x->conn->client : x->conn->peer;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "src/server/http/engine.h"
 
@@ -14,6 +15,7 @@ struct tls_cert {
     gnutls_certificate_credentials_t credentials;
     char *certificate_pem, *key_pem;
     bool asks_clients;
+    time_t crl_until; /* the first of the lists is out of date then; 0: there are none */
     struct MHD_OptionItem options[4];
 };
 
@@ -93,6 +95,38 @@ static bool load_client_ca(struct tls_cert *c, const struct http_listen *l, cons
     return rc > 0;
 }
 
+/* When they must have been renewed. false: they cannot be read. */
+static bool read_crl_until(struct tls_cert *c, const gnutls_datum_t *pem)
+{
+    gnutls_x509_crl_t *lists = NULL;
+    unsigned count = 0;
+    if (gnutls_x509_crl_list_import2(&lists, &count, pem, GNUTLS_X509_FMT_PEM, 0) < 0) return false;
+    for (unsigned i = 0; i < count; i++) {
+        time_t until = gnutls_x509_crl_get_next_update(lists[i]);
+        if (until > 0 && (!c->crl_until || until < c->crl_until)) c->crl_until = until;
+        gnutls_x509_crl_deinit(lists[i]);
+    }
+    gnutls_free(lists);
+    return true;
+}
+
+/* Who of them is out again. */
+static bool load_client_crl(struct tls_cert *c, const struct http_listen *l, const char **path_out,
+                            const char **what_out)
+{
+    if (!l->client_crl) return true;
+    *path_out = l->client_crl;
+    *what_out = "cannot be read";
+    char *pem = read_file(l->client_crl);
+    if (!pem) return false;
+    gnutls_datum_t data = {(unsigned char *)pem, (unsigned)strlen(pem)};
+    int rc = gnutls_certificate_set_x509_crl_mem(c->credentials, &data, GNUTLS_X509_FMT_PEM);
+    if (rc > 0 && !read_crl_until(c, &data)) rc = 0;
+    free(pem);
+    *what_out = rc < 0 ? gnutls_strerror(rc) : "no list of revoked certificates is in it";
+    return rc > 0;
+}
+
 struct tls_cert *tls_cert_load(const struct http_listen *l, char *error, size_t error_cap)
 {
     const char *path = l->tls_certificate, *what = "no memory";
@@ -100,7 +134,8 @@ struct tls_cert *tls_cert_load(const struct http_listen *l, char *error, size_t 
     if (!c || gnutls_certificate_allocate_credentials(&c->credentials) != 0)
         return fail(c, error, error_cap, path, what);
     c->holders = 1;
-    if (!load_pair(c, l, &path, &what) || !load_client_ca(c, l, &path, &what))
+    if (!load_pair(c, l, &path, &what) || !load_client_ca(c, l, &path, &what) ||
+        !load_client_crl(c, l, &path, &what))
         return fail(c, error, error_cap, path, what);
     c->options[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, c->certificate_pem};
     c->options[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, c->key_pem};
@@ -161,6 +196,10 @@ void *tls_client_certificate(const struct tls_cert *c, struct MHD_Connection *mh
     if (!c->asks_clients) return NULL;
     const gnutls_datum_t *chain = gnutls_certificate_get_peers(session_of(mhd), &count);
     if (!chain || count == 0 || !is_vouched_for(session_of(mhd), why, why_cap)) return NULL;
+    if (c->crl_until && time(NULL) >= c->crl_until) { /* GnuTLS would not mind */
+        snprintf(why, why_cap, "the list of revoked certificates is out of date");
+        return NULL;
+    }
     void *copy = malloc(chain[0].size);
     if (!copy) {
         snprintf(why, why_cap, "no memory");

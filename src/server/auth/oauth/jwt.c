@@ -208,7 +208,9 @@ static enum jwt_fault check_name(const json_t *claims, const char *claim,
                                  char user_out[AUTH_USER_MAX])
 {
     const char *name = json_string_value(json_object_get(claims, claim));
-    if (!name || !*name || strlen(name) >= AUTH_USER_MAX) return JWT_FAULT_NAME;
+    /* A domain before a backslash would be left out, and users of two domains would be one. */
+    if (!name || !*name || strlen(name) >= AUTH_USER_MAX || strchr(name, '\\'))
+        return JWT_FAULT_NAME;
     if (is_unverified_email(claims, claim)) return JWT_FAULT_UNVERIFIED;
     snprintf(user_out, AUTH_USER_MAX, "%s", name);
     return JWT_FAULT_OK;

@@ -6,7 +6,7 @@
 #   make check      every test that needs nobody else, with sanitizers
 #   make check-real tests with SOGo, Dovecot, nginx, slapd and others from Debian (root)
 #   make fuzz       libFuzzer, FUZZ_MINUTES for each target; the corpus stays in build-fuzz/corpus
-#   make bench      figures beside nginx, libwbxml and the disk
+#   make bench      figures beside nginx, HAProxy, libwbxml and the disk
 #   make install    DESTDIR and PREFIX as usual
 BUILD ?= build
 PREFIX ?= /usr/local

@@ -446,6 +446,23 @@ static void when_news_may_have_come(void **unused)
     end();
 }
 
+static void how_long_they_wait(void **unused)
+{
+    (void)unused;
+    begin(1);
+    assert_int_equal(rota_wait_ms(&rota, now), 0);
+    for (unsigned i = 0; i < 30; i++) join(&devices[i]);
+    run(10 * 1000, 1000);
+    assert_in_range(rota_wait_ms(&rota, now), 9900, 10000); /* some have not been looked at yet */
+    run(60 * 1000, 1000);
+    assert_in_range(rota_wait_ms(&rota, now), 29000, 31000);
+    assert_in_range(rota_estimate_ms(&rota), 30000, 31000);
+    run(60 * 1000, 100);
+    assert_in_range(rota_wait_ms(&rota, now), INTERVAL, INTERVAL + 200);
+    assert_int_equal(rota_estimate_ms(&rota), INTERVAL);
+    end();
+}
+
 static void users_are_forgotten(void **unused)
 {
     (void)unused;
@@ -515,6 +532,7 @@ int main(void)
         cmocka_unit_test(a_hint_during_a_look_means_another),
         cmocka_unit_test(failures_make_pauses),
         cmocka_unit_test(when_news_may_have_come),
+        cmocka_unit_test(how_long_they_wait),
         cmocka_unit_test(users_are_forgotten),
         cmocka_unit_test(joining_without_memory),
     };

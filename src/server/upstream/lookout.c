@@ -243,11 +243,12 @@ json_t *lookout_status(struct lookout *o)
     int held = (int)o->held, heartbeat = (int)o->heartbeat;
     json_int_t news = (json_int_t)o->news_count;
     uint64_t news_ms = o->news_ms;
+    uint64_t wait_ms = rota_wait_ms(&o->rota, now_here(o));
     pthread_mutex_unlock(&o->lock);
     return json_pack("{s:s, s:i, s:I, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:i}", "mode", "hold",
                      "waiting", held, "news", news, "slots", (int)r.slots, "looking", (int)r.busy,
                      "heartbeat", heartbeat, "looks", (json_int_t)r.looks, "round_seconds",
-                     seconds(r.gap_ms), "expected_seconds", seconds(rota_estimate_ms(&r)),
+                     seconds(wait_ms), "expected_seconds", seconds(rota_estimate_ms(&r)),
                      "news_delay_seconds", seconds(news_ms), "failures", (int)r.failures);
 }
 

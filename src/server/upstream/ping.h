@@ -20,7 +20,7 @@ void pings_destroy(struct pings *p);
 void pings_news(struct pings *p, const char *user);
 
 /* Adds a member "ping" to each object of what upstreams_status has made. p NULL: they are passed on.
- * Any thread. false: no memory. */
+ * On a worker. false: no memory. */
 bool pings_status(struct pings *p, json_t *upstreams);
 
 #endif

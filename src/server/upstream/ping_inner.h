@@ -116,7 +116,7 @@ void lookout_leave(struct ping *p);
 /* Somebody's turn may have come. */
 void lookout_run(struct lookout *o);
 void lookout_hint(struct lookout *o, const char *user);
-/* For `provost status`; any thread. NULL: no memory. */
+/* For `provost status`. NULL: no memory. */
 json_t *lookout_status(struct lookout *o);
 
 /* ---- ping_look.c ---- */

@@ -337,6 +337,18 @@ uint64_t rota_sleep_ms(const struct rota *t, uint64_t now_ms)
     return left(until, now_ms) > pause ? left(until, now_ms) : pause;
 }
 
+uint64_t rota_wait_ms(const struct rota *t, uint64_t now_ms)
+{
+    static const enum rota_place places[] = {ROTA_FRESH, ROTA_NOW, ROTA_NEXT, ROTA_DEFERRED,
+                                             ROTA_LATER};
+    uint64_t most = t->gap_ms;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        const struct rota_member *e = t->list[places[i]].head;
+        if (e && now_ms - e->seen_ms > most) most = now_ms - e->seen_ms;
+    }
+    return most;
+}
+
 uint64_t rota_estimate_ms(const struct rota *t)
 {
     uint64_t all = t->waiting * t->look_ms / t->slots;

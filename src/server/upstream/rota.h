@@ -50,7 +50,7 @@ struct rota {
     unsigned waiting, busy;             /* busy: looks under way, those at devices that left too */
     uint64_t looks;
     uint64_t look_ms;                   /* how long a look takes, of late */
-    uint64_t gap_ms;                    /* the last time between two looks at a device; 0: not known */
+    uint64_t gap_ms;                    /* between the last two looks at a device that waited on */
     unsigned failures;                  /* since something went well */
     /* private: */
     uint64_t round, paused_until_ms;
@@ -91,6 +91,9 @@ void rota_hint(struct rota *t, const char *user, uint64_t now_ms);
 /* Milliseconds until rota_pick may have something to say without anything else happening;
  * UINT64_MAX: never. */
 uint64_t rota_sleep_ms(const struct rota *t, uint64_t now_ms);
+/* How long a device waits for a look: as it was the last time, or as one waits already if that is longer.
+ * 0: not known. */
+uint64_t rota_wait_ms(const struct rota *t, uint64_t now_ms);
 /* How long it takes to look at everybody who waits, by how long looks take. */
 uint64_t rota_estimate_ms(const struct rota *t);
 

@@ -7,6 +7,7 @@ import unittest
 from servers import Slapd
 
 from harness.eas import Device
+from harness.login import Process
 from harness.server import Server, own_address, wait_for
 
 PEOPLE = """
@@ -123,6 +124,22 @@ class Ldap(unittest.TestCase):
                 self.start(f'url = "{slapd.url}"; {ldap}')
                 self.assertEqual(self.login("ann", ""), 401)
                 self.assertEqual(self.login("ann", "x"), 401)
+
+    def test_the_helper_leaves_nothing(self):
+        slapd = self.directory(ldif=PEOPLE)
+        (slapd.dir / "word").write_text("admin\n", encoding="ascii")
+        common = {"way": "ldap", "timeout_ms": "5000", "url": slapd.url, "name": "uid"}
+        for more in ({"user_dn": f"uid=%n,ou=people,{slapd.BASE}"},
+                     {"base": slapd.BASE, "filter": "(uid=%n)", "bind_dn": f"cn=admin,{slapd.BASE}",
+                      "bind_password_file": str(slapd.dir / "word")}):
+            with self.subTest(more=more):
+                process = Process(**common, **more)
+                for name, password, want in (("ann", "secret", "ok"), ("ann", "x", "bad"),
+                                             ("none", "x", "bad"), ("carl", "secret", "failed"),
+                                             ("bob", "hunter2", "ok")):
+                    said = process.ask(name, password)
+                    self.assertEqual(said[:2], [want, name if want == "ok" else ""], said)
+                self.assertEqual(process.close(), (0, ""))
 
     def test_tls(self):
         slapd = self.directory(tls=True)

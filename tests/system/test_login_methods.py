@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 from harness.case import ServerCase
-from harness.login import Helper, Imap, Recorder
+from harness.login import Helper, Imap, Process, Recorder
 from harness.server import BUILD, Server, environment, own_address, wait_for
 
 
@@ -304,6 +304,20 @@ class Installed(MethodCase):
     def test_a_service_that_pam_does_not_have(self):
         self.assertNotStarted("/etc/pam.d/provost-test-none is missing",
                               'method = "pam"; pam = { service = "provost-test-none"; };')
+
+    def test_it_ends_with_its_socket_and_leaves_nothing(self):
+        for settings, why in (({"way": "ldap", "url": "ldap://127.0.0.1:1", "base": "dc=x",
+                                "filter": "(uid=%n)", "name": "uid"}, "failed"),
+                              ({"way": "ldap", "url": "ldap://127.0.0.1:1", "name": "uid",
+                                "user_dn": "uid=%n"}, "failed"),
+                              ({"way": "pam", "service": "other"}, "bad")):
+            with self.subTest(settings=settings):
+                process = Process(timeout_ms="5000", **settings)
+                self.assertEqual(process.ready, [""])
+                self.assertEqual(process.ask("nobody-of-the-tests", "x")[0], why)
+                self.assertEqual(process.ask("ann", "")[0], "bad")
+                self.assertEqual(process.ask("ann" * 1000, "x")[0], "bad")
+                self.assertEqual(process.close(), (0, ""))
 
     def test_it_is_not_for_people(self):
         run = subprocess.run([BUILD / "provost-auth"], stdin=subprocess.DEVNULL, capture_output=True,

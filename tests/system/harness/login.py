@@ -6,8 +6,11 @@ import pathlib
 import socket
 import socketserver
 import stat
+import subprocess
 import threading
 import time
+
+from .server import BUILD, environment
 
 HELPER = r'''#!/usr/bin/env python3
 import os, socket, sys, time
@@ -90,6 +93,35 @@ class Helper:
         """Those that run."""
         started = [int(line.split()[1]) for line in self.lines if line.startswith("start ")]
         return [pid for pid in started if os.path.exists(f"/proc/{pid}/fd")]
+
+
+class Process:
+    """provost-auth itself, asked without a server. close() gives its exit code: a sanitizer that has found
+    something is not 0."""
+
+    def __init__(self, **settings):
+        mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket = mine
+        self._process = subprocess.Popen([BUILD / "provost-auth"], stdin=its, env=environment(),
+                                         stderr=subprocess.PIPE, text=True)
+        its.close()
+        mine.settimeout(30)
+        texts = [text for pair in settings.items() for text in pair]
+        self.ready = self._say(b"S", *texts)
+
+    def _say(self, kind, *texts):
+        self._socket.send(kind + b"".join(text.encode() + b"\0" for text in texts))
+        return [text.decode() for text in self._socket.recv(65536)[1:].split(b"\0")[:-1]]
+
+    def ask(self, user, password, peer="192.0.2.1"):
+        """[verdict, user, why]"""
+        return self._say(b"A", user, password, peer)
+
+    def close(self):
+        """(exit code, what it has said on standard error)"""
+        self._socket.close()
+        _, said = self._process.communicate(timeout=30)
+        return self._process.returncode, said
 
 
 class Recorder:

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 
 from harness.case import OwnServerCase, ServerCase
 from harness.eas import basic
+from harness.upstream import Upstream, gateway
 
 V1, V2 = "/autodiscover/autodiscover.xml", "/autodiscover/autodiscover.json"
 BASE = "http://schemas.microsoft.com/exchange/autodiscover"
@@ -226,6 +227,17 @@ class Configured(Asking, ServerCase):
         self.assertEqual(json.loads(self.v2(Host="evil.example").body)["Url"], here)
         answer = self.v2("?Email=a@b&Protocol=AutodiscoverV1")
         self.assertEqual(json.loads(answer.body)["Url"], "https://mail.example.org" + V1)
+
+
+class Gateway(Asking, unittest.TestCase):
+    """Before another server, too, phones are told this address, and the server behind is not asked."""
+
+    def test_the_address_is_that_of_the_gateway(self):
+        with Upstream() as upstream, gateway(upstream) as self.server:
+            here = self.server.url + "/Microsoft-Server-ActiveSync"
+            self.assertEqual(self.url_of(self.v1()), here)
+            self.assertEqual(json.loads(self.v2().body)["Url"], here)
+            self.assertEqual(upstream.asked, [])
 
 
 class Tls(Asking, ServerCase):

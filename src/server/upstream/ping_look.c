@@ -7,7 +7,7 @@
 
 /* Beyond the heartbeat. SOGo looks again only every SOGoInternalSyncInterval, 30 seconds as it comes,
  * and a look that is given up still has its worker: so it is better to wait. */
-#define LOOK_SLACK_MS 60000u
+#define LOOK_SLACK_MS 120000u
 #define RETRY_AFTER_MAX 3600u
 
 /* ---- what an answer means ---- */

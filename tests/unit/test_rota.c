@@ -109,12 +109,13 @@ static void end_look(unsigned i, bool looked, bool news)
     struct device *d = slots[i].of;
     bool left = slots[i].left;
     slots[i].of = NULL;
-    rota_free(&rota, slots[i].began, now, looked ? ROTA_LOOKED : ROTA_FAILED, 0);
+    enum rota_end end = looked ? ROTA_LOOKED : ROTA_FAILED;
+    rota_free(&rota, slots[i].began, now, end, 0);
     if (left) return;
     if (news)
         leave(d);
     else
-        rota_back(&rota, &d->member, now, looked);
+        rota_back(&rota, &d->member, now, end);
 }
 
 static void empty(bool news)
@@ -390,6 +391,24 @@ static void a_hint_during_a_look_means_another(void **unused)
     end();
 }
 
+/* The look did not come about: it is made up for. */
+static void a_slot_that_was_not_used(void **unused)
+{
+    (void)unused;
+    begin(1);
+    rota.interval_ms = 300000;
+    join(&devices[0]);
+    assert_ptr_equal(rota_pick(&rota, now), &devices[0].member);
+    rota_free(&rota, now, now, ROTA_UNUSED, 0);
+    rota_back(&rota, &devices[0].member, now, ROTA_UNUSED);
+    assert_int_equal(rota.failures, 0);
+    assert_int_equal(rota_sleep_ms(&rota, now), ROTA_HINT_MS);
+    now += ROTA_HINT_MS;
+    assert_ptr_equal(rota_pick(&rota, now), &devices[0].member);
+    rota_free(&rota, now, now, ROTA_UNUSED, 0);
+    end();
+}
+
 /* Ever longer pauses, one look at a time, and when it is well again no more than the slots. */
 static void failures_make_pauses(void **unused)
 {
@@ -530,6 +549,7 @@ int main(void)
         cmocka_unit_test(a_hint_is_followed),
         cmocka_unit_test(a_hint_waits_for_who_is_away),
         cmocka_unit_test(a_hint_during_a_look_means_another),
+        cmocka_unit_test(a_slot_that_was_not_used),
         cmocka_unit_test(failures_make_pauses),
         cmocka_unit_test(when_news_may_have_come),
         cmocka_unit_test(how_long_they_wait),

@@ -101,7 +101,7 @@ static void slot_free(struct lookout *o, const struct look *l, const struct look
                         : r->result == LOOK_AGAIN ? ROTA_UNUSED
                                                   : ROTA_LOOKED;
     rota_free(&o->rota, l->began_ms, now, end, r->retry_ms);
-    if (p && r->result != LOOK_TELL) rota_back(&o->rota, &p->member, now, end == ROTA_LOOKED);
+    if (p && r->result != LOOK_TELL) rota_back(&o->rota, &p->member, now, end);
     bool news = r->said == PING_CHANGES;
     if (p && news) o->news_ms = now - p->member.seen_ms;
     o->news_count += news;
@@ -143,7 +143,7 @@ static void look_at(struct ping *p)
     } else {
         uint64_t now = now_here(o);
         rota_free(&o->rota, now, now, ROTA_FAILED, 0);
-        rota_back(&o->rota, &p->member, now, false);
+        rota_back(&o->rota, &p->member, now, ROTA_FAILED);
     }
     pthread_mutex_unlock(&o->lock);
     if (!l) lookout_run(o);

@@ -294,11 +294,11 @@ void rota_free(struct rota *t, uint64_t began_ms, uint64_t now_ms, enum rota_end
     t->paused_until_ms = now_ms + pause;
 }
 
-void rota_back(struct rota *t, struct rota_member *e, uint64_t now_ms, bool looked)
+void rota_back(struct rota *t, struct rota_member *e, uint64_t now_ms, enum rota_end end)
 {
-    bool again = e->again;
+    bool again = e->again || end == ROTA_UNUSED;
     e->again = false;
-    if (looked) {
+    if (end == ROTA_LOOKED) {
         e->stayed = true;
         e->seen_ms = e->memory.looked_ms;
     }

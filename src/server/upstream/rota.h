@@ -82,8 +82,8 @@ enum rota_end {
  * again. */
 void rota_free(struct rota *t, uint64_t began_ms, uint64_t now_ms, enum rota_end end,
                uint64_t retry_ms);
-/* The BUSY device waits on, after rota_free. */
-void rota_back(struct rota *t, struct rota_member *e, uint64_t now_ms, bool looked);
+/* The BUSY device waits on, after rota_free. UNUSED: it is to be looked at soon. */
+void rota_back(struct rota *t, struct rota_member *e, uint64_t now_ms, enum rota_end end);
 
 /* The user may have news: his devices are looked at before others, those that come later too. */
 void rota_hint(struct rota *t, const char *user, uint64_t now_ms);

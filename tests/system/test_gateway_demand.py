@@ -465,6 +465,29 @@ REFUSALS = [
 ]
 
 
+class Moved(ScriptCase):
+    def test_another_upstream_gets_no_old_key_and_its_demand_is_no_more(self):
+        d = self.device()
+        d.foldersync()
+        d.handshake()
+        self.assertEqual(d.foldersync().status, 1)
+        with Upstream() as other:  # which demands nothing
+            self.server.stop()
+            self.server.write_config(f'upstream = {{ url = "{other.url}"; }};')
+            self.server.start()
+            d.close()
+            self.assertEqual(d.foldersync().status, 143)
+            self.assertEqual(d.provision_initial().text(
+                "Policies/Policy/Data/EASProvisionDoc/AllowCamera"), "1")
+            d.handshake()
+            self.assertEqual(d.foldersync().status, 1)
+            self.assertEqual(other.last("FolderSync").all("X-MS-PolicyKey"), ["0"])
+            self.assertIsNone(self.upstream_state(d))
+            self.server.restart()
+            d.close()
+            self.assertEqual(d.foldersync().status, 1)
+
+
 class Hostile(ScriptCase):
     def test_answers_to_provision(self):
         for name, content, http, status in REFUSALS:

@@ -531,11 +531,11 @@ class Hostile(ScriptCase):
                     d = self.device(version)
                     self.upstream.clear()
                     waits = []
-                    for _ in range(30):
+                    for _ in range(15):
                         answer = d.foldersync()
                         self.assertEqual(answer.http, 503, answer)
                         waits.append(int(answer.headers["Retry-After"]))
-                    self.assertLess(len(self.upstream.asked), 50)
+                    self.assertLess(len(self.upstream.asked), 40)
                     self.assertGreater(waits[-1], 10)
                     asked = len(self.upstream.asked)
                     self.assertEqual(d.foldersync().http, 503)

@@ -152,14 +152,15 @@ class Daemon:
 class Dovecot(Daemon):
     """IMAP before Maildirs. users: {name: password}; separator: of folder names, as clients see it;
     config: further lines of dovecot.conf; tls: on the second port too, with a certificate for
-    127.0.0.1 and localhost that only itself vouches for."""
+    127.0.0.1 and localhost that only itself vouches for; address: where it listens; the
+    certificate is for that too."""
 
     name, program = "dovecot", "dovecot"
 
     CONFIG = """
 base_dir = {dir}/run
 protocols = imap
-listen = 127.0.0.1
+listen = {address}
 ssl = {ssl}
 disable_plaintext_auth = no
 auth_mechanisms = plain login
@@ -220,13 +221,13 @@ service auth {{
 }}
 """
 
-    def __init__(self, users, separator=".", tls=False, config=""):
+    def __init__(self, users, separator=".", tls=False, config="", address="127.0.0.1"):
         super().__init__()
-        self.users = dict(users)
+        self.users, self.address = dict(users), address
         self.tls_port = free_port() if tls else 0
-        self.certificate, key = make_certificate(self.dir) if tls else (None, None)
+        self.certificate, key = make_certificate(self.dir, address) if tls else (None, None)
         self.owner = user_id("mail")
-        text = self.CONFIG.format(dir=self.dir, port=self.port, tls_port=self.tls_port,
+        text = self.CONFIG.format(dir=self.dir, address=address, port=self.port, tls_port=self.tls_port,
                                   separator=separator, ssl="yes" if tls else "no")
         if tls:
             text += f"ssl_cert = <{self.certificate}\nssl_key = <{key}\n"
@@ -245,16 +246,19 @@ service auth {{
     def mailbox(self, user):
         return Maildir(self.dir / "mail" / user / "Maildir", owner=self.owner)
 
+    def ready(self):
+        return listens(self.port, self.address)
+
     def argv(self):
         return ["dovecot", "-F", "-c", self.dir / "dovecot.conf"]
 
     @property
     def url(self):
-        return f"imap://127.0.0.1:{self.port}"
+        return f"imap://{self.address}:{self.port}"
 
     @property
     def tls_url(self):
-        return f"imaps://127.0.0.1:{self.tls_port}"
+        return f"imaps://{self.address}:{self.tls_port}"
 
 
 class Nginx(Daemon):

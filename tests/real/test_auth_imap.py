@@ -7,7 +7,7 @@ import unittest
 from servers import Dovecot
 
 from harness.eas import Device
-from harness.server import Server, wait_for
+from harness.server import Server, own_address, wait_for
 
 # Dovecot slows down an address that fails, and to it everybody has ours.
 NO_PENALTY = """
@@ -63,6 +63,17 @@ class Imap(unittest.TestCase):
         self.assertEqual(self.login("ann"), 503)
         other = dovecot.tls_url.replace("127.0.0.1", "127.0.0.2")
         self.start(f'url = "{other}"; ca_file = "{dovecot.certificate}";')
+        self.assertEqual(self.login("ann"), 503)
+
+    def test_start_tls_beyond_this_machine(self):
+        address = own_address()
+        if not address:
+            self.skipTest("this machine has no address but that of itself")
+        dovecot = self.dovecot(tls=True, address=address)
+        self.start(f'url = "{dovecot.url}"; ca_file = "{dovecot.certificate}";')
+        self.assertEqual(self.login("ann"), 200)
+        self.assertEqual(self.login("ann", "wrong"), 401)
+        self.start(f'url = "{dovecot.url}";')
         self.assertEqual(self.login("ann"), 503)
 
     def test_another_mechanism(self):

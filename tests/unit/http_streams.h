@@ -6,7 +6,7 @@
 
 #define WHOLE ((size_t)65536)
 #define STREAM_MAX ((size_t)60 * 1024 * 1024)
-#define BODY_MS 700
+#define BODY_MS 1200
 
 /* Targets: /up takes the body and says what it was; how, after it: "?hold=MS" waits before it looks at
  * the body, "?rest=MS" rests so long after each 8 MiB, "?early" answers 403 at once, "?after=N" answers

@@ -259,11 +259,12 @@ static void test_a_slow_peer_holds_back_the_handler(void **state)
         struct download d = begin_download(targets[i]);
         d.most_resident = before;
         assert_int_equal(read_head(&d), 200);
-        usleep(300000);
-        size_t ahead = atomic_load(&seen.written);
-        assert_true(ahead < 30 * MIB); /* what the system's buffers hold */
-        usleep(100000);
-        assert_true(atomic_load(&seen.written) == ahead);
+        size_t ahead = 0;
+        for (unsigned k = 0; k < 100 && ahead != atomic_load(&seen.written); k++) {
+            ahead = atomic_load(&seen.written);
+            usleep(200000);
+        }
+        assert_true(ahead > HTTP_WINDOW && ahead < 30 * MIB); /* what the system's buffers hold */
         d.rest = 20000;
         d.rest_every = 4 * MIB;
         assert_int_equal(read_body(&d), WHOLE_ANSWER);
@@ -388,7 +389,7 @@ static void test_tls(void **state)
 static void test_stop(void **state)
 {
     (void)state;
-    struct download going = begin_download("/chunks?9000000");
+    struct download going = begin_download("/chunks?900000&at=500000&rest=500");
     struct download stuck = begin_download("/down?50000000&at=1&rest=60000");
     struct download waiting = begin_download("/down?1&first=60000");
     assert_int_equal(read_head(&going), 200);
@@ -396,14 +397,12 @@ static void test_stop(void **state)
     until(&seen.served, 3);
     pid_t child = fork();
     assert_true(child >= 0);
-    if (child == 0) { /* reads while the server stops */
-        usleep(200000);
-        _exit(read_body(&going) == WHOLE_ANSWER && going.got == 9000000 ? 0 : 1);
-    }
+    if (child == 0) /* reads while the server stops */
+        _exit(read_body(&going) == WHOLE_ANSWER && going.got == 900000 ? 0 : 1);
     uint64_t from = now_ms();
-    http_stop(server, 900);
+    http_stop(server, 2000);
     server = NULL;
-    assert_true(now_ms() - from < 5000);
+    assert_true(now_ms() - from < 8000);
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);

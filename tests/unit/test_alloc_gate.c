@@ -46,21 +46,6 @@ static void world_begin(void)
         (struct store_change){.kind = STORE_PUT_USER, .u.user = {"dan", false}};
 }
 
-/* And an upstream demands something of the device. */
-#define CLAIM "a50b8300035b635ff02903f5c37d35a8"
-static void world_bound(void)
-{
-    world_begin();
-    config.upstream.url = "u";
-    world.loaded[world.loaded_count++] = (struct store_change){
-        .kind = STORE_PUT_ITEM,
-        .u.item = {"bond", "ann/DEV1", "{\"claim\":\"" CLAIM "\",\"key\":7,\"told\":\"0\"}"}};
-    world.loaded[world.loaded_count++] = (struct store_change){
-        .kind = STORE_PUT_ITEM,
-        .u.item = {"claim", CLAIM,
-                   "{\"upstream\":\"u\",\"settings\":\"{\\\"AllowCamera\\\":\\\"0\\\"}\"}"}};
-}
-
 static void world_empty(void)
 {
     world_begin();
@@ -105,19 +90,6 @@ static void everything_was_loaded(void)
     assert_int_equal(folder_sync("ann", "14.1", "0"), 142);
 }
 
-static void see_demand(void *ctx, const struct device_view *v)
-{
-    *(int64_t *)ctx = pv_policy_value(v->settings, PV_SET_AllowCamera);
-}
-
-static void demand_was_loaded(void)
-{
-    int64_t camera = -1;
-    everything_was_loaded();
-    assert_int_equal(gate_show_device(gate, "ann", "DEV1", see_demand, &camera), 1);
-    assert_int_equal(camera, 0);
-}
-
 static void default_was_made(void)
 {
     assert_true(world.put_policies > 0);
@@ -141,8 +113,6 @@ static void the_gate_starts(void **unused)
     (void)unused;
     failing_malloc_sweep(&(struct sweep){"gate_create", world_begin, try_gate, start_failed,
                                          everything_was_loaded, end});
-    failing_malloc_sweep(&(struct sweep){"gate_create, with a demand", world_bound, try_gate,
-                                         start_failed, demand_was_loaded, end});
     failing_malloc_sweep(&(struct sweep){"gate_create, first start", world_empty, try_gate,
                                          start_failed, default_was_made, end});
 }
@@ -254,92 +224,6 @@ static bool long_run(void)
     return answered(&x);
 }
 
-/* ---- an upstream demands something ---- */
-static struct pv_policy wanted = {.set = UINT64_C(1) << PV_SET_AllowCamera};
-static enum gate_demand_result demand_result;
-
-static void demanded(void *ctx, enum gate_demand_result result, unsigned said)
-{
-    struct call *c = ctx;
-    (void)said;
-    demand_result = result;
-    call_status(c, 1);
-}
-
-static void serve_sync(struct call *c)
-{
-    gate_demand(c, &(struct gate_demand){"u", &wanted}, demanded, c);
-}
-
-static void demand_begin(void)
-{
-    static const struct command sync = {PV_CMD_Sync, serve_sync, NULL, .raw = true};
-    command_begin();
-    gate_register(gate, &sync, 1);
-}
-
-static bool demand_run(void)
-{
-    struct http_exchange x = {.key = key};
-    demand_result = GATE_DEMAND_FAILED;
-    send_body(&x, "Sync", foldersync, sizeof foldersync);
-    if (!answered(&x)) return false;
-    assert_true(demand_result == GATE_DEMAND_ASK || demand_result == GATE_DEMAND_FAILED);
-    return demand_result == GATE_DEMAND_ASK;
-}
-
-/* Also what it makes of another policy, while that comes into force. */
-static void demand_check(void)
-{
-    int64_t camera = -1;
-    assert_int_equal(gate_show_device(gate, "ann", "DEV1", see_demand, &camera), 1);
-    assert_int_equal(camera, 0);
-    assert_int_equal(folder_sync("ann", "14.1", key), 143);
-}
-
-/* And orders a wipe. */
-static enum gate_wipe_result wipe_result;
-
-static void wipe_ordered(void *ctx, enum gate_wipe_result result)
-{
-    wipe_result = result;
-    call_status(ctx, 1);
-}
-
-static void serve_search(struct call *c)
-{
-    gate_upstream_wipe(c, "u", PV_WIPE_DEVICE, wipe_ordered, c);
-}
-
-static void upstream_wipe_begin(void)
-{
-    static const struct command search = {PV_CMD_Search, serve_search, NULL, .raw = true};
-    command_begin();
-    gate_register(gate, &search, 1);
-}
-
-static bool upstream_wipe_run(void)
-{
-    struct http_exchange x = {.key = key};
-    wipe_result = GATE_WIPE_FAILED;
-    send_body(&x, "Search", foldersync, sizeof foldersync);
-    if (!answered(&x)) return false;
-    assert_true(wipe_result == GATE_WIPE_ORDERED || wipe_result == GATE_WIPE_FAILED);
-    return wipe_result == GATE_WIPE_ORDERED;
-}
-
-static void upstream_wipe_check(void)
-{
-    assert_int_equal(folder_sync("ann", "14.1", key), 140);
-}
-
-static void bound_begin(void)
-{
-    demand_begin();
-    assert_true(demand_run());
-    handshake("ann", "14.1", key);
-}
-
 static void requests_are_answered(void **unused)
 {
     (void)unused;
@@ -354,10 +238,6 @@ static void requests_are_answered(void **unused)
         &(struct sweep){"Provision, acknowledging", ack_begin, ack_run, NULL, key_holds, end});
     failing_malloc_sweep(
         &(struct sweep){"Settings", command_begin, settings_run, info_as_before, info_check, end});
-    failing_malloc_sweep(
-        &(struct sweep){"gate_demand", demand_begin, demand_run, NULL, demand_check, end});
-    failing_malloc_sweep(&(struct sweep){"gate_upstream_wipe", upstream_wipe_begin,
-                                         upstream_wipe_run, key_holds, upstream_wipe_check, end});
 }
 
 /* ---- administration ---- */
@@ -493,13 +373,6 @@ static void layers_are_changed(void **unused)
     for (size_t i = 0; i < sizeof sweeps / sizeof *sweeps; i++) failing_malloc_sweep(&sweeps[i]);
 }
 
-/* Devices that an upstream demands something of are looked at, too. */
-static void policy_changed(void)
-{
-    assert_int_equal(length_in_force(), 8);
-    demand_check();
-}
-
 static bool user_run(void)
 {
     enum gate_result r = set_user("eve", false, false);
@@ -528,8 +401,6 @@ static void administrators_are_told(void **unused)
     (void)unused;
     failing_malloc_sweep(&(struct sweep){"gate_change_policies", command_begin, policy_run,
                                          policy_as_before, policy_check, end});
-    failing_malloc_sweep(&(struct sweep){"gate_change_policies, with a demand", bound_begin,
-                                         policy_run, NULL, policy_changed, end});
     failing_malloc_sweep(
         &(struct sweep){"gate_set_user", begin, user_run, eve_is_in, eve_is_out, end});
     failing_malloc_sweep(

@@ -9,190 +9,7 @@
 
 #include <cmocka.h>
 
-#include "src/server/gate/order.h"
-#include "tests/unit/policies_fake.h"
-
-#define UP "https://up.example"
-
-/* ---- an upstream that demands ---- */
-static struct gate_demand demand; /* of the next Sync */
-static enum gate_demand_result told;
-static unsigned told_said, told_times;
-
-static void demanded(void *ctx, enum gate_demand_result result, unsigned said)
-{
-    struct call *c = ctx;
-    told = result;
-    told_said = said;
-    told_times++;
-    if (result == GATE_DEMAND_ASK)
-        call_judge_again(c);
-    else
-        call_status(c, 1);
-}
-
-static void serve_sync(struct call *c)
-{
-    gate_demand(c, &demand, demanded, c);
-}
-
-/* ---- an upstream that wipes ---- */
-static enum pv_wipe_kind wipe_kind;
-static enum gate_wipe_result wipe_result;
-static unsigned wipe_times;
-
-static void wipe_ordered(void *ctx, enum gate_wipe_result result)
-{
-    struct call *c = ctx;
-    wipe_result = result;
-    wipe_times++;
-    if (result == GATE_WIPE_ORDERED)
-        call_judge_again(c);
-    else
-        call_status(c, 1);
-}
-
-static void serve_move(struct call *c)
-{
-    gate_upstream_wipe(c, UP, wipe_kind, wipe_ordered, c);
-}
-
-/* What the gate has told of wipes. */
-static struct {
-    unsigned times, status;
-    enum pv_wipe_kind kind;
-    char upstream[64];
-} wiped;
-
-static void see_wiped(void *ctx, struct call *c, const char *upstream, enum pv_wipe_kind kind,
-                      unsigned status)
-{
-    assert_ptr_equal(ctx, &wiped);
-    assert_string_equal(c->user, "ann");
-    wiped.times++;
-    wiped.status = status;
-    wiped.kind = kind;
-    snprintf(wiped.upstream, sizeof wiped.upstream, "%s", upstream);
-}
-
-static struct call *key_call;
-
-static void serve_search(struct call *c)
-{
-    key_call = c;
-    call_wait(c, NULL);
-}
-
-static void add_commands(void)
-{
-    static const struct command commands[] = {{PV_CMD_Sync, serve_sync, NULL, .raw = true},
-                                              {PV_CMD_Search, serve_search, NULL, .raw = true},
-                                              {PV_CMD_MoveItems, serve_move, NULL, .raw = true}};
-    gate_register(gate, commands, COUNT(commands));
-    gate_on_wiped(gate, see_wiped, &wiped);
-}
-
-static int begin(void **unused)
-{
-    policies_begin(unused);
-    config.upstream.url = UP;
-    add_commands();
-    told_times = 0;
-    memset(&wiped, 0, sizeof wiped);
-    return 0;
-}
-
-static unsigned char block[65536] __attribute__((aligned(16)));
-static struct pv_arena arena;
-
-/* "A=1 B=2" */
-static struct pv_policy policy_with(const char *wanted)
-{
-    struct pv_policy p = {0};
-    char copy[512], why[200], *save, *pair;
-    snprintf(copy, sizeof copy, "%s", wanted);
-    for (pair = strtok_r(copy, " ", &save); pair; pair = strtok_r(NULL, " ", &save)) {
-        char *equals = strchr(pair, '=');
-        *equals = '\0';
-        assert_int_equal(pv_policy_set(&p, &arena, pair, equals + 1, why, sizeof why), PV_OK);
-    }
-    return p;
-}
-
-static const char *the_key;
-static const char *the_user = "ann";
-
-/* A command that the upstream refuses: what the gate makes of it, and HTTP code or Status. wanted
- * NULL: the upstream has no policy. */
-static struct http_exchange exchange;
-static unsigned command_refused(const char *wanted)
-{
-    static struct pv_policy p;
-    pv_arena_init(&arena, block, sizeof block);
-    p = policy_with(wanted ? wanted : "");
-    demand.upstream = UP;
-    demand.policy = wanted ? &p : NULL;
-    exchange = (struct http_exchange){.key = the_key, .user = the_user};
-    send_body(&exchange, "Sync", foldersync, sizeof foldersync);
-    run_tasks();
-    return exchange.done ? outcome(&exchange) : 0;
-}
-
-static enum gate_demand_result demand_of(const char *wanted)
-{
-    unsigned before = told_times;
-    command_refused(wanted);
-    assert_int_equal(told_times, before + 1);
-    return told;
-}
-
-/* The policy in a Provision answer; its strings go with the next. */
-static struct pv_policy offered(const char *user)
-{
-    static unsigned char room[65536] __attribute__((aligned(16)));
-    struct http_exchange x = {.user = user};
-    struct pv_provision_answer a;
-    const struct pv_node *root;
-    struct pv_policy p = {0};
-    struct pv_arena all;
-    provision(&x, NULL, 0, NULL);
-    pv_arena_init(&all, room, sizeof room);
-    assert_int_equal(pv_wbxml_decode(&all, x.answer, x.reply.len, NULL, &root, NULL), PV_OK);
-    assert_int_equal(pv_provision_answer_read(root, &all, &a), PV_OK);
-    assert_non_null(a.data);
-    assert_int_equal(pv_policy_read(a.data, &all, &p, NULL, 0, NULL), PV_OK);
-    return p;
-}
-
-static void forgotten(struct device_order *o)
-{
-    o->gate = NULL;
-}
-
-static void forbidden(struct user_set *u)
-{
-    assert_int_equal(u->result, GATE_OK);
-}
-
-static char key_text[65];
-
-static void confirm(void)
-{
-    handshake(the_user, "14.1", key_text);
-    the_key = key_text;
-}
-
-static uint32_t upstream_key(const char *upstream, uint32_t keep)
-{
-    struct http_exchange x = {.key = the_key, .user = the_user};
-    key_call = NULL;
-    send_body(&x, "Search", foldersync, sizeof foldersync);
-    assert_non_null(key_call);
-    if (keep) gate_demand_keep_key(key_call, upstream, keep);
-    uint32_t key = gate_demand_key(key_call, upstream);
-    call_status(key_call, 1);
-    return key;
-}
+#include "tests/unit/demands_fake.h"
 
 /* ---- the policy of both ---- */
 static void the_stricter_of_both_is_asked_for(void **unused)
@@ -438,24 +255,6 @@ static void keys_are_of_one_upstream(void **unused)
 }
 
 /* ---- restarts ---- */
-static struct device_record stored_device;
-
-/* The next gate starts from what the store was told, and this device. */
-static void restart(void)
-{
-    run_tasks();
-    static const char empty[] = "";
-    stored_device = (struct device_record){.user = "ann", .device_id = "DEV1",
-                                           .device_type = empty, .user_agent = empty,
-                                           .model = empty, .os = empty, .version = PV_V14_1,
-                                           .state = PV_STATE_PROVISIONED, .wipe_by = empty,
-                                           .wipe_reason = empty, .partnership = world.last_put};
-    gate_destroy(gate);
-    load_stored();
-    world.loaded[world.loaded_count++] =
-        (struct store_change){.kind = STORE_PUT_DEVICE, .u.device = stored_device};
-}
-
 static void a_restart_asks_nobody_again(void **unused)
 {
     (void)unused;
@@ -469,7 +268,7 @@ static void a_restart_asks_nobody_again(void **unused)
     assert_int_equal(upstream_key(UP, 42), 42);
     restart();
     start_gate();
-    add_commands();
+    demands_add_commands();
     assert_int_equal(folder_sync("ann", "14.1", the_key), 1);
     assert_int_equal(upstream_key(UP, 0), 42);
     assert_int_equal(row_count, rows + 2);
@@ -516,135 +315,6 @@ static void damage_is_told(void **unused)
     start_gate();
 }
 
-/* ---- wipes ---- */
-static enum order_result order(enum pv_order_kind kind)
-{
-    struct device_order o = {.user = "ann", .device_id = "DEV1", .kind = kind, .actor = "uid 0",
-                             .done = forgotten};
-    gate_order(gate, &o);
-    run_tasks();
-    assert_null(o.gate);
-    return o.result;
-}
-
-/* A command that the upstream answers with a directive: what the device is told. */
-static unsigned command_wiped(enum pv_wipe_kind kind, const char *version)
-{
-    unsigned before = wipe_times;
-    wipe_kind = kind;
-    exchange = (struct http_exchange){.key = the_key, .version = version};
-    send_body(&exchange, "MoveItems", foldersync, sizeof foldersync);
-    run_tasks();
-    assert_int_equal(wipe_times, before + 1);
-    return outcome(&exchange);
-}
-
-/* An empty Provision, or what came of the wipe. */
-static struct told poll(enum pv_wipe_kind kind, unsigned status, const char *version)
-{
-    struct pv_client_out out = {.action = status ? PV_DO_WIPE_ACK : PV_DO_POLL, .wipe = kind,
-                                .ack_status = status};
-    struct http_exchange x = {.version = version};
-    uint8_t body[64];
-    size_t len;
-    assert_int_equal(pv_client_body(&out, PV_V16_1, NULL, body, sizeof body, &len), PV_OK);
-    send_body(&x, "Provision", body, len);
-    run_tasks();
-    return told_by(&x);
-}
-
-static void a_wipe_of_the_upstream_is_carried_out_and_told(void **unused)
-{
-    (void)unused;
-    handshake("ann", "16.1", key_text);
-    the_key = key_text;
-    assert_int_equal(command_wiped(PV_WIPE_ACCOUNT, "16.1"), 140);
-    assert_int_equal(wipe_result, GATE_WIPE_ORDERED);
-    assert_non_null(strstr(world.last_audit, "\"actor\":\"upstream\""));
-    assert_int_equal(poll(PV_WIPE_ACCOUNT, 0, "16.1").status, 1);
-    assert_int_equal(wiped.times, 0);
-    poll(PV_WIPE_ACCOUNT, 2, "16.1");
-    assert_int_equal(wiped.times, 1);
-    assert_int_equal(wiped.status, 2);
-    assert_int_equal(wiped.kind, PV_WIPE_ACCOUNT);
-    assert_string_equal(wiped.upstream, UP);
-    poll(PV_WIPE_ACCOUNT, 1, "16.1");
-    assert_int_equal(wiped.times, 2);
-    assert_int_equal(wiped.status, 1);
-    poll(PV_WIPE_ACCOUNT, 1, "16.1"); /* nothing to say any more */
-    assert_int_equal(wiped.times, 2);
-}
-
-static void wipe_and_allow(void)
-{
-    assert_int_equal(command_wiped(PV_WIPE_DEVICE, NULL), 140);
-    poll(PV_WIPE_NONE, 0, NULL);
-    poll(PV_WIPE_DEVICE, 1, NULL);
-    assert_int_equal(order(PV_ORDER_ALLOW), ORDER_DONE);
-    confirm();
-}
-
-static void the_same_wipe_is_not_ordered_twice(void **unused)
-{
-    (void)unused;
-    confirm();
-    wipe_and_allow();
-    assert_int_equal(command_wiped(PV_WIPE_DEVICE, NULL), 1);
-    assert_int_equal(wipe_result, GATE_WIPE_ENDED);
-    gate_upstream_wipe_told(gate, "ann", "DEV1", "https://other");
-    assert_int_equal(command_wiped(PV_WIPE_DEVICE, NULL), 1);
-    gate_upstream_wipe_told(gate, "ann", "DEV1", UP);
-    gate_upstream_wipe_told(gate, "ann", "NONE", UP);
-    /* It knows, so this is another one. */
-    wipe_and_allow();
-    assert_int_equal(wipe_result, GATE_WIPE_ORDERED);
-    gate_upstream_wipe_told(gate, "ann", "DEV1", UP);
-    restart();
-    world.loaded[world.loaded_count - 1].u.device.wipe_by = "upstream";
-    world.loaded[world.loaded_count - 1].u.device.wipe_reason = UP;
-    start_gate();
-    add_commands();
-    assert_int_equal(command_wiped(PV_WIPE_DEVICE, NULL), 140);
-}
-
-static void wipes_of_others_are_not_told(void **unused)
-{
-    (void)unused;
-    confirm();
-    assert_int_equal(order(PV_ORDER_WIPE_DEVICE), ORDER_DONE);
-    poll(PV_WIPE_NONE, 0, NULL);
-    poll(PV_WIPE_DEVICE, 1, NULL);
-    assert_int_equal(wiped.times, 0);
-    assert_int_equal(order(PV_ORDER_ALLOW), ORDER_DONE);
-    confirm();
-    assert_int_equal(command_wiped(PV_WIPE_DEVICE, NULL), 140); /* that one was ours */
-}
-
-static void who_forbids_wipes_forbids_the_upstreams(void **unused)
-{
-    (void)unused;
-    struct user_set u = {.act = USER_FORBID_WIPE, .actor = "uid 0", .done = forbidden};
-    snprintf(u.user, sizeof u.user, "ann");
-    handshake("ann", "16.1", key_text);
-    the_key = key_text;
-    gate_set_user(gate, &u);
-    run_tasks();
-    assert_int_equal(command_wiped(PV_WIPE_DEVICE, "16.1"), 1);
-    assert_int_equal(wipe_result, GATE_WIPE_FORBIDDEN);
-    assert_int_equal(folder_sync("ann", "16.1", the_key), 1);
-    assert_int_equal(command_wiped(PV_WIPE_ACCOUNT, "16.1"), 140);
-}
-
-static void a_wipe_that_is_not_stored_is_none(void **unused)
-{
-    (void)unused;
-    confirm();
-    world.store = STORE_FAILS;
-    assert_int_equal(command_wiped(PV_WIPE_DEVICE, NULL), 1);
-    assert_int_equal(wipe_result, GATE_WIPE_FAILED);
-    assert_int_equal(folder_sync("ann", "14.1", the_key), 1);
-}
-
 /* ---- users that move ---- */
 static char here[] = UP, elsewhere[] = "https://new.example";
 
@@ -688,6 +358,11 @@ static void without_an_upstream_nothing_is_demanded(void **unused)
 }
 
 /* ---- the end of a device ---- */
+static void forgotten(struct device_order *o)
+{
+    o->gate = NULL;
+}
+
 
 static void it_goes_with_the_device(void **unused)
 {
@@ -743,7 +418,7 @@ static void administrators_see_where_a_setting_comes_from(void **unused)
     assert_true(gate_show_effective(gate, "ann", NULL, see_plain, NULL));
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, policies_end)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, demands_begin, policies_end)
 
 int main(void)
 {
@@ -764,11 +439,6 @@ int main(void)
         TEST(a_restart_asks_nobody_again),
         TEST(what_nobody_needs_goes_at_the_start),
         TEST(damage_is_told),
-        TEST(a_wipe_of_the_upstream_is_carried_out_and_told),
-        TEST(the_same_wipe_is_not_ordered_twice),
-        TEST(wipes_of_others_are_not_told),
-        TEST(who_forbids_wipes_forbids_the_upstreams),
-        TEST(a_wipe_that_is_not_stored_is_none),
         TEST(what_another_upstream_demanded_is_forgotten),
         TEST(without_an_upstream_nothing_is_demanded),
         TEST(it_goes_with_the_device),

@@ -161,7 +161,7 @@ static bool start_upstreams(struct server *s, char *error, size_t cap)
 {
     if (!config_is_gateway(s->config)) return true;
     s->upstreams = upstreams_create(s->config, error, cap);
-    return s->upstreams != NULL;
+    return s->upstreams && upstreams_load(s->upstreams, s->store, error, cap);
 }
 
 static bool start_auth(struct server *s, char *error, size_t cap)

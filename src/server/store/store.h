@@ -59,7 +59,7 @@ struct folder_state_record {
 /* ServerIds of a user's folders: opaque to the store. */
 struct folder_ids_record { const char *user, *ids_json; };
 /* Small things, each kind with its owner: "line" and "assignment" of policies, "rule", "access", "token",
- * "audit"; "claim" and "bond" of upstreams. Opaque to the store; but a "bond" is named USER/DEVICE and goes
+ * "audit"; "claim", "bond" and "location" of upstreams. Opaque to the store; but a "bond" is named USER/DEVICE and goes
  * with that device, or with the user. Key: (kind, name). */
 struct item_record { const char *kind, *name, *json; };
 /* The last steps of a device, for `device why`: opaque to the store. */

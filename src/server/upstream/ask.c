@@ -5,12 +5,11 @@
 
 #define FIELDS_MAX 8
 
-bool upstream_target(const struct upstream *u, const struct pv_request *req,
-                     char out[UPSTREAM_TARGET_MAX])
+bool upstream_target(const char *place, const struct pv_request *req, char out[UPSTREAM_TARGET_MAX])
 {
     struct pv_request plain = *req;
     plain.form = PV_QUERY_PLAIN;
-    return pv_request_target(&plain, u->url, out, UPSTREAM_TARGET_MAX) == PV_OK;
+    return pv_request_target(&plain, place, out, UPSTREAM_TARGET_MAX) == PV_OK;
 }
 
 void upstream_key_text(uint32_t key, char out[UPSTREAM_KEY_TEXT])
@@ -21,7 +20,10 @@ void upstream_key_text(uint32_t key, char out[UPSTREAM_KEY_TEXT])
 static void asked(struct fetch *f, enum fetch_result result)
 {
     struct upstream_asked *a = CONTAINER_OF(f, struct upstream_asked, fetch);
-    upstream_ended(a->upstream, result, f);
+    upstream_ended(a->upstream, result, f, a->elsewhere);
+    if (a->elsewhere && result == FETCH_UNREACHABLE)
+        location_forget(a->upstream->set->locations, a->user);
+    if (result == FETCH_OK) (void)upstream_sends_on(a->upstream, a->user, f);
     a->upstream = NULL;
     a->done(a, result);
 }
@@ -36,13 +38,16 @@ bool upstream_ask(struct upstreams *u, struct upstream_asked *a, const struct up
     const struct config *c = u->config;
     struct upstream *up = upstream_of(u, ask->user);
     struct http_field fields[FIELDS_MAX] = {0}, *at = fields;
-    char url[UPSTREAM_TARGET_MAX], key[UPSTREAM_KEY_TEXT] = "";
+    char url[UPSTREAM_TARGET_MAX], place[PUBLIC_URL_ROOM], key[UPSTREAM_KEY_TEXT] = "";
     const struct pv_request req = {.version = ask->version,
                                    .cmd = ask->cmd,
                                    .user = ask->said_user,
                                    .device_id = ask->device_id,
                                    .device_type = ask->device_type};
-    if (!up || !upstream_target(up, &req, url)) return false;
+    if (!up) return false;
+    a->elsewhere = upstream_place(up, ask->user, place);
+    if (!upstream_target(place, &req, url)) return false;
+    snprintf(a->user, sizeof a->user, "%s", ask->user);
     if (ask->key) upstream_key_text(ask->key, key);
     put(&at, "MS-ASProtocolVersion", pv_version_text(ask->version));
     put(&at, "Content-Type", ask->len ? PV_EAS_CONTENT_TYPE : NULL);

@@ -27,11 +27,13 @@ struct forward {
     struct timer flush;
     uint8_t *held; /* of the answer, until it is sent or becomes a stream */
     size_t held_len, held_cap;
-    uint32_t key; /* of the upstream, as it was sent */
-    bool again;   /* the command was sent before, and the upstream was satisfied since */
-    bool asked;   /* the upstream is */
-    bool waits;   /* the waiter is there */
-    bool began;   /* the answer is a stream */
+    uint32_t key;   /* of the upstream, as it was sent */
+    bool again;     /* the command was sent before, and the upstream was satisfied since */
+    bool asked;     /* the upstream is */
+    bool waits;     /* the waiter is there */
+    bool elsewhere; /* it went where the upstream has sent the user */
+    unsigned hops;
+    bool began; /* the answer is a stream */
     size_t body_len;
     uint8_t body[]; /* of a request that waits; else it is that of the exchange */
 };
@@ -120,12 +122,19 @@ static void answer(struct forward *w)
 
 /* ---- an upstream that demands provisioning ---- */
 
-static bool ask_again(struct forward *w);
+static bool ask_command_again(struct forward *w);
+static bool ask_options(struct forward *w);
 
 static void leave_demand(struct call *c)
 {
     const struct forward *w = c->data;
     if (demand_leave(w->gateway->demands, c)) call_http(c, 503, RETRY_AFTER_S);
+}
+
+static void satisfied(struct forward *w)
+{
+    w->again = true;
+    if (!ask_command_again(w)) call_http(w->call, 503, 1);
 }
 
 static void come_to_terms(struct call *c, enum demand_result result, unsigned status)
@@ -143,8 +152,8 @@ static void come_to_terms(struct call *c, enum demand_result result, unsigned st
         call_refuse(c, status);
     else if (result == DEMAND_FAILED)
         call_http(c, 503, status);
-    else if (!ask_again(w))
-        call_http(c, 503, 1);
+    else
+        satisfied(w);
 }
 
 static bool is_held_refusal(const struct forward *w, unsigned *status_out)
@@ -165,12 +174,34 @@ static void refused_by_upstream(struct forward *w, unsigned status)
                   come_to_terms);
 }
 
+/* Followed in the phone's place, which would go past the gate. A body that was passed on as it came cannot
+ * be said again: the phone does that. */
+static void sent_on(struct forward *w)
+{
+    struct call *c = w->call;
+    uint64_t length;
+    bool followed =
+        w->hops < LOCATION_HOPS_MAX && upstream_sends_on(w->upstream, c->user, &w->fetch);
+    if (!followed) {
+        log_failure(w, 502, "it sends the user on, and there is nowhere to go");
+        call_http(c, 502, 0);
+        return;
+    }
+    w->hops++;
+    if (http_body_is_stream(c->http, &length))
+        call_http(c, 503, 1);
+    else if (!(c->device ? ask_command_again(w) : ask_options(w)))
+        call_http(c, 503, RETRY_AFTER_S);
+}
+
 static void done(struct fetch *f, enum fetch_result result)
 {
     struct forward *w = forward_of(f);
     unsigned status;
     w->asked = false;
-    upstream_ended(w->upstream, result, f);
+    upstream_ended(w->upstream, result, f, w->elsewhere);
+    if (w->elsewhere && result == FETCH_UNREACHABLE)
+        location_forget(w->upstream->set->locations, w->call->user);
     let_go(w);
     if (w->began && result != FETCH_OK) log_failure(w, f->status, f->error);
     if (w->began)
@@ -179,6 +210,8 @@ static void done(struct fetch *f, enum fetch_result result)
         login_refused(w->call);
     else if (result != FETCH_OK)
         failed(w, result);
+    else if (f->status == 451)
+        sent_on(w);
     else if (is_held_refusal(w, &status))
         refused_by_upstream(w, status);
     else
@@ -244,7 +277,8 @@ static bool hold(struct forward *w, const void *bytes, size_t len)
 static void head(struct fetch *f)
 {
     const struct upstream *u = forward_of(f)->upstream;
-    if (upstream_refuses_login(u, f->status) || f->status == 449) f->answer_max = PASSED_OVER_MAX;
+    if (upstream_refuses_login(u, f->status) || f->status == 449 || f->status == 451)
+        f->answer_max = PASSED_OVER_MAX;
 }
 
 /* A short answer is sent as a whole, which costs less, and can be looked into before. */
@@ -252,7 +286,7 @@ static bool data(struct fetch *f, const void *bytes, size_t len)
 {
     struct forward *w = forward_of(f);
     bool known = f->length != UINT64_MAX;
-    if (upstream_refuses_login(w->upstream, f->status)) return true;
+    if (upstream_refuses_login(w->upstream, f->status) || f->status == 451) return true;
     if (!w->began && (known ? f->length <= HELD_MAX : w->held_len + len <= HELD_MAX) &&
         hold(w, bytes, len)) {
         if (!known && !w->flush.set) timer_set(worker_self(), &w->flush, HELD_MS, flush);
@@ -352,7 +386,7 @@ static bool ask(struct forward *w, const struct nature *n)
     struct call *c = w->call;
     const struct config *config = w->gateway->config;
     struct sent_fields fields;
-    char url[UPSTREAM_TARGET_MAX];
+    char url[UPSTREAM_TARGET_MAX], place[PUBLIC_URL_ROOM];
     unsigned head_s = n->wait_s ? n->wait_s + WAIT_GRACE_S : config->upstream.timeout;
     struct fetch_ask a = {.method = "POST",
                           .url = url,
@@ -362,7 +396,8 @@ static bool ask(struct forward *w, const struct nature *n)
                           .head_ms = head_s * 1000,
                           .once = n->once,
                           .lean = n->wait_s > 0};
-    if (!upstream_target(w->upstream, &c->req, url)) return false;
+    w->elsewhere = upstream_place(w->upstream, c->user, place);
+    if (!upstream_target(place, &c->req, url)) return false;
     w->key = demand_key(w->gateway->demands, c);
     sent_fields_make(&fields, w->gateway, c, &c->req, w->key);
     a.streamed = http_body_is_stream(c->http, &a.length);
@@ -373,9 +408,11 @@ static bool ask(struct forward *w, const struct nature *n)
 static bool ask_options(struct forward *w)
 {
     struct sent_fields fields;
+    char place[PUBLIC_URL_ROOM];
+    w->elsewhere = upstream_place(w->upstream, w->call->user, place);
     sent_fields_make(&fields, w->gateway, w->call, NULL, 0);
     return start(w, &(struct fetch_ask){.method = "OPTIONS",
-                                        .url = w->upstream->url,
+                                        .url = place,
                                         .fields = fields.at,
                                         .head_ms = w->gateway->config->upstream.timeout * 1000});
 }
@@ -403,7 +440,7 @@ static void watch(struct forward *w)
 }
 
 /* Not a body that was passed on as it came. */
-static bool ask_again(struct forward *w)
+static bool ask_command_again(struct forward *w)
 {
     struct call *c = w->call;
     size_t len;
@@ -415,7 +452,6 @@ static bool ask_again(struct forward *w)
         len = w->body_len;
     }
     const struct nature n = command_nature(c->req.cmd, len ? body : no_body, len);
-    w->again = true;
     w->held_len = 0;
     if (!ask(w, &n)) return false;
     call_wait(c, gone);

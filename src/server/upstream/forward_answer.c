@@ -9,15 +9,15 @@
 /* Where a device finds what the upstream has at that address; NULL: elsewhere, or it does not fit. */
 static const char *own_address(struct told_fields *t, const char *value)
 {
-    const struct upstream *u = t->upstream;
     const struct call *c = t->call;
     const struct public_url own = {t->gateway->config->url, http_secure(c->http),
                                    http_field(c->http, "Host")};
     char *out = t->location[t->locations], base[PUBLIC_URL_ROOM];
-    size_t eas = strlen(u->url);
-    bool of_eas = strncasecmp(value, u->url, eas) == 0 && strchr("/?#", value[eas]);
-    const char *rest = value + (of_eas ? eas : u->origin_len);
-    if (!of_eas && (strncasecmp(value, u->url, u->origin_len) != 0 || !strchr("/?#", *rest)))
+    size_t eas = strlen(t->place), host = (size_t)(strstr(t->place, "://") + 3 - t->place);
+    size_t origin = host + strcspn(t->place + host, "/");
+    bool of_eas = strncasecmp(value, t->place, eas) == 0 && strchr("/?#", value[eas]);
+    const char *rest = value + (of_eas ? eas : origin);
+    if (!of_eas && (strncasecmp(value, t->place, origin) != 0 || !strchr("/?#", *rest)))
         return NULL;
     if (t->locations == sizeof t->location / sizeof *t->location) return NULL;
     if (!(of_eas ? public_url_eas(&own, base) : public_url_at(&own, "", base))) return NULL;
@@ -67,7 +67,7 @@ void told_fields_make(struct told_fields *t, const struct gateway *w, const stru
     t->count = t->locations = 0;
     t->gateway = w;
     t->call = c;
-    t->upstream = u;
+    (void)upstream_place(u, c->user, t->place);
     fetch_each_field(f, each, t);
     t->at[t->count] = (struct http_field){0};
 }

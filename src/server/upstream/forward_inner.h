@@ -36,7 +36,7 @@ struct told_fields {
     size_t count;
     const struct gateway *gateway;
     const struct call *call;
-    const struct upstream *upstream;
+    char place[PUBLIC_URL_ROOM];       /* that has answered */
     char versions[64], commands[512];
     char location[3][2048];
     unsigned locations;

@@ -20,6 +20,8 @@ struct verification {
     struct upstream *upstream;
     enum upstream_proof proof; /* what is asked now */
     bool made_up;              /* with made up credentials */
+    bool elsewhere;            /* where the upstream has sent the user */
+    unsigned hops;
     char authorization[AUTHORIZATION_MAX];
 };
 
@@ -103,10 +105,22 @@ static void answered(struct verification *v, unsigned http)
 {
     if (is_refused(http))
         finish(v, AUTH_BAD, NULL);
-    else if (http < 300 || http == 449 || (v->proof == UPSTREAM_PROOF_COMMAND && http == 400))
+    else if (http < 300 || http == 449 ||
+             (v->proof == UPSTREAM_PROOF_COMMAND && !v->elsewhere && http == 400))
         finish(v, AUTH_OK, NULL);
     else
         finish(v, AUTH_FAILED, "it answers otherwise than with yes or no");
+}
+
+/* The user's mailbox is at another server, which is asked instead. */
+static void sent_on(struct verification *v)
+{
+    if (v->hops < LOCATION_HOPS_MAX && upstream_sends_on(v->upstream, v->t->user, &v->fetch)) {
+        v->hops++;
+        ask_or_finish(v);
+    } else {
+        finish(v, AUTH_FAILED, "it sends the user on, and there is nowhere to go");
+    }
 }
 
 static void done(struct fetch *f, enum fetch_result result)
@@ -114,11 +128,15 @@ static void done(struct fetch *f, enum fetch_result result)
     struct verification *v = CONTAINER_OF(f, struct verification, fetch);
     char why[sizeof f->error];
     memcpy(why, f->error, sizeof why);
-    upstream_ended(v->upstream, result, f);
+    upstream_ended(v->upstream, result, f, v->elsewhere);
+    if (v->elsewhere && result == FETCH_UNREACHABLE)
+        location_forget(v->upstream->set->locations, v->t->user);
     if (result != FETCH_OK)
         finish(v, AUTH_FAILED, why);
     else if (v->made_up)
         proved(v, f->status);
+    else if (f->status == 451)
+        sent_on(v);
     else
         answered(v, f->status);
 }
@@ -134,8 +152,11 @@ static bool ask(struct verification *v)
 {
     struct upstream *u = v->upstream;
     const struct config *c = u->set->config;
-    bool command = v->proof == UPSTREAM_PROOF_COMMAND;
-    char url[UPSTREAM_TARGET_MAX];
+    char url[UPSTREAM_TARGET_MAX], place[PUBLIC_URL_ROOM];
+    v->elsewhere = !v->made_up && upstream_place(u, v->t->user, place);
+    /* Whether OPTIONS tells a wrong login is known of the upstream itself only. */
+    bool command = v->proof == UPSTREAM_PROOF_COMMAND || v->elsewhere;
+    const char *at = v->elsewhere ? place : u->url;
     const struct pv_request req = {.version = PV_V14_0,
                                    .cmd = PV_CMD_Settings,
                                    .user = v->t->user,
@@ -148,7 +169,7 @@ static bool ask(struct verification *v)
     const struct http_field options_fields[] = {{"Authorization", v->authorization}, {0}};
     struct fetch_ask a = {.peer = &u->peer,
                           .method = command ? "POST" : "OPTIONS",
-                          .url = command ? url : u->url,
+                          .url = command ? url : at,
                           .fields = command ? fields : options_fields,
                           .body = command ? settings : NULL,
                           .len = command ? sizeof settings : 0,
@@ -158,7 +179,7 @@ static bool ask(struct verification *v)
     bool ok = v->made_up ? make_up(v->authorization)
                          : basic(v->t->login.name, v->t->login.password, v->authorization);
     v->fetch = (struct fetch){.done = done};
-    ok = ok && (!command || upstream_target(u, &req, url)) &&
+    ok = ok && (!command || upstream_target(at, &req, url)) &&
          fetch_start(u->set->fetcher, &v->fetch, &a);
     if (ok) upstream_begun(u);
     return ok;

@@ -63,7 +63,8 @@ bool upstream_refuses_login(const struct upstream *u, unsigned http)
     return http == 401 || (http == 403 && atomic_load(&u->refuses_with) == 403);
 }
 
-void upstream_ended(struct upstream *u, enum fetch_result result, const struct fetch *f)
+void upstream_ended(struct upstream *u, enum fetch_result result, const struct fetch *f,
+                    bool elsewhere)
 {
     static const int kinds[] = {[FETCH_UNREACHABLE] = UPSTREAM_UNREACHABLE,
                                 [FETCH_BUSY] = UPSTREAM_BUSY,
@@ -73,7 +74,22 @@ void upstream_ended(struct upstream *u, enum fetch_result result, const struct f
     if (result == FETCH_NO_MEMORY) return; /* says nothing of it */
     if (result != FETCH_OK)
         atomic_fetch_add_explicit(&u->failures[kinds[result]], 1, memory_order_relaxed);
-    health_note(u, result, f->error);
+    if (!elsewhere) health_note(u, result, f->error);
+}
+
+bool upstream_place(const struct upstream *u, const char *user, char out[PUBLIC_URL_ROOM])
+{
+    return location_of(u->set->locations, u->url, user, out);
+}
+
+bool upstream_sends_on(struct upstream *u, const char *user, const struct fetch *f)
+{
+    const char *to = f->status == 451 ? fetch_field(f, "X-MS-Location") : NULL;
+    if (!to) return false;
+    if (location_keep(u->set->locations, u->url, user, to)) return true;
+    LOG(LOG_WARN, 0, "upstream-location-bad", KV_TEXT("user", user), KV_TEXT("url", u->url),
+        KV_TEXT("why", "it sends the user to an address that no password may go to"));
+    return false;
 }
 
 /* ---- status ---- */
@@ -147,8 +163,6 @@ static void set_up(struct upstreams *set, struct upstream *u, const char *url)
     u->set = set;
     u->index = (size_t)(u - set->at);
     (void)public_url_eas(&(struct public_url){.url = url}, u->url);
-    u->origin_len = (size_t)(strstr(u->url, "://") + 3 - u->url);
-    u->origin_len += strcspn(u->url + u->origin_len, "/");
     u->peer = (struct fetch_peer){.ca_file = c->upstream.ca_file,
                                   .certificate = c->upstream.certificate,
                                   .key = c->upstream.key,
@@ -179,13 +193,19 @@ struct upstreams *upstreams_create(const struct config *c, char *error, size_t e
     u->at = calloc(domains + 1, sizeof *u->at);
     u->of_domain = calloc(domains + 1, sizeof(struct upstream *));
     u->fetcher = fetcher_create();
-    if (!u->at || !u->of_domain || !u->fetcher) {
+    u->locations = locations_create();
+    if (!u->at || !u->of_domain || !u->fetcher || !u->locations) {
         upstreams_destroy(u);
         return NULL;
     }
     if (c->upstream.url) u->otherwise = add(u, c->upstream.url);
     for (size_t i = 0; i < domains; i++) u->of_domain[i] = add(u, c->upstream.domains.at[i].url);
     return u;
+}
+
+bool upstreams_load(struct upstreams *u, struct store *s, char *error, size_t error_cap)
+{
+    return locations_load(u->locations, s, error, error_cap);
 }
 
 void upstreams_begin(struct upstreams *u, struct worker *w)
@@ -198,6 +218,7 @@ void upstreams_destroy(struct upstreams *u)
 {
     if (!u) return;
     fetcher_destroy(u->fetcher);
+    locations_destroy(u->locations);
     for (size_t i = 0; i < u->count; i++) pthread_mutex_destroy(&u->at[i].lock);
     free(u->of_domain);
     free(u->at);

@@ -15,6 +15,8 @@ struct upstream;
 
 /* NULL with error: one sentence. */
 struct upstreams *upstreams_create(const struct config *c, char *error, size_t error_cap);
+/* What the store holds of where users are; before serving. false: it cannot be read. */
+bool upstreams_load(struct upstreams *u, struct store *s, char *error, size_t error_cap);
 void upstreams_destroy(struct upstreams *u); /* after the workers have ended; NULL is accepted */
 /* Health is asked for on this worker from now on. */
 void upstreams_begin(struct upstreams *u, struct worker *w);
@@ -62,7 +64,9 @@ struct upstream_ask {
 struct upstream_asked {                /* embed; fetch.status, .body, .len and fetch_field in done */
     struct fetch fetch;
     void (*done)(struct upstream_asked *a, enum fetch_result result);
-    struct upstream *upstream;         /* private */
+    struct upstream *upstream;         /* private, as the next two */
+    bool elsewhere;
+    char user[AUTH_USER_MAX];
 };
 /* As fetch_start, all but upstream_ask's strings borrowed for the call; the upstream's health and
  * figures take note. false: no memory, or no upstream. */

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "src/server/public_url.h"
+#include "src/server/upstream/location.h"
 #include "src/server/upstream/upstream.h"
 
 /* What went wrong with a request, as `provost status` counts it. */
@@ -32,7 +33,6 @@ struct upstream {
     struct upstreams *set;
     size_t index;
     char url[PUBLIC_URL_ROOM];         /* of ActiveSync */
-    size_t origin_len, path_at;        /* within url */
     struct fetch_peer peer;
     struct fetch probe;
     struct timer probe_timer;
@@ -53,6 +53,7 @@ struct upstream {
 struct upstreams {
     const struct config *config;
     struct fetcher *fetcher;
+    struct locations *locations;
     struct upstream *at;
     size_t count;
     struct upstream **of_domain;       /* as config->upstream.domains */
@@ -62,9 +63,13 @@ struct upstreams {
 };
 
 /* ---- upstream.c ---- */
-/* A request to it begins, and has ended so. */
+/* A request to it begins, and has ended so. elsewhere: it went where the upstream has sent the user, and
+ * says nothing of its own health. */
 void upstream_begun(struct upstream *u);
-void upstream_ended(struct upstream *u, enum fetch_result result, const struct fetch *f);
+void upstream_ended(struct upstream *u, enum fetch_result result, const struct fetch *f,
+                    bool elsewhere);
+/* HTTP 451 with an address to follow: the user is there from now on. */
+bool upstream_sends_on(struct upstream *u, const char *user, const struct fetch *f);
 /* Does it say with that status that a login is wrong? Some say 403 where 401 is meant. */
 bool upstream_refuses_login(const struct upstream *u, unsigned http);
 /* Begun, but nobody waits for it any more. */
@@ -77,8 +82,10 @@ void health_begin(struct upstream *u, struct worker *w);
 
 /* ---- ask.c ---- */
 #define UPSTREAM_TARGET_MAX (PUBLIC_URL_ROOM + 3 * 8192) /* every byte of a request line escaped */
-/* The address of a command, as a plain query. false: it does not fit. */
-bool upstream_target(const struct upstream *u, const struct pv_request *req,
+/* Where ActiveSync is for a user of the upstream. true: elsewhere, by a 451. */
+bool upstream_place(const struct upstream *u, const char *user, char out[PUBLIC_URL_ROOM]);
+/* The address of a command there, as a plain query. false: it does not fit. */
+bool upstream_target(const char *place, const struct pv_request *req,
                      char out[UPSTREAM_TARGET_MAX]);
 /* "13" as the value of X-MS-PolicyKey. */
 #define UPSTREAM_KEY_TEXT 12

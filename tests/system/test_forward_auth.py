@@ -238,6 +238,19 @@ class Described(Asking, ServerCase):
                 connection.endheaders()
                 self.assertEqual(device.receive().http, 400)
 
+    def test_a_query_that_another_reads_otherwise(self):
+        """A Ping needs no key; what the server behind takes it for must not be something else."""
+        device = self.provisioned()
+        ping = device.target("Ping", None)
+        self.assertPasses(self.ask(device, "Ping", key=None, target=ping + "&x=1", endpoint=HTTP), device)
+        for more in ("&Cmd=Sync", "&cmd=Sync", "&%43md=Sync", "&+Cmd=Sync", "&%20Cmd=Sync", ";Cmd=Sync",
+                     "&Cmd[]=Sync", "&DeviceId=other", "&User=bob", "#x", "&x&x",
+                     "".join(f"&x{i}=" for i in range(40))):
+            with self.subTest(more=more):
+                answer = self.ask(device, "Ping", key=None, target=ping + more, endpoint=HTTP)
+                self.assertStopped(answer, 400)
+                self.assertBoth(device, 400, target=device.target("FolderSync") + more)
+
     def test_the_question_itself(self):
         device = self.provisioned()
         self.assertPasses(self.ask(device, by="HEAD"), device)

@@ -108,6 +108,28 @@ class Up(Case):
         wait_for("the end upstream", lambda: talk.sock.fileno() == -1)
         self.assertEqual(self.upstream.count("SendMail"), 0)  # it never was whole
 
+    def test_a_block_while_it_comes(self):
+        """Who is let in with the beginning of a body cannot wait with its end."""
+        for chunked in (False, True):
+            for cmd in ("SendMail", "Sync"):
+                with self.subTest(chunked=chunked, cmd=cmd):
+                    d = self.provisioned()
+                    size = 4 * len(PIECE)
+                    framing = {"Transfer_Encoding": "chunked"} if chunked else \
+                        {"Content_Length": str(size)}
+                    self.upstream.clear()
+                    sock = self.head(d, cmd, **framing)
+                    sock.sendall((b"%x\r\n" % size if chunked else b"") + (PIECE * 4)[:-1])
+                    wait_for("the head upstream",
+                             lambda: f"Cmd={cmd}&".encode() in self.upstream.talks[-1].raw)
+                    talk = self.upstream.talks[-1]
+                    self.admin("device", "block", "ann", d.device_id)
+                    sock.sendall(PIECE[-1:] + (b"\r\n0\r\n\r\n" if chunked else b""))
+                    self.assertEqual(d.receive().status, 129)
+                    wait_for("the end upstream", lambda: talk.sock.fileno() == -1)
+                    self.assertEqual(self.upstream.count(cmd), 0)
+        self.assertEqual(self.server.log.count("upstream-failed"), 0)
+
     def test_an_answer_before_the_body_has_come(self):
         self.upstream.bodies = False
         self.upstream.script = lambda r: reply(507, body=b"full") if r.cmd == "SendMail" else plain(r)
@@ -124,6 +146,16 @@ class Up(Case):
         answer = d.command("Provision", b"\x03" * 70000)
         self.assertEqual(answer.http, 413)
         self.assertEqual(self.upstream.count("Provision"), 0)
+
+
+class Pings(Case):
+    more = 'ping = { mode = "pass"; };'
+
+    def test_one_that_is_passed_on_is_short(self):
+        d = self.provisioned()
+        self.assertEqual(d.command("Ping", b"\x03" * 70000).http, 413)
+        self.assertEqual(self.upstream.count("Ping"), 0)
+        self.assertEqual(self.server.log.count("upstream-failed"), 0)
 
 
 class Limit(Case):

@@ -10,6 +10,8 @@
 #include "src/server/gate/inner.h"
 #include "src/server/observe/log.h"
 
+#define NAMES_MAX 32 /* of parameters */
+
 /* ---- answers ---- */
 
 struct http_reply forward_reply(const struct gate_call *gc, const struct http_reply *r)
@@ -117,6 +119,33 @@ static bool describe(const struct http_exchange *x, struct described *out)
     return first != second && out->method && out->target;
 }
 
+/* A server behind reads the query anew: of two of a name it may take the other one, it may decode names,
+ * or have further marks that part or end a query. */
+static bool is_read_alike(const char *target)
+{
+    struct {
+        const char *at;
+        size_t len;
+    } names[NAMES_MAX];
+    struct pv__target t;
+    size_t count = 0;
+    pv__target_split(target, &t);
+    if (!t.query) return true;
+    if (strpbrk(t.query, ";#")) return false;
+    for (const char *p = t.query; *p; p += strcspn(p, "&"), p += *p == '&') {
+        size_t len = strcspn(p, "=&");
+        if (len == 0) continue;
+        if (count == NAMES_MAX) return false;
+        for (size_t i = 0; i < len; i++)
+            if (!pv__is_alnum((unsigned char)p[i]) && !strchr("-_", p[i])) return false;
+        for (size_t i = 0; i < count; i++)
+            if (pv__equal_nocase(names[i].at, names[i].len, p, len)) return false;
+        names[count].at = p;
+        names[count++].len = len;
+    }
+    return true;
+}
+
 static void ask(struct gate_call *gc)
 {
     struct call *c = &gc->call;
@@ -136,6 +165,10 @@ static void ask(struct gate_call *gc)
     enum pv_err err = call_parse(gc, d.target, &fault);
     if (err)
         call_parse_refused(gc, err, &fault);
+    else if (c->req.form == PV_QUERY_PLAIN && !is_read_alike(d.target))
+        call_parse_refused(
+            gc, PV_E_MALFORMED,
+            &(struct pv_request_fault){.http = 400, .text = "the query can be read in two ways"});
     else if (is_ours(gc))
         call_http(c, 403, 0);
     else

@@ -23,7 +23,7 @@ struct forward {
     struct call *call;
     struct upstream *upstream;
     struct gate_waiter waiter;
-    struct timer refresh; /* the policy's refresh interval ends a wait */
+    struct timer refresh; /* the policy's refresh interval ends a wait, the gate a long body */
     struct timer flush;
     uint8_t *held; /* of the answer, until it is sent or becomes a stream */
     size_t held_len, held_cap;
@@ -297,22 +297,6 @@ static bool data(struct fetch *f, const void *bytes, size_t len)
     return pass(w, bytes, len);
 }
 
-/* ---- the request's body as a stream ---- */
-
-static void more_body(struct http_exchange *x)
-{
-    fetch_body_more(&forward_of_exchange(x)->fetch);
-}
-
-static size_t read_body(struct fetch *f, void *buf, size_t cap, bool *end_out)
-{
-    struct http_exchange *x = forward_of(f)->call->http;
-    size_t n = http_body_take(x, buf, cap);
-    *end_out = http_body_ended(x);
-    if (n == 0 && !*end_out) http_body_wait(x, more_body);
-    return n;
-}
-
 /* ---- a wait ---- */
 
 /* A Ping is told to read the folders, and the FolderSync gets the refusal. */
@@ -351,6 +335,34 @@ static void woken(struct gate_waiter *g)
         judge_again(w);
     else
         sleep_on(w); /* the refresh interval may be another one */
+}
+
+/* ---- the request's body as a stream ---- */
+
+static void more_body(struct http_exchange *x)
+{
+    fetch_body_more(&forward_of_exchange(x)->fetch);
+}
+
+static void shut_out(struct timer *t)
+{
+    judge_again(CONTAINER_OF(t, struct forward, refresh));
+}
+
+/* A body may take its time, and the device be blocked meanwhile: the upstream gets no whole request
+ * then. */
+static size_t read_body(struct fetch *f, void *buf, size_t cap, bool *end_out)
+{
+    struct forward *w = forward_of(f);
+    struct http_exchange *x = w->call->http;
+    if (!w->began && (w->refresh.set || gate_ping_due(w->call))) {
+        if (!w->refresh.set) timer_set(worker_self(), &w->refresh, 0, shut_out);
+        return 0;
+    }
+    size_t n = http_body_take(x, buf, cap);
+    *end_out = http_body_ended(x);
+    if (n == 0 && !*end_out) http_body_wait(x, more_body);
+    return n;
 }
 
 /* ---- the start ---- */
@@ -476,6 +488,10 @@ void forward_command(struct gateway *g, struct call *c)
     const uint8_t *body = http_body(c->http, &len);
     bool stream = http_body_is_stream(c->http, &length);
     const struct nature n = command_nature(c->req.cmd, stream ? NULL : len ? body : no_body, len);
+    if (stream && n.wait_s) { /* what waits keeps its body */
+        call_http(c, 413, 0);
+        return;
+    }
     struct upstream *u = upstream_for(g, c);
     if (!u || stands(g, c)) return;
     struct forward *w = make(g, c, n.wait_s > 0);

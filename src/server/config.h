@@ -44,6 +44,9 @@ struct config {
              struct { const char *issuer, *keys, *ca_file, *claim, *scope, *authorization_url;
                       struct config_names audience, algorithms; unsigned leeway; } oauth; } auth;
     struct { const char *type, *path;          /* %u user, %n name without domain, %d domain */
+             const char *url, *ca_file, *user; /* of imap; user as path */
+             bool subscribed;
+             unsigned connections, poll_interval, timeout; /* seconds */
              struct config_names drafts, trash, sent, outbox, calendar, contacts, tasks, notes,
                                  journal; } mailbox;
     struct { unsigned heartbeat_min, heartbeat_max, folders_max; } ping; /* seconds */

@@ -126,20 +126,46 @@ static void check_name(struct reading *r, const char *path, const char *text)
 }
 
 /* Two users who would be one to the other server must be one here. */
+/* What one user calls himself must not be the name of another. */
+static void check_imap_server(const char *group, const char *url, const char *user,
+                              struct reading *r)
+{
+    char path[PATH_OF_KEY_MAX];
+    snprintf(path, sizeof path, "%s.url", group);
+    if ((!urls_have_scheme(url, "imap://") && !urls_have_scheme(url, "imaps://")) ||
+        urls_count(url) != 1 || strchr(url, '@'))
+        config_complain(r, path, "%s must be imaps://HOST or imap://HOST, without a name in it",
+                        path);
+    snprintf(path, sizeof path, "%s.user", group);
+    check_name(r, path, user);
+    if (!strstr(user, "%u") && (!strstr(user, "%n") || !strstr(user, "%d")))
+        config_complain(r, path,
+                        "%s must have %%u, or both %%n and %%d: users of other domains would have "
+                        "the same name",
+                        path);
+}
+
+static void check_mailbox_imap(const struct config *c, struct reading *r)
+{
+    if (strcmp(c->mailbox.type, "imap") != 0) return;
+    if (!c->mailbox.url)
+        config_complain(
+            r, "mailbox",
+            "mailbox.type \"imap\" needs mailbox.url, such as imaps://mail.example.org");
+    else
+        check_imap_server("mailbox", c->mailbox.url, c->mailbox.user, r);
+    if (has_method(c, "certificate"))
+        config_complain(r, "mailbox.type",
+                        "mailbox.type \"imap\" logs in with the password or token of the device; a "
+                        "login by auth.method \"certificate\" has neither");
+}
+
 static void check_imap(const struct config *c, struct reading *r)
 {
-    const char *url = c->auth.imap.url, *user = c->auth.imap.user;
-    if (!url)
+    if (!c->auth.imap.url)
         config_complain(r, "auth.imap", "auth.method \"imap\" needs auth.imap.url");
-    else if ((!urls_have_scheme(url, "imap://") && !urls_have_scheme(url, "imaps://")) ||
-             urls_count(url) != 1 || strchr(url, '@'))
-        config_complain(r, "auth.imap.url",
-                        "auth.imap.url must be imaps://HOST or imap://HOST, without a name in it");
-    check_name(r, "auth.imap.user", user);
-    if (!strstr(user, "%u") && (!strstr(user, "%n") || !strstr(user, "%d")))
-        config_complain(r, "auth.imap.user",
-                        "auth.imap.user must have %%u, or both %%n and %%d: users of other domains "
-                        "would have the same name");
+    else
+        check_imap_server("auth.imap", c->auth.imap.url, c->auth.imap.user, r);
 }
 
 static void check_ldap(const struct config *c, struct reading *r)
@@ -308,6 +334,7 @@ void config_check(const struct config *c, struct reading *r)
     check_url(c, r);
     check_forward_auth(c, r);
     check_mailbox_path(c, r);
+    check_mailbox_imap(c, r);
     check_admin(c, r);
     check_message("subject", c->quarantine.subject, 200, r);
     check_message("text", c->quarantine.text, 4000, r);

@@ -223,6 +223,7 @@ static bool start(struct server *s, char *error, size_t cap)
 /* What was started, as far as it came. */
 static void stop(struct server *s)
 {
+    mailbox_stop(s->mailbox);
     http_stop(s->http, DRAIN_MS);
     admin_destroy(s->admin);
     commands_destroy(s->commands);

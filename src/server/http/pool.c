@@ -80,7 +80,12 @@ struct pool *pool_create(const char *name, unsigned threads, unsigned queue_max)
 
 bool pool_submit(struct pool *p, struct job *j)
 {
-    j->home = worker_self();
+    return pool_submit_for(p, j, worker_self());
+}
+
+bool pool_submit_for(struct pool *p, struct job *j, struct worker *home)
+{
+    j->home = home;
     j->next = NULL;
     pthread_mutex_lock(&p->lock);
     bool room = p->queued < p->queue_max;

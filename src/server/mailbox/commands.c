@@ -50,10 +50,16 @@ static void unlisted_done(struct job *j)
     v->done(v);
 }
 
-bool commands_list(struct commands *c, const struct call *call, struct visit *v)
+static void begin_visit(struct commands *c, const struct call *call, struct visit *v)
 {
     v->user = call->user;
+    v->authorization = http_field(call->http, "Authorization");
     v->lane = lane_of(c, call->user);
+}
+
+bool commands_list(struct commands *c, const struct call *call, struct visit *v)
+{
+    begin_visit(c, call, v);
     if (!call->inbox_only) return c->mailbox->ops->list(c->mailbox, v);
     v->job.run = unlisted_run;
     v->job.done = unlisted_done;
@@ -62,9 +68,25 @@ bool commands_list(struct commands *c, const struct call *call, struct visit *v)
 
 bool commands_look(struct commands *c, const struct call *call, struct visit *v)
 {
-    v->user = call->user;
-    v->lane = lane_of(c, call->user);
+    begin_visit(c, call, v);
     return c->mailbox->ops->look(c->mailbox, v);
+}
+
+void commands_forget_login(struct call *call)
+{
+    auth_forget(gate_auth(call->gate), http_field(call->http, "Authorization"));
+}
+
+bool commands_turned_away(struct call *call, const struct visit *v)
+{
+    switch (v->result) {
+    case MAILBOX_LATER: call_http(call, 503, v->retry_after); return true;
+    case MAILBOX_REFUSED:
+        commands_forget_login(call);
+        call_unauthorized(call);
+        return true;
+    default: return false;
+    }
 }
 
 struct awaited_write {

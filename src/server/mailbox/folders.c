@@ -9,7 +9,7 @@
 #include "src/server/mailbox/utf7.h"
 
 #define INBOX "INBOX"
-#define LEVEL_MAX 1024 /* bytes of a level in UTF-8; \xNN makes four of one of a file name's 255 */
+#define LEVEL_MAX (2 * UTF7_MAX) /* bytes of a level in UTF-8 */
 #define UNIQUE_ROUNDS 8
 
 void folder_list_free(struct folder_list *l)
@@ -46,42 +46,48 @@ static void put_shown(struct pv__out *out, const char *text, size_t len)
     }
 }
 
-static void put_level(struct pv__out *out, const char *level, size_t len)
+static void put_level(struct pv__out *out, const char *level, size_t len, bool utf8)
 {
     char plain[LEVEL_MAX];
     size_t plain_len;
-    if (utf7_decode(level, len, plain, sizeof plain, &plain_len))
+    if (!utf8 && utf7_decode(level, len, plain, sizeof plain, &plain_len))
         put_shown(out, plain, plain_len);
     else
         put_shown(out, level, len);
 }
 
-bool folder_name(const char *file_name, char **name_out)
+bool folder_name_of(const char *raw, char delimiter, bool utf8, char **name_out)
 {
-    char buf[4 * 256];
+    char buf[4 * (UTF7_MAX + 1)];
+    const char stop[] = {delimiter, '\0'};
     struct pv__out out;
     unsigned depth = 0;
     *name_out = NULL;
-    if (file_name[0] != '.') return true;
     pv__out_init(&out, buf, sizeof buf);
-    for (const char *level = file_name + 1;; depth++) {
-        size_t len = strcspn(level, ".");
+    for (const char *level = raw;; depth++) {
+        size_t len = strcspn(level, stop);
         bool last = !level[len];
         if (len == 0 || depth >= FOLDER_DEPTH_MAX) return true;
-        /* Some servers write the Inbox's children as .INBOX.Child. */
+        /* RFC 3501 5.1. Some Maildirs have the Inbox's children as .INBOX.Child. */
         bool inbox = depth == 0 && len == strlen(INBOX) && strncasecmp(level, INBOX, len) == 0;
         if (inbox && last) return true;
         if (depth > 0) pv__out_text(&out, "/");
         if (inbox)
             pv__out_text(&out, INBOX);
         else
-            put_level(&out, level, len);
+            put_level(&out, level, len, utf8);
         if (last) break;
         level += len + 1;
     }
     if (pv__out_end(&out, NULL) != PV_OK) return true;
     *name_out = strdup(buf);
     return *name_out != NULL;
+}
+
+bool folder_name(const char *file_name, char **name_out)
+{
+    *name_out = NULL;
+    return file_name[0] != '.' || folder_name_of(file_name + 1, '.', false, name_out);
 }
 
 /* ---- order ---- */
@@ -209,6 +215,18 @@ fail:
 
 /* ---- special folders ---- */
 
+/* As the mailbox itself says. Only one folder can be the one for a purpose. */
+static bool mark_said(struct folder_list *l, enum folder_type type)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        struct folder *f = &l->at[i];
+        if (f->said != type || f->type != FOLDER_MAIL) continue;
+        f->type = type;
+        return true;
+    }
+    return false;
+}
+
 static bool mark(struct folder_list *l, const char *name, enum folder_type type)
 {
     for (size_t i = 0; i < l->count; i++) {
@@ -234,6 +252,7 @@ void folders_mark_special(struct folder_list *l, const struct config *c)
         {&c->mailbox.journal, FOLDER_JOURNAL},
     };
     for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
+        if (mark_said(l, special[i].type)) continue;
         for (size_t j = 0; j < special[i].names->count; j++) {
             if (mark(l, special[i].names->name[j], special[i].type)) break;
         }

@@ -8,10 +8,12 @@
 
 #include "src/server/mailbox/mailbox.h"
 
-/* Full name for the file name of a Maildir++ folder (".Work.2024" gives "Work/2024"). Names in no
- * valid modified UTF-7 are shown as they are, other bytes than UTF-8 as \xNN. *name_out is
- * malloc'ed; NULL where the entry is no folder (a level is empty, too deep, INBOX itself). false:
- * no memory. */
+/* Full name for one as the mailbox has it ("Work.2024" with '.' gives "Work/2024"; delimiter 0: it has
+ * no levels). In modified UTF-7, unless utf8; what is no valid one is shown as it is, other bytes than UTF-8
+ * as \xNN. *name_out is malloc'ed; NULL where it names no folder (a level is empty, too deep, too long,
+ * INBOX itself). false: no memory. */
+bool folder_name_of(const char *raw, char delimiter, bool utf8, char **name_out);
+/* Of a Maildir++ folder's file (".Work.2024"). *name_out is NULL also without the dot. */
 bool folder_name(const char *file_name, char **name_out);
 
 /* Put a list whose entries have name, path and identity into order: sorted, the Inbox first, names
@@ -20,8 +22,8 @@ bool folder_name(const char *file_name, char **name_out);
  * only be freed then. */
 bool folders_arrange(struct folder_list *l);
 
-/* Give the special folders at the top level their types: for each type the first of its names that
- * is there. */
+/* Give the special folders their types: to the first that the mailbox itself says it of, without one to
+ * the first of the configured names that is there at the top level. */
 void folders_mark_special(struct folder_list *l, const struct config *c);
 
 #endif

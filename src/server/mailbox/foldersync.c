@@ -120,6 +120,7 @@ static void done(struct visit *v)
         {"MS-ASProtocolCommands", gate_commands(f->commands->gate)},
         {NULL, NULL},
     };
+    if (commands_turned_away(f->call, v)) return;
     if (f->store_failed)
         call_http(f->call, 503, STORE_RETRY_AFTER);
     else if (!f->answer)

@@ -126,6 +126,102 @@ static uint32_t find_by_name(const struct map *m, const char *name)
     return 0;
 }
 
+/* ---- by UIDVALIDITY ---- */
+
+/* Servers make it of the time: folders of one moment share it. The other half is a name of its own. */
+static bool is_another(const uint64_t a[2], const uint64_t b[2])
+{
+    return (a[0] && b[0] && a[0] != b[0]) || (a[1] && b[1] && a[1] != b[1]);
+}
+
+static uint32_t find_same(const struct map *m, const struct folder *f, bool sure)
+{
+    struct map_node *n = map_first(m, name_hash(f->name));
+    for (; n; n = map_next(n)) {
+        struct candidate *c = CONTAINER_OF(n, struct candidate, by_name);
+        const uint64_t *identity = c->folder->identity;
+        bool known = identity[0] && f->identity[0];
+        if (c->taken || strcmp(c->folder->name, f->name) != 0) continue;
+        if (is_another(identity, f->identity) || (sure && !known)) continue;
+        return take(c);
+    }
+    return 0;
+}
+
+static size_t count_known(const struct map *m, const uint64_t identity[2])
+{
+    size_t count = 0;
+    struct map_node *n = map_first(m, identity_hash(identity));
+    for (; n; n = map_next(n)) {
+        const struct candidate *c = CONTAINER_OF(n, struct candidate, by_identity);
+        count += memcmp(c->folder->identity, identity, 2 * sizeof *identity) == 0;
+    }
+    return count;
+}
+
+struct listed {
+    struct map_node by_identity;
+    const uint64_t *identity;
+};
+
+static bool is_listed_once(const struct map *m, const uint64_t identity[2])
+{
+    size_t count = 0;
+    struct map_node *n = map_first(m, identity_hash(identity));
+    for (; n; n = map_next(n)) {
+        const struct listed *l = CONTAINER_OF(n, struct listed, by_identity);
+        count += memcmp(l->identity, identity, 2 * sizeof *identity) == 0;
+    }
+    return count == 1;
+}
+
+/* Renamed is what is gone under one name and there under another, if nothing else looks like it. */
+static bool match_renamed(const struct folder_list *l, const struct map *identities,
+                          uint32_t *ids_out)
+{
+    struct map all = {0};
+    struct listed *listed = calloc(l->count + 1, sizeof *listed);
+    bool good = listed != NULL;
+    for (size_t i = 0; good && i < l->count; i++) {
+        listed[i].identity = l->at[i].identity;
+        if (has_identity(l->at[i].identity))
+            good = map_put(&all, &listed[i].by_identity, identity_hash(l->at[i].identity));
+    }
+    for (size_t i = 0; good && i < l->count; i++) {
+        const uint64_t *identity = l->at[i].identity;
+        if (ids_out[i] || !has_identity(identity) || !is_listed_once(&all, identity)) continue;
+        if (count_known(identities, identity) == 1)
+            ids_out[i] = find_by_identity(identities, identity);
+    }
+    map_finish(&all);
+    free(listed);
+    return good;
+}
+
+static bool match_by_validity(const struct folder_list *l, const struct map *identities,
+                              const struct map *names, uint32_t *ids_out)
+{
+    for (size_t i = 0; i < l->count; i++) ids_out[i] = find_same(names, &l->at[i], true);
+    if (!match_renamed(l, identities, ids_out)) return false;
+    for (size_t i = 0; i < l->count; i++)
+        if (!ids_out[i]) ids_out[i] = find_same(names, &l->at[i], false);
+    return true;
+}
+
+/* ---- by what a disk says ---- */
+
+static void match_on_disk(const struct folder_list *l, const struct map *identities,
+                          const struct map *names, uint32_t *ids_out)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        const uint64_t *identity = l->at[i].identity;
+        ids_out[i] = has_identity(identity) ? find_by_identity(identities, identity) : 0;
+    }
+    for (size_t i = 0; i < l->count; i++) {
+        if (!ids_out[i]) ids_out[i] = find_by_name(names, l->at[i].name);
+    }
+}
+
 static bool match(const struct folder_ids *ids, const struct folder_list *l,
                   struct candidate *candidates, struct map *identities, struct map *names,
                   uint32_t *ids_out)
@@ -138,13 +234,8 @@ static bool match(const struct folder_ids *ids, const struct folder_list *l,
             return false;
         if (!map_put(names, &c->by_name, name_hash(c->folder->name))) return false;
     }
-    for (size_t i = 0; i < l->count; i++) {
-        const uint64_t *identity = l->at[i].identity;
-        ids_out[i] = has_identity(identity) ? find_by_identity(identities, identity) : 0;
-    }
-    for (size_t i = 0; i < l->count; i++) {
-        if (!ids_out[i]) ids_out[i] = find_by_name(names, l->at[i].name);
-    }
+    if (l->by_validity) return match_by_validity(l, identities, names, ids_out);
+    match_on_disk(l, identities, names, ids_out);
     return true;
 }
 

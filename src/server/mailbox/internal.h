@@ -30,6 +30,11 @@ bool commands_submit(struct commands *c, const char *user, struct job *j);
 bool commands_list(struct commands *c, const struct call *call, struct visit *v);
 /* Look at v->looks, then v->done on this worker. false as above. */
 bool commands_look(struct commands *c, const struct call *call, struct visit *v);
+/* A visit has not come to its lane: the mailbox does not take the login, or cannot be asked now. true:
+ * the call is answered so. */
+bool commands_turned_away(struct call *call, const struct visit *v);
+/* The login that the call has come with is verified anew when it comes again. */
+void commands_forget_login(struct call *call);
 /* On a lane: store the changes as one transaction and wait for the disk. */
 bool commands_store(struct commands *c, const struct store_change *changes, size_t count);
 

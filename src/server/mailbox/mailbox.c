@@ -3,12 +3,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/server/mailbox/imap_box.h"
 #include "src/server/mailbox/maildir_box.h"
 
 static const struct {
     const char *type;
     struct mailbox *(*open)(const struct config *c, char *error, size_t error_cap);
 } kinds[] = {
+    {"imap", imap_box_open},
     {"maildir", maildir_box_open},
 };
 
@@ -18,8 +20,13 @@ struct mailbox *mailbox_open(const struct config *c, char *error, size_t error_c
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (strcmp(type, kinds[i].type) == 0) return kinds[i].open(c, error, error_cap);
     }
-    snprintf(error, error_cap, "mailbox.type: \"%s\" is not known; maildir is", type);
+    snprintf(error, error_cap, "mailbox.type: \"%s\" is not known; imap and maildir are", type);
     return NULL;
+}
+
+void mailbox_stop(struct mailbox *m)
+{
+    if (m && m->ops->stop) m->ops->stop(m);
 }
 
 void mailbox_close(struct mailbox *m)

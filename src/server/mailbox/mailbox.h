@@ -35,15 +35,24 @@ struct folder {
     char *display;          /* last level */
     char *path;             /* where the mailbox finds it; NULL for one that only holds others */
     uint64_t identity[2];   /* survives a rename; 0, 0: unknown */
+    enum folder_type said;  /* what the mailbox itself says that it is for; 0: nothing */
     enum folder_type type;
     size_t parent;          /* index in the list, SIZE_MAX at the top */
 };
-struct folder_list { struct folder *at; size_t count; };
+struct folder_list {
+    struct folder *at;
+    size_t count;
+    /* The identity is the UIDVALIDITY of IMAP, and in its second half, if that is not 0, the number of the
+     * mailbox: a folder with another one is another folder, even under the same name. */
+    bool by_validity;
+};
 
 enum mailbox_result {
     MAILBOX_OK,
     MAILBOX_NONE,           /* no mailbox for that user (yet): the list holds the Inbox alone */
-    MAILBOX_UNREACHABLE     /* no list */
+    MAILBOX_UNREACHABLE,    /* no list */
+    MAILBOX_LATER,          /* what stands behind it cannot be asked now: 503 */
+    MAILBOX_REFUSED         /* it does not take the user's login: 401 */
 };
 
 /* What a folder looked like. Equal sums: the same messages with the same flags. Equal stamps other
@@ -54,14 +63,20 @@ struct look { uint64_t stamp, sum; };
 struct look_at { const char *path; struct look look; };
 struct visit {
     const char *user;
+    const char *authorization;      /* as the device sends it, for a mailbox that logs in with it; copied.
+                                       NULL: none */
     struct pool *lane;              /* what is done for the user in order is done there */
     struct look_at *looks;          /* of a look; zeroed, and left so where nothing can be read */
     size_t look_count;
-    void (*run)(struct visit *v);   /* on the lane, with the answer; NULL: nothing to do there */
+    /* On the lane, with the answer, unless that is LATER or REFUSED; NULL: nothing to do there. */
+    void (*run)(struct visit *v);
     void (*done)(struct visit *v);  /* on the worker that asked */
     enum mailbox_result result;
+    unsigned retry_after;           /* seconds, with LATER */
     struct folder_list list;        /* of a list, with OK and NONE; whoever asked frees it */
+    uint64_t tree;                  /* of a list: what a look at SPOT_TREE has for its sum */
     struct mailbox *mailbox;        /* private, as all below */
+    void *state;
     struct job job;
 };
 
@@ -69,7 +84,8 @@ struct visit {
 struct spot_user {
     struct spot_user *next, **link;      /* private */
     void *spot;                          /* private; NULL: not joined */
-    void (*looked)(struct spot_user *u); /* a look has ended; may leave any place */
+    void (*looked)(struct spot_user *u); /* a look has ended, or see refused; may leave any place */
+    bool refused;                        /* the user's login is not taken any more: nothing comes */
 };
 enum spot_kind {
     SPOT_FOLDER,                    /* messages of a folder */
@@ -78,6 +94,7 @@ enum spot_kind {
 struct spot_place {
     enum spot_kind kind;
     const char *user;
+    const char *authorization;      /* as of a visit */
     const char *path;               /* of the folder */
     struct look seed;               /* an earlier look at the same place, zeroed for none */
 };
@@ -93,18 +110,21 @@ struct mailbox_ops {
     bool (*look)(struct mailbox *m, struct visit *v);
     /* Wait for news from now on, on this worker. false: no memory. */
     bool (*join)(struct mailbox *m, struct spot_user *u, const struct spot_place *p);
-    /* The last look since somebody waits there; NULL: none yet. The sum of a tree is that of
-     * folder_list_hash. */
+    /* The last look since somebody waits there; NULL: none yet. */
     const struct look *(*seen)(const struct spot_user *u);
     /* false: a look is under way that must come back first. u stays joined, looked will be called;
      * leave there. */
     bool (*leave)(struct spot_user *u);
+    /* The server ends: what is asked from now on, and what has been, is answered soon, whatever that
+     * means. NULL: it always is. */
+    void (*stop)(struct mailbox *m);
     void (*close)(struct mailbox *m);   /* when the workers and the lanes have ended */
 };
 struct mailbox { const struct mailbox_ops *ops; };
 
 struct mailbox *mailbox_open(const struct config *c, char *error, size_t error_cap);
-void mailbox_close(struct mailbox *m); /* NULL is accepted */
+void mailbox_stop(struct mailbox *m);
+void mailbox_close(struct mailbox *m); /* both take NULL */
 void folder_list_free(struct folder_list *l);
 
 /* FolderSync, Settings, Ping over a mailbox. */

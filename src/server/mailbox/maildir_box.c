@@ -6,6 +6,7 @@
 
 #include "src/server/mailbox/maildir.h"
 #include "src/server/mailbox/spots.h"
+#include "src/server/mailbox/tree.h"
 
 #define LOOKER_COUNT 4
 #define LOOKER_QUEUE_MAX 100000
@@ -29,6 +30,7 @@ static void list_run(struct job *j)
 {
     struct visit *v = CONTAINER_OF(j, struct visit, job);
     v->result = maildir_list(box_of(v->mailbox)->config, v->user, &v->list);
+    if (v->result != MAILBOX_UNREACHABLE) v->tree = folder_list_hash(&v->list);
     v->run(v);
 }
 

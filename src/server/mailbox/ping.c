@@ -141,6 +141,11 @@ static void looked(struct spot_user *u)
         held_leave(&p->held);
         return;
     }
+    if (u->refused) { /* the device asks again, and is asked for its password then */
+        commands_forget_login(p->held.call);
+        held_end(&p->held, PING_NO_CHANGES);
+        return;
+    }
     compare(w, seen_at(w));
     weigh(p);
 }
@@ -153,6 +158,8 @@ static bool watch(struct ping *p, const char *path, uint32_t folder, const struc
     struct watched *w = &p->watched[p->watched_count++];
     const struct spot_place place = {.kind = folder ? SPOT_FOLDER : SPOT_TREE,
                                      .user = p->held.call->user,
+                                     .authorization =
+                                         http_field(p->held.call->http, "Authorization"),
                                      .path = path,
                                      .seed = *base};
     w->ping = p;
@@ -203,7 +210,9 @@ static void wait_for_news(struct ping *p)
 static void started(struct ping_start *s)
 {
     struct ping *p = s->call->data;
-    if (s->store_failed)
+    if (s->turned_away)
+        commands_turned_away(s->call, &s->visit);
+    else if (s->store_failed)
         call_http(s->call, 503, STORE_RETRY_AFTER);
     else if (s->status)
         call_status(s->call, s->status);

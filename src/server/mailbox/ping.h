@@ -24,9 +24,10 @@ struct ping_start {
     struct commands *commands;
     struct ping_params params;  /* asked for; completed on the lane */
     /* Found on the lane: */
+    bool turned_away;           /* by the mailbox: visit says how */
     bool store_failed;          /* 503 */
     unsigned status;            /* 0: wait */
-    uint64_t tree;              /* folder_list_hash that the device knows */
+    uint64_t tree;              /* sum of the folders that the device knows */
     struct ping_folder *folders;
     size_t folder_count;
 };

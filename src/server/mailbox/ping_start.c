@@ -80,7 +80,7 @@ static unsigned compare(struct ping_start *s, const struct folder_state_record *
     if (result == HIERARCHY_OK && sync_state_read(record, &state)) {
         bool knows = state.key && tree_equal(&state.tree, &h.tree);
         status = knows ? find_folders(s, &h) : PING_FOLDERSYNC;
-        s->tree = folder_list_hash(&h.list);
+        s->tree = s->visit.tree;
         sync_state_free(&state);
     }
     hierarchy_free(&h);
@@ -140,6 +140,7 @@ static void looked(struct visit *v)
 {
     struct ping_start *s = CONTAINER_OF(v, struct ping_start, visit);
     const struct look_at *look = v->looks;
+    s->turned_away = v->result == MAILBOX_LATER || v->result == MAILBOX_REFUSED;
     for (size_t i = 0; i < s->folder_count; i++) {
         struct ping_folder *f = &s->folders[i];
         if (f->path && !f->told) f->known = look++->look;
@@ -152,6 +153,11 @@ static void listed(struct visit *v)
 {
     struct ping_start *s = CONTAINER_OF(v, struct ping_start, visit);
     size_t count = 0;
+    s->turned_away = v->result == MAILBOX_LATER || v->result == MAILBOX_REFUSED;
+    if (s->turned_away) {
+        s->done(s);
+        return;
+    }
     if (!s->store_failed && !s->status) v->looks = calloc(s->folder_count + 1, sizeof *v->looks);
     for (size_t i = 0; v->looks && i < s->folder_count; i++) {
         const struct ping_folder *f = &s->folders[i];

@@ -28,7 +28,9 @@ bool folder_ids_read(const char *json, struct folder_ids *out);
 char *folder_ids_write(const struct folder_ids *ids);
 void folder_ids_free(struct folder_ids *ids);
 /* Find the ServerId of each folder in the list (ids_out has as many places): first by identity, so
- * that a renamed folder keeps its own, then by name, so that a restored mailbox does. New folders
+ * that a renamed folder keeps its own, then by name, so that a restored mailbox does. With by_validity
+ * a name counts only together with the identity, and an identity alone only if no other folder has the
+ * same. New folders
  * get new ids; those that are gone are forgotten. *changed_out: ids is not what it was. false: no
  * memory, or no number is left. */
 bool folder_ids_assign(struct folder_ids *ids, const struct folder_list *l, uint32_t *ids_out,

@@ -171,6 +171,13 @@ class Connections(ImapCase):
         self.assertChanged(other, other.receive(), "Inbox")
 
 
+    def test_closed_while_it_rests(self):
+        """What is asked over it just then is asked again."""
+        for _ in range(10):
+            self.synced()
+            self.imap.drop()
+
+
 class Bound(ImapCase):
     more = "connections = 4; timeout = 2; poll_interval = 1;"
     users = {f"user{i}": f"secret{i}" for i in range(40)}

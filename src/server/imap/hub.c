@@ -239,8 +239,9 @@ void hub_lost(struct talk *t, enum imap_end how, const char *why)
     enum imap_answer answer = IMAP_ANSWER_LATER;
     if (how == IMAP_END_UNREACHABLE)
         is_down(h, why);
-    else if (how != IMAP_END_BROKEN)
+    else if (how == IMAP_END_REFUSED || how == IMAP_END_LATER)
         is_up(h);
+    if (how == IMAP_END_CLOSED) talk_ask_again(t);
     switch (how) {
     case IMAP_END_REFUSED:
         LOG(LOG_INFO, 0, "imap-refused", KV_TEXT("user", a->login.user), KV_TEXT("why", why));
@@ -253,9 +254,11 @@ void hub_lost(struct talk *t, enum imap_end how, const char *why)
         account_end_errands(a, IMAP_ANSWER_LATER, retry_after(h));
         a->due_ms = now + backoff(a->broken++, BROKEN_MOST_MS);
         break;
+    case IMAP_END_CLOSED:
     case IMAP_END_BROKEN:
-        hub_complain(h, a->login.user, why);
         if (now - t->begun_ms > GOOD_MS) a->broken = 0;
+        /* Once in a while every server does that. */
+        if (how == IMAP_END_BROKEN || a->broken > 1) hub_complain(h, a->login.user, why);
         a->due_ms = now + backoff(a->broken++, BROKEN_MOST_MS);
         break;
     }

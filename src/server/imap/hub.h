@@ -54,6 +54,7 @@ struct imap_errand {
     struct imap_errand *next;
     struct task task;
     size_t looked;                /* so many of looks have been asked for */
+    bool again;                   /* asked for the second time */
 };
 /* Any thread. Lists of a login are answered in the order in which they were read. */
 void imap_ask(struct imap_hub *h, struct imap_errand *e);

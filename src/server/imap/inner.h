@@ -103,6 +103,8 @@ void talk_close(struct talk *t, bool polite, enum imap_answer answer, unsigned r
 /* What was seen of the place is what there is, as far as this connection can tell: nothing need be
  * asked for one more who waits. */
 bool talk_knows(const struct talk *t, const struct place *p);
+/* The server has closed a connection that had rested, perhaps: its questions are asked once more. */
+void talk_ask_again(struct talk *t);
 /* Places have come or gone. */
 void talk_places_changed(struct talk *t);
 void talk_forget_place(struct talk *t, const struct place *p);

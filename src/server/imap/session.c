@@ -49,6 +49,11 @@ static void break_off(struct imap_session *s, const char *why)
     end(s, s->logged_in ? IMAP_END_BROKEN : IMAP_END_UNREACHABLE, why);
 }
 
+static void hang_up(struct imap_session *s, const char *why)
+{
+    end(s, s->logged_in ? IMAP_END_CLOSED : IMAP_END_UNREACHABLE, why);
+}
+
 /* ---- silence ---- */
 
 static void is_silent(struct timer *t)
@@ -305,7 +310,7 @@ static void take(struct imap_session *s, const char *text, size_t len)
     case IMAP_CONDITION:
         take_code(s, &r);
         if (r.status == IMAP_BYE)
-            break_off(s, "the server says BYE");
+            hang_up(s, "the server says BYE");
         else if (s->logged_in)
             s->data(s, &r);
         return;
@@ -348,7 +353,10 @@ static void readable(struct imap_link *l)
         char *at = imap_reader_room(&s->reader, &room);
         enum imap_io io = at ? imap_link_read(l, at, room, &len) : IMAP_IO_END;
         if (io == IMAP_IO_END) {
-            break_off(s, at ? "the server has closed the connection" : "no memory");
+            if (at)
+                hang_up(s, "the server has closed the connection");
+            else
+                break_off(s, "no memory");
             return;
         }
         if (io == IMAP_IO_NONE) break;

@@ -18,7 +18,8 @@ enum imap_end {
     IMAP_END_REFUSED,        /* the login is not taken */
     IMAP_END_LATER,          /* the server answers, but lets nobody in just now */
     IMAP_END_UNREACHABLE,    /* nothing was heard of it, or nothing that makes sense, before the login */
-    IMAP_END_BROKEN          /* closed, silent or malformed after the login; no memory */
+    IMAP_END_CLOSED,         /* by the server, after the login */
+    IMAP_END_BROKEN          /* silent or malformed after the login; no memory */
 };
 
 struct imap_command { unsigned number, what; };

@@ -310,6 +310,31 @@ void talk_close(struct talk *t, bool polite, enum imap_answer answer, unsigned r
         account_settle(a);
 }
 
+static void ask_again(struct talk *t, struct imap_errand *e)
+{
+    struct errands *queue = &t->account->errands;
+    e->again = true;
+    e->next = queue->first;
+    if (!queue->first) queue->end = &e->next;
+    queue->first = e;
+}
+
+void talk_ask_again(struct talk *t)
+{
+    for (struct imap_errand **at = &t->listing_for.first; *at;) {
+        struct imap_errand *e = *at;
+        if (e->again) {
+            at = &e->next;
+            continue;
+        }
+        *at = e->next;
+        ask_again(t, e);
+    }
+    if (!t->looking_for || t->looking_for->again) return;
+    ask_again(t, t->looking_for);
+    t->looking_for = NULL;
+}
+
 bool talk_is_asked(const struct talk *t)
 {
     return t->listing_for.first || t->looking_for;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "src/server/config_check.h"
 
@@ -51,6 +52,7 @@ struct private
 struct reading {
     struct config *c;
     struct private *p;
+    const char *dir; /* of the file, from the root */
     char *error;
     size_t cap, len;
     bool failed;
@@ -141,14 +143,23 @@ static const char *own(struct reading *r, char *text)
     return owned ? owned : "";
 }
 
+static const char *directory(struct reading *r)
+{
+    const char *file = r->c->file, *slash = strrchr(file, '/');
+    char *here = *file == '/' ? NULL : getcwd(NULL, 0), *dir = NULL;
+    if (asprintf(&dir, "%s%s%.*s", here ? here : "", here && slash ? "/" : "",
+                 slash ? (int)(slash - file) : 0, file) < 0)
+        dir = NULL;
+    free(here);
+    return own(r, dir);
+}
+
 /* A relative path counts from the directory of the configuration file. */
 static const char *absolute(struct reading *r, const char *path)
 {
-    const char *slash = strrchr(r->c->file, '/');
     char *joined = NULL;
-    if (*path == '/' || !slash) return path;
-    if (asprintf(&joined, "%.*s/%s", (int)(slash - r->c->file), r->c->file, path) < 0)
-        joined = NULL;
+    if (*path == '/') return path;
+    if (asprintf(&joined, "%s/%s", r->dir, path) < 0) joined = NULL;
     return own(r, joined);
 }
 
@@ -453,6 +464,7 @@ struct config *config_load(const char *path, char *error, size_t error_cap)
     c->file = path;
     config_init(&p->file);
     c->file = own(&r, strdup(path));
+    r.dir = directory(&r);
     if (r.failed || !parse(&r)) {
         config_free(c);
         return NULL;

@@ -376,6 +376,26 @@ static void test_no_file(void **state)
     assert_string_equal(error, want);
 }
 
+/* Whoever names the file by a relative path has the same paths in it. */
+static void test_relative_file(void **state)
+{
+    (void)state;
+    char error[512], here[512], want[128];
+    const char *const names[] = {"provost.conf", "./provost.conf"};
+    write_to(path, "admin = { socket = \"admin.sock\"; };");
+    assert_non_null(getcwd(here, sizeof here));
+    assert_int_equal(chdir(dir), 0);
+    for (size_t i = 0; i < 2; i++) {
+        struct config *c = config_load(names[i], error, sizeof error);
+        assert_non_null(c);
+        assert_string_equal(c->file, names[i]);
+        snprintf(want, sizeof want, "%s%s/admin.sock", dir, i == 0 ? "" : "/.");
+        assert_string_equal(c->admin.socket, want);
+        config_free(c);
+    }
+    assert_int_equal(chdir(here), 0);
+}
+
 /* However short the buffer for the message is. */
 static void test_short_buffers(void **state)
 {
@@ -402,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_all_errors_are_told),
         cmocka_unit_test(test_error_in_an_included_file),
         cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_relative_file),
         cmocka_unit_test(test_short_buffers),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

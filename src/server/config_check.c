@@ -239,6 +239,25 @@ static void check_oauth(const struct config *c, struct reading *r)
                         "auth.oauth.authorization_url must be https://");
 }
 
+/* Of two that take the same logins the second is never asked. */
+static char kind_of(const char *method)
+{
+    return strcmp(method, "oauth") == 0 || strcmp(method, "certificate") == 0 ? *method : 'p';
+}
+
+static void check_methods(const struct config_names *m, struct reading *r)
+{
+    for (size_t i = 0; i < m->count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (kind_of(m->name[k]) == kind_of(m->name[i])) {
+                config_complain(r, "auth.method",
+                                "auth.method \"%s\" would never be asked: \"%s\" before it takes "
+                                "the same logins",
+                                m->name[i], m->name[k]);
+                break;
+            }
+}
+
 static void check_auth(const struct config *c, struct reading *r)
 {
     if (has_method(c, "imap")) check_imap(c, r);
@@ -250,6 +269,7 @@ static void check_auth(const struct config *c, struct reading *r)
     if (has_method(c, "pam")) check_pam(c, r);
     if (has_method(c, "upstream") && !config_is_gateway(c))
         config_complain(r, "auth.method", "auth.method \"upstream\" needs upstream.url");
+    check_methods(&c->auth.method, r);
 }
 
 static void check_forward_auth(const struct config *c, struct reading *r)
@@ -290,7 +310,9 @@ static void check_domains(const struct config_domains *d, struct reading *r)
 {
     for (size_t i = 0; i < d->count; i++) {
         if (*d->at[i].domain == '\0' || strchr(d->at[i].domain, '@'))
-            config_complain(r, "upstream.domains", "upstream.domains has the domain \"%s\"",
+            config_complain(r, "upstream.domains",
+                            "upstream.domains has the domain \"%s\"; allowed: what stands behind "
+                            "the @, such as example.org",
                             d->at[i].domain);
         check_server("upstream.domains", d->at[i].url, r);
         for (size_t k = 0; k < i; k++)

@@ -262,6 +262,9 @@ static const struct {
       ":2: auth.oauth.authorization_url must be https://" },
     { "auth = {\n method = \"certificate\"; };",
       ":2: auth.method \"certificate\" needs tls.client_ca: nobody is asked for one" },
+    { "upstream = { url = \"http://x\"; };\nauth = { method = [\"upstream\", \"oauth\", \"file\"];\n"
+      "oauth = { issuer = \"https://x\"; audience = \"a\"; }; };",
+      ":2: auth.method \"file\" would never be asked: \"upstream\" before it takes the same" },
     { "auth = { certificate = { name = \"dn\"; }; };",
       ":1: auth.certificate.name is \"dn\"; allowed: email upn cn" },
     { "tls = { certificate = \"c\"; key = \"k\";\n client_crl = \"l\"; };",

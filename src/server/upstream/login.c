@@ -76,6 +76,13 @@ static bool is_refused(unsigned http)
     return http == 401 || http == 403;
 }
 
+static void unclear(struct verification *v, unsigned http)
+{
+    char why[64];
+    snprintf(why, sizeof why, "it says neither yes nor no to a login, but HTTP %u", http);
+    finish(v, AUTH_FAILED, why);
+}
+
 /* Credentials that nobody has: has it refused them? */
 static void proved(struct verification *v, unsigned http)
 {
@@ -86,7 +93,7 @@ static void proved(struct verification *v, unsigned http)
         v->made_up = false;
         ask_or_finish(v);
     } else if (http >= 500) {
-        finish(v, AUTH_FAILED, "it cannot say whether a login is right");
+        unclear(v, http);
     } else if (v->proof == UPSTREAM_PROOF_OPTIONS) {
         LOG(LOG_WARN, 0, "upstream-options-open", KV_TEXT("url", u->url), KV_UINT("http", http),
             KV_TEXT("then", "logins are verified by a command"));
@@ -109,7 +116,7 @@ static void answered(struct verification *v, unsigned http)
              (v->proof == UPSTREAM_PROOF_COMMAND && !v->elsewhere && http == 400))
         finish(v, AUTH_OK, NULL);
     else
-        finish(v, AUTH_FAILED, "it answers otherwise than with yes or no");
+        unclear(v, http);
 }
 
 /* The user's mailbox is at another server, which is asked instead. */

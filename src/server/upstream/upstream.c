@@ -1,11 +1,13 @@
 /* The set of upstreams. */
 #include "src/server/upstream/upstream.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "src/json_text.h"
 #include "src/server/observe/log.h"
@@ -183,9 +185,22 @@ static struct upstream *add(struct upstreams *set, const char *url)
     return u;
 }
 
+/* libcurl would say it at each request, and the server would serve nobody. */
+static bool files_are_there(const struct config *c, char *error, size_t error_cap)
+{
+    const char *const files[] = {c->upstream.ca_file, c->upstream.certificate, c->upstream.key};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (files[i] && access(files[i], R_OK) != 0) {
+            snprintf(error, error_cap, "%s: %s", files[i], strerror(errno));
+            return false;
+        }
+    return true;
+}
+
 struct upstreams *upstreams_create(const struct config *c, char *error, size_t error_cap)
 {
     size_t domains = c->upstream.domains.count;
+    if (!files_are_there(c, error, error_cap)) return NULL;
     struct upstreams *u = calloc(1, sizeof *u);
     snprintf(error, error_cap, "no memory for the upstream servers");
     if (!u) return NULL;

@@ -8,13 +8,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from harness.authority import Authority
 from harness.case import ServerCase
+from harness.eas import basic
 from harness.server import Server, wait_for
+from harness.upstream import Upstream
 
 
 class CertificateCase(ServerCase):
     """methods, kind: of the configuration; crl: there is a list of revoked certificates."""
 
-    methods, kind, crl = '"certificate"', "email", False
+    methods, kind, crl, more = '"certificate"', "email", False, ""
 
     @classmethod
     def setUpClass(cls):
@@ -27,7 +29,8 @@ class CertificateCase(ServerCase):
         cls.server.write_config(f"""
 tls = {{ certificate = "{certificate}"; key = "{key}"; client_ca = "{cls.authority.file}"; {crl} }};
 auth = {{ method = [ {cls.methods} ]; file = "{cls.server.users_file}";
-  certificate = {{ name = "{cls.kind}"; }}; }};""")
+  certificate = {{ name = "{cls.kind}"; }}; }};
+{cls.more}""")
         cls.server.start()
 
     def with_certificate(self, path, login=False, version=None, **more):
@@ -69,6 +72,29 @@ auth = {{ method = [ {cls.methods} ]; file = "{cls.server.users_file}";
         self.assertNotIn("WWW-Authenticate", answer.headers)
         if why:
             wait_for(why, lambda: why in self.server.log)
+
+
+class Gateway(CertificateCase):
+    """The upstream gets no login of another than the one whose device was judged."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.upstream = Upstream().__enter__()
+        cls.addClassCleanup(cls.upstream.stop)
+        cls.more = f'upstream = {{ url = "{cls.upstream.url}"; }};'
+        super().setUpClass()
+
+    def test_a_password_beside_a_certificate(self):
+        device = self.with_certificate(self.authority.client(emails=["ann"]), login=True)
+        device.handshake()
+        own = device.headers()["Authorization"]
+        for said, passed in ((own, own), (basic("Ann", "x"), basic("Ann", "x")), (basic("bob", "y"), None),
+                             ("Bearer abc", None), ("Basic ????", None)):
+            for cmd in ("FolderSync", "Settings"):
+                with self.subTest(said=said, cmd=cmd):
+                    self.upstream.clear()
+                    device.command(cmd, (cmd, []), fields={"Authorization": said})
+                    self.assertEqual(self.upstream.last(cmd).field("Authorization"), passed)
 
 
 class ByEmail(CertificateCase):

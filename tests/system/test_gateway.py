@@ -124,7 +124,8 @@ class Fields(GatewayCase):
                    "Forwarded": "for=6.6.6.6", "X-Real-IP": "6.6.6.6", "Via": "1.1 x",
                    "X-WebObjects-Remote-User": "bob", "x_webobjects.remote-user": "bob",
                    "X-MS-PolicyKey": str(d.key), "X_MS_PolicyKey": "7",
-                   "X-HTTP-Method-Override": "GET", "X-Original-URL": "/x", "Proxy": "http://evil"}
+                   "X-HTTP-Method-Override": "GET", "X-Original-URL": "/x", "X-Original-URI": "/x",
+                   "Proxy": "http://evil"}
         answer = d.command("Settings", ("Settings", []), fields={**kept, **dropped})
         self.assertEqual(answer.http, 200)
         asked = self.upstream.last()
@@ -149,7 +150,7 @@ class Fields(GatewayCase):
             "Connection": "X-Hop", "X-Hop": "2", "Keep-Alive": "timeout=5", "Upgrade": "h2c",
             "WWW-Authenticate": 'Basic realm="theirs"', "Server": "Theirs/1",
             "Location": f"{self.upstream.url}{PATH}?x=1", "Content-Location": f"{self.upstream.url}/y",
-            "X-MS-Location": "https://elsewhere/"}))
+            "X-MS-Location": "https://elsewhere/", "Alt-Svc": 'h2="elsewhere:443"'}))
         d = self.provisioned()
         d.start("Settings", ("Settings", []), fields={"Accept-Encoding": "gzip"})
         answer = d._connection.getresponse()
@@ -160,6 +161,7 @@ class Fields(GatewayCase):
         for name, value in {"Content-Encoding": "gzip", "Set-Cookie": "a=b", "X-A": "1",
                             "Content-Type": TYPE, "Server": "Theirs/1", "X-Hop": None, "Upgrade": None,
                             "WWW-Authenticate": None, "X-MS-Location": None, "Keep-Alive": None,
+                            "Alt-Svc": None,
                             "Location": f"{here}{PATH}?x=1", "Content-Location": f"{here}/y",
                             "Vary": None, "Content-Length": str(len(body))}.items():
             self.assertEqual(answer.headers[name], value, name)

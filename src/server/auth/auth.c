@@ -438,6 +438,17 @@ void auth_forget(struct auth *a, const char *authorization)
     explicit_bzero(&t, sizeof t);
 }
 
+bool auth_is_of(const struct auth *a, const char *authorization, const char *user)
+{
+    struct login l;
+    char name[AUTH_USER_MAX];
+    bool is = login_parse(authorization, &l) &&
+              login_canonical(l.name, a->domain, a->case_sensitive, name) &&
+              strcmp(name, user) == 0;
+    login_wipe(&l);
+    return is;
+}
+
 /* Not in the cache: have it verified. true: answered at once. */
 static bool verify(struct auth *a, struct pending *facts, const struct credential *c, bool somebody)
 {
@@ -472,6 +483,7 @@ bool auth_start(struct auth *a, struct auth_check *q)
     q->user[0] = q->why[0] = '\0';
     q->retry_after = 0;
     facts.method = choose(a, &c, t);
+    q->by_certificate = facts.method && t->kind == AUTH_CERTIFICATE;
     if (!facts.method) return true;
     bool somebody = identify(a, facts.method, t);
     memcpy(q->user, t->user, sizeof q->user);

@@ -37,6 +37,7 @@ struct auth_check {
     /* With AUTH_OK the canonical name, else as tried, for the log; "" if nobody was named. */
     char user[AUTH_USER_MAX];
     char why[AUTH_WHY_MAX]; /* for the log, unless AUTH_OK: what was wrong, if more is known than that */
+    bool by_certificate; /* with AUTH_OK: and not by what authorization says */
     void *priv;
 };
 
@@ -51,6 +52,8 @@ bool auth_start(struct auth *a, struct auth_check *q);
 /* A later answer says that it does not hold any more (an upstream's 401): the credential is forgotten,
  * and verified anew when it comes again. Any thread. */
 void auth_forget(struct auth *a, const char *authorization);
+/* Does it name that user, as far as can be seen without verifying it? */
+bool auth_is_of(const struct auth *a, const char *authorization, const char *user);
 /* Kinds of credentials that are taken, 1u << enum auth_kind or'ed: what a 401 may ask for. */
 unsigned auth_kinds(const struct auth *a);
 /* Read files again (SIGHUP); what was cached of users whose hash changed is worth nothing

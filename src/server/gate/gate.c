@@ -114,6 +114,14 @@ void call_authenticate(struct gate_call *gc)
         call_wait(c, NULL);
 }
 
+const char *call_authorization(const struct call *c)
+{
+    const struct gate_call *gc = gate_call_of((struct call *)c);
+    const char *said = http_field(c->http, "Authorization");
+    bool theirs = said && gc->check.by_certificate && !auth_is_of(c->gate->auth, said, c->user);
+    return theirs ? NULL : said;
+}
+
 /* ---- what ---- */
 static enum pv_err parse_into(struct gate_call *gc, const char *target,
                               struct pv_request_fault *fault)

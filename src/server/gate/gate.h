@@ -86,6 +86,9 @@ void call_reply(struct call *c, const struct http_reply *r);
 void call_reply_begin(struct call *c, const struct http_reply *head, uint64_t length);
 /* With an HTTP status, header fields and no body. */
 void call_http_with(struct call *c, unsigned http, const struct http_field *fields);
+/* Authorization for a server behind. NULL: there is none, or it may be somebody else's: a certificate has
+ * told who asks, and nobody has verified it. */
+const char *call_authorization(const struct call *c);
 /* 401, with the logins that are taken. */
 void call_unauthorized(struct call *c);
 /* The device's standing has changed while the call waited: judge it again and answer with the

@@ -263,7 +263,7 @@ static struct settle *make(struct demands *d, struct call *c)
     s->demands = d;
     s->call = c;
     s->home = worker_self();
-    s->authorization = copy(http_field(c->http, "Authorization"), &ok);
+    s->authorization = copy(call_authorization(c), &ok);
     s->agent = copy(http_field(c->http, "User-Agent"), &ok);
     if (ok) return s;
     settle_free(s);

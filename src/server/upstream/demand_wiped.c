@@ -69,7 +69,7 @@ static bool ask(struct farewell *f, const struct call *c, enum pv_wipe_kind kind
                             .device_id = c->req.device_id,
                             .device_type = c->req.device_type,
                             .agent = http_field(c->http, "User-Agent"),
-                            .authorization = http_field(c->http, "Authorization"),
+                            .authorization = call_authorization(c),
                             .key = gate_demand_key(c, f->upstream),
                             .body = f->body,
                             .len = len,

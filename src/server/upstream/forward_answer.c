@@ -37,6 +37,7 @@ static bool is_one_of(const char *name, const char *const *names)
 static const char *told_value(struct told_fields *t, const char *name, const char *value)
 {
     static const char *const ours[] = {"WWW-Authenticate", "Authentication-Info", "X-MS-Location",
+                                       "Alt-Svc", /* the way round the gate */
                                        NULL};
     static const char *const addresses[] = {"Location", "Content-Location", NULL};
     const struct gate *g = t->gateway->gate;

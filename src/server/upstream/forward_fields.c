@@ -8,13 +8,13 @@
 /* RFC 9110 7.6.1 names the others (field_is_hop). */
 static const char *const kept_back[] = {
     /* told by us */
-    "Host", "MS-ASProtocolVersion", "MS-ASAcceptMultiPart", "X-MS-PolicyKey", "X-Real-IP",
+    "Authorization", "Host", "MS-ASProtocolVersion", "MS-ASAcceptMultiPart", "X-MS-PolicyKey", "X-Real-IP",
     "Forwarded", "X-Client-IP", "X-Cluster-Client-IP", "True-Client-IP", "Via",
     /* of the body, which has come */
     "Expect",
     /* another request than the gate has seen */
     "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-URL",
-    "X-Rewrite-URL", "X-Original-Method",
+    "X-Rewrite-URL", "X-Original-Method", "X-Original-URI",
     /* what a server may take for its environment */
     "Proxy"};
 
@@ -48,6 +48,7 @@ void sent_fields_make(struct sent_fields *s, const struct gateway *w, const stru
     s->call = c;
     s->connection = http_field(x, "Connection");
     http_each_field(x, each, s);
+    put(s, "Authorization", call_authorization(c));
     put(s, "X-Forwarded-For", http_client(x));
     put(s, "X-Forwarded-Proto", http_secure(x) ? "https" : "http");
     put(s, "X-Forwarded-Host", http_field(x, "Host"));

@@ -145,7 +145,7 @@ void ping_tell(struct ping *p, const struct look_report *r)
 
 static bool keep_fields(struct ping *p)
 {
-    const char *authorization = http_field(p->held.call->http, "Authorization");
+    const char *authorization = call_authorization(p->held.call);
     const char *agent = http_field(p->held.call->http, "User-Agent");
     size_t first = authorization ? strlen(authorization) + 1 : 0;
     size_t second = agent ? strlen(agent) + 1 : 0;

@@ -1,11 +1,12 @@
 """An upstream that sends users on to another server (451): the gateway follows, the phone never sees it."""
 
+import threading
 import unittest
 
 from harness.api import Api
 from harness.eas import Device, basic
 from harness.evil import reply
-from harness.upstream import Upstream, gateway, plain
+from harness.upstream import Upstream, gateway, plain, until_asked
 
 AUTH = 'auth = { method = "upstream"; };'
 
@@ -73,6 +74,26 @@ class Locations(unittest.TestCase):
         self.addCleanup(api.close)
         state = api("GET", "/v1/status").json["upstreams"][0]["state"]
         self.assertEqual(state, "up")  # nobody else is shut out
+
+    def test_a_block_on_the_way(self):
+        """Who is out when the upstream sends the command on does not get there."""
+        server = self.start(config="")
+        d = self.device(server)
+        d.handshake()
+        blocked = threading.Event()
+        send_on = self.home.script
+
+        def script(request):
+            if request.cmd == "FolderSync":
+                blocked.wait(30)
+            return send_on(request)
+        self.home.script = script
+        d.start("FolderSync", ("FolderSync", [("SyncKey", "0")]))
+        until_asked(self.home, "FolderSync")
+        server.admin("device", "block", "ann", d.device_id)
+        blocked.set()
+        self.assertEqual(d.receive().status, 129)
+        self.assertEqual(self.there.count("FolderSync"), 0)
 
     def test_round_in_circles_and_bad_addresses(self):
         server = self.start(config="")

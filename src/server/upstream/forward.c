@@ -459,6 +459,10 @@ static bool ask_command_again(struct forward *w)
     uint64_t length;
     const uint8_t *body = http_body(c->http, &len);
     if (http_body_is_stream(c->http, &length)) return false;
+    if (gate_ping_due(c)) { /* the gate let it in some time ago */
+        judge_again(w);
+        return true;
+    }
     if (w->body_len) {
         body = w->body;
         len = w->body_len;

@@ -1,6 +1,7 @@
 """Logins that the upstream itself verifies, and which upstream a user belongs to."""
 
 import base64
+import time
 import unittest
 
 from harness.eas import Device, basic
@@ -93,6 +94,17 @@ class ByTheUpstream(Case):
         self.assertEqual(d.foldersync().status, 1)
         wait_for("a line", lambda: "upstream-options-open" in server.log)
         self.assertNotIn("secret", server.log)
+
+    def test_a_server_that_looks_no_more(self):
+        upstream, server = self.begin(checking(), more="health_interval = 1;")
+        self.assertEqual(self.device(server, password="wrong").foldersync().http, 401)
+        upstream.script = checking(open_options=True)
+        time.sleep(1.1)
+        self.assertEqual(self.device(server, password="wrong").foldersync().http, 401)
+        upstream.script = plain
+        time.sleep(1.1)
+        self.assertEqual(self.device(server, password="wrong").foldersync().http, 503)
+        self.assertEqual(server.admin.devices(), [])
 
     def test_a_server_that_takes_everybody_is_not_believed(self):
         upstream, server = self.begin(plain)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "src/lib/base/base64.h"
 #include "src/server/observe/log.h"
@@ -90,9 +91,13 @@ static void proved(struct verification *v, unsigned http)
     if (is_refused(http)) {
         atomic_store(&u->refuses_with, (int)http);
         atomic_store(&u->proof, (int)v->proof);
+        atomic_store(&u->proved_at, (int64_t)time(NULL));
         v->made_up = false;
         ask_or_finish(v);
-    } else if (http >= 500) {
+        return;
+    }
+    atomic_store(&u->proof, UPSTREAM_PROOF_NONE);
+    if (http >= 500) {
         unclear(v, http);
     } else if (v->proof == UPSTREAM_PROOF_OPTIONS) {
         LOG(LOG_WARN, 0, "upstream-options-open", KV_TEXT("url", u->url), KV_UINT("http", http),
@@ -226,6 +231,14 @@ static void identify(struct auth_method *m, struct auth_try *t)
         snprintf(t->user, sizeof t->user, "%s", t->login.name);
 }
 
+/* Another server may stand there by now, or its settings be others. One login finds it out. */
+static bool proof_is_due(struct upstream *u)
+{
+    int64_t now = (int64_t)time(NULL), at = atomic_load(&u->proved_at), ago = now - at;
+    if (ago >= 0 && ago < u->set->config->upstream.health_interval) return false;
+    return atomic_compare_exchange_strong(&u->proved_at, &at, now);
+}
+
 static bool verify(struct auth_method *m, struct auth_try *t)
 {
     struct upstreams *set = upstreams_of(m);
@@ -243,8 +256,8 @@ static bool verify(struct auth_method *m, struct auth_try *t)
     int proof = atomic_load(&u->proof);
     v->t = t;
     v->upstream = u;
-    v->made_up = proof == UPSTREAM_PROOF_NONE;
-    v->proof = v->made_up ? UPSTREAM_PROOF_OPTIONS : (enum upstream_proof)proof;
+    v->made_up = proof == UPSTREAM_PROOF_NONE || proof_is_due(u);
+    v->proof = proof == UPSTREAM_PROOF_NONE ? UPSTREAM_PROOF_OPTIONS : (enum upstream_proof)proof;
     if (ask(v)) return false;
     free(v);
     return fail(t, AUTH_FAILED, "out of memory");

@@ -260,7 +260,9 @@ static void check_methods(const struct config_names *m, struct reading *r)
 
 static void check_auth(const struct config *c, struct reading *r)
 {
-    if (has_method(c, "imap")) check_imap(c, r);
+    /* What is the mailbox's is checked there. */
+    bool same = strcmp(c->mailbox.type, "imap") == 0 && c->auth.imap.url == c->mailbox.url;
+    if (has_method(c, "imap") && !same) check_imap(c, r);
     if (has_method(c, "ldap")) check_ldap(c, r);
     if (has_method(c, "oauth")) check_oauth(c, r);
     if (has_method(c, "certificate") && !c->tls_client_ca)
@@ -343,8 +345,13 @@ static void check_upstream(const struct config *c, struct reading *r)
 
 void config_complete(struct config *c)
 {
+    bool imap = strcmp(c->mailbox.type, "imap") == 0 && !config_is_gateway(c);
+    if (imap && !c->auth.imap.url) {
+        c->auth.imap.url = c->mailbox.url;
+        c->auth.imap.ca_file = c->mailbox.ca_file;
+        c->auth.imap.user = c->mailbox.user;
+    }
     if (c->auth.method.count > 0) return;
-    bool imap = strcmp(c->mailbox.type, "imap") == 0;
     c->auth.method.name[0] = config_is_gateway(c) ? "upstream" : imap ? "imap" : "file";
     c->auth.method.count = 1;
 }

@@ -379,6 +379,28 @@ static void test_no_file(void **state)
     assert_string_equal(error, want);
 }
 
+/* The server that holds the mail verifies the logins, unless another is named. */
+static void test_imap_mailbox(void **state)
+{
+    (void)state;
+    char error[512];
+    write_to(path, "mailbox = { type = \"imap\"; url = \"imaps://a\"; ca_file = \"/ca\"; user = \"x%u\"; };");
+    struct config *c = config_load(path, error, sizeof error);
+    assert_non_null(c);
+    assert_string_equal(c->auth.method.name[0], "imap");
+    assert_string_equal(c->auth.imap.url, "imaps://a");
+    assert_string_equal(c->auth.imap.ca_file, "/ca");
+    assert_string_equal(c->auth.imap.user, "x%u");
+    config_free(c);
+    write_to(path, "mailbox = { type = \"imap\"; url = \"imaps://a\"; ca_file = \"/ca\"; };\n"
+                   "auth = { imap = { url = \"imaps://b\"; }; };");
+    c = config_load(path, error, sizeof error);
+    assert_non_null(c);
+    assert_string_equal(c->auth.imap.url, "imaps://b");
+    assert_null(c->auth.imap.ca_file);
+    config_free(c);
+}
+
 /* Whoever names the file by a relative path has the same paths in it. */
 static void test_relative_file(void **state)
 {
@@ -425,6 +447,7 @@ int main(void)
         cmocka_unit_test(test_all_errors_are_told),
         cmocka_unit_test(test_error_in_an_included_file),
         cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_imap_mailbox),
         cmocka_unit_test(test_relative_file),
         cmocka_unit_test(test_short_buffers),
     };

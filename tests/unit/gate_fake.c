@@ -209,6 +209,12 @@ void auth_forget(struct auth *a, const char *authorization)
     (void)a, (void)authorization;
 }
 
+bool auth_is_of(const struct auth *a, const char *authorization, const char *user)
+{
+    (void)a, (void)authorization, (void)user;
+    return false; /* nobody shows a certificate */
+}
+
 bool auth_start(struct auth *a, struct auth_check *q)
 {
     (void)a;

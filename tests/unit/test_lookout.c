@@ -175,6 +175,11 @@ const char *http_field(const struct http_exchange *x, const char *name)
     return strcmp(name, "User-Agent") == 0 ? "Test/1" : NULL;
 }
 
+const char *call_authorization(const struct call *c)
+{
+    return http_field(c->http, "Authorization");
+}
+
 int64_t call_first_seen(const struct call *c)
 {
     return phone_of(c)->first_seen;

@@ -66,7 +66,11 @@ struct config {
         unsigned connections;
         unsigned connect_timeout, timeout, stall_timeout, health_interval; /* seconds */
         size_t body_max;
-        struct { const char *mode; unsigned slots, heartbeat, interval; } ping; /* seconds */
+        struct {
+            const char *mode;
+            unsigned slots, heartbeat, interval; /* seconds */
+            struct { const char *url, *ca_file, *user; unsigned connections; } imap; /* url NULL: none */
+        } ping;
     } upstream;
     bool require_device_information;
     bool damping;

@@ -263,6 +263,9 @@ static void check_auth(const struct config *c, struct reading *r)
     /* What is the mailbox's is checked there. */
     bool same = strcmp(c->mailbox.type, "imap") == 0 && c->auth.imap.url == c->mailbox.url;
     if (has_method(c, "imap") && !same) check_imap(c, r);
+    if (c->upstream.ping.imap.url)
+        check_imap_server("upstream.ping.imap", c->upstream.ping.imap.url,
+                          c->upstream.ping.imap.user, r);
     if (has_method(c, "ldap")) check_ldap(c, r);
     if (has_method(c, "oauth")) check_oauth(c, r);
     if (has_method(c, "certificate") && !c->tls_client_ca)

@@ -369,6 +369,36 @@ static void say_http(struct asked *k, unsigned http)
 
 static struct config config;
 static struct pings *pings;
+
+/* No IMAP server stands beside this upstream. */
+struct inboxes *inboxes_open(const struct config *c, char *error, size_t error_cap)
+{
+    (void)c;
+    if (error_cap) *error = '\0';
+    return NULL;
+}
+
+void inboxes_close(struct inboxes *b)
+{
+    assert_null(b);
+}
+
+struct inbox *inbox_watch(struct inboxes *b, const char *user, const char *authorization,
+                          void (*news)(void *ctx), void *ctx)
+{
+    (void)b;
+    (void)user;
+    (void)authorization;
+    (void)news;
+    (void)ctx;
+    fail();
+    return NULL;
+}
+
+bool inbox_leave(struct inbox *i)
+{
+    return i == NULL;
+}
 static struct pv_arena arena;
 
 static void begin(unsigned slots)

@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/server/auth/expand.h"
-#include "src/server/auth/login.h"
 #include "src/server/auth/url.h"
 #include "src/server/imap/hub.h"
+#include "src/server/imap/secret.h"
 
 struct imap_box {
     struct mailbox base;
@@ -22,42 +21,11 @@ static struct imap_box *box_of(struct mailbox *m)
     return CONTAINER_OF(m, struct imap_box, base);
 }
 
-/* ---- credentials ---- */
-
-/* A login with copies of its own. */
-struct secret {
-    struct imap_login login;
-    char *user, *text;
-};
-
-static void secret_free(struct secret *s)
+static bool secret_of(struct mailbox *m, struct imap_secret *s, const char *user,
+                      const char *authorization)
 {
-    if (s->text) explicit_bzero(s->text, strlen(s->text));
-    free(s->text);
-    free(s->user);
-}
-
-/* false: no memory. The secret is empty without a credential, or with a name of no use. */
-static bool secret_make(struct secret *s, const struct config *c, const char *user,
-                        const char *authorization)
-{
-    char name[2 * AUTH_USER_MAX + 256] = "";
-    struct login basic;
-    size_t len;
-    bool named = expand_user(c->mailbox.user, user, c->domain, EXPAND_PLAIN, name, sizeof name);
-    if (!named) authorization = NULL;
-    const char *token = login_token(authorization, &len);
-    s->user = strdup(named ? name : "");
-    if (token) {
-        s->text = strndup(token, len);
-    } else {
-        s->text = strdup(login_parse(authorization, &basic) ? basic.password : "");
-        login_wipe(&basic);
-    }
-    s->login = (struct imap_login){.bearer = token, .user = s->user, .secret = s->text};
-    if (s->user && s->text) return true;
-    secret_free(s);
-    return false;
+    const struct config *c = box_of(m)->config;
+    return imap_secret_make(s, c->mailbox.user, user, c->domain, authorization);
 }
 
 /* ---- visits ---- */
@@ -69,14 +37,14 @@ struct errand {
     struct imap_box *box;
     struct worker *home;
     struct task back;
-    struct secret secret;
+    struct imap_secret secret;
     struct imap_look looks[];
 };
 
 static void errand_free(struct errand *e)
 {
     imap_listing_release(e->imap.listing);
-    secret_free(&e->secret);
+    imap_secret_free(&e->secret);
     free(e);
 }
 
@@ -150,7 +118,7 @@ static bool ask(struct mailbox *m, struct visit *v, bool look)
 {
     size_t count = look ? v->look_count : 0;
     struct errand *e = calloc(1, sizeof *e + count * sizeof *e->looks);
-    if (!e || !secret_make(&e->secret, box_of(m)->config, v->user, v->authorization)) {
+    if (!e || !secret_of(m, &e->secret, v->user, v->authorization)) {
         free(e);
         return false;
     }
@@ -198,7 +166,7 @@ struct spot {
     bool on_its_way, left; /* under the box's lock, as all below */
     bool refused;
     uint64_t sum;
-    struct secret secret;
+    struct imap_secret secret;
     char name[];
 };
 
@@ -231,7 +199,7 @@ static void spot_told(struct imap_watch *w)
 static void spot_stopped(struct imap_watch *w)
 {
     struct spot *s = CONTAINER_OF(w, struct spot, imap);
-    secret_free(&s->secret);
+    imap_secret_free(&s->secret);
     free(s);
 }
 
@@ -239,7 +207,7 @@ static bool join(struct mailbox *m, struct spot_user *u, const struct spot_place
 {
     const char *name = p->kind == SPOT_TREE ? "" : p->path;
     struct spot *s = calloc(1, sizeof *s + strlen(name) + 1);
-    if (!s || !secret_make(&s->secret, box_of(m)->config, p->user, p->authorization)) {
+    if (!s || !secret_of(m, &s->secret, p->user, p->authorization)) {
         free(s);
         return false;
     }

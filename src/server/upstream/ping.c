@@ -104,6 +104,8 @@ static void free_ping(void *data)
 static bool leave(struct held *h)
 {
     struct ping *p = CONTAINER_OF(h, struct ping, held);
+    if (!inbox_leave(p->inbox)) return false;
+    p->inbox = NULL;
     lookout_leave(p);
     if (h->seat.device && (h->due || p->forget))
         seats_visit_own(p->pings->seats, &h->seat, forget, NULL);
@@ -143,6 +145,15 @@ void ping_tell(struct ping *p, const struct look_report *r)
 
 /* ---- the beginning ---- */
 
+static void inbox_news(void *ctx)
+{
+    struct ping *p = ctx;
+    if (p->held.waits)
+        pings_news(p->pings, p->held.call->user);
+    else
+        held_leave(&p->held);
+}
+
 static bool keep_fields(struct ping *p)
 {
     const char *authorization = call_authorization(p->held.call);
@@ -168,6 +179,8 @@ static void hold(struct ping *p, struct recall *r)
     seats_visit_own(p->pings->seats, &p->held.seat, remember, r);
     call_wait(c, held_gone);
     if (!held_begin(&p->held, p->wish->heartbeat)) return;
+    if (p->pings->inboxes)
+        p->inbox = inbox_watch(p->pings->inboxes, c->user, p->authorization, inbox_news, p);
     if (!lookout_join(p)) held_end(&p->held, PING_SERVER_ERROR);
 }
 
@@ -238,9 +251,10 @@ struct pings *pings_create(struct gate *g, struct upstreams *u, struct demands *
             (struct ping_limits){c->ping.heartbeat_min, c->ping.heartbeat_max, c->ping.folders_max};
         p->seats = seats_create();
         p->lookouts = calloc(upstreams_count(u), sizeof *p->lookouts);
+        p->inboxes = inboxes_open(c, error, error_cap);
     }
-    if (!p || !p->seats || !p->lookouts) {
-        snprintf(error, error_cap, "out of memory");
+    if (!p || !p->seats || !p->lookouts || (!p->inboxes && *error)) {
+        if (!p || !*error) snprintf(error, error_cap, "out of memory");
         pings_destroy(p);
         return NULL;
     }
@@ -255,6 +269,7 @@ void pings_destroy(struct pings *p)
 {
     if (!p) return;
     for (size_t i = 0; i < p->lookout_count; i++) lookout_finish(&p->lookouts[i]);
+    inboxes_close(p->inboxes);
     seats_destroy(p->seats);
     free(p->lookouts);
     free(p);

@@ -8,6 +8,7 @@
 
 #include "src/server/ping/held.h"
 #include "src/server/upstream/demand.h"
+#include "src/server/upstream/inbox.h"
 #include "src/server/upstream/ping.h"
 #include "src/server/upstream/ping_wish.h"
 #include "src/server/upstream/rota.h"
@@ -42,6 +43,7 @@ struct ping {
     size_t kept_size;
     struct ping_reply *reply;          /* NULL: held.status is the answer */
     struct look *look;                 /* under way for it */
+    struct inbox *inbox;               /* tells of news; NULL: none */
     bool joined, forget;               /* forget: what it asked for is of no use any more */
     /* Under the lookout's lock: */
     struct rota_member member;
@@ -75,6 +77,7 @@ struct pings {
     struct upstreams *upstreams;
     struct demands *demands;
     struct seats *seats;
+    struct inboxes *inboxes;           /* NULL: none */
     struct ping_limits limits;
     size_t lookout_count;
     struct lookout *lookouts;          /* one for each upstream, in their order */

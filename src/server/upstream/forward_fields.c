@@ -8,8 +8,8 @@
 /* RFC 9110 7.6.1 names the others (field_is_hop). */
 static const char *const kept_back[] = {
     /* told by us */
-    "Authorization", "Host", "MS-ASProtocolVersion", "MS-ASAcceptMultiPart", "X-MS-PolicyKey", "X-Real-IP",
-    "Forwarded", "X-Client-IP", "X-Cluster-Client-IP", "True-Client-IP", "Via",
+    "Authorization", "Host", "MS-ASProtocolVersion", "MS-ASAcceptMultiPart", "X-MS-PolicyKey",
+    "X-Real-IP", "Forwarded", "X-Client-IP", "X-Cluster-Client-IP", "True-Client-IP", "Via",
     /* of the body, which has come */
     "Expect",
     /* another request than the gate has seen */

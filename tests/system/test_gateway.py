@@ -166,6 +166,13 @@ class Fields(GatewayCase):
                             "Vary": None, "Content-Length": str(len(body))}.items():
             self.assertEqual(answer.headers[name], value, name)
 
+    def test_no_address_leads_past_the_gate(self):
+        d = self.provisioned()
+        for where, told in (("https://elsewhere/x", None), ("//elsewhere/x", None),
+                            (self.upstream.url + "1/x", None), ("/x", "/x")):
+            self.answers(reply(302, fields={"Location": where}))
+            self.assertEqual(d.foldersync().headers["Location"], told)
+
     def test_statuses_pass(self):
         d = self.provisioned()
         for status in (200, 204, 400, 403, 404, 413, 418, 500, 503, 507):

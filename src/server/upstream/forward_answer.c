@@ -52,7 +52,8 @@ static const char *told_value(struct told_fields *t, const char *name, const cha
     }
     if (!is_one_of(name, addresses)) return value;
     const char *own = own_address(t, value);
-    return own ? own : value;
+    /* An address elsewhere would lead past the gate. */
+    return own ? own : *value == '/' && value[1] != '/' ? value : NULL;
 }
 
 static void each(void *ctx, const char *name, const char *value)

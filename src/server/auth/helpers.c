@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "src/server/child.h"
 #include "src/server/observe/log.h"
 
 #define HELPERS_MAX 64
@@ -46,43 +46,6 @@ struct helpers {
 };
 
 /* ---- one process ---- */
-
-/* Nothing of the server's is left to it but the environment and one end of the socket. A group of its
- * own: what is typed at the server's terminal is not for it. */
-static int prepare(posix_spawnattr_t *attributes, posix_spawn_file_actions_t *actions, int socket)
-{
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    int rc = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
-                                                      POSIX_SPAWN_SETSIGDEF);
-    if (!rc) rc = posix_spawnattr_setpgroup(attributes, 0);
-    if (!rc) rc = posix_spawnattr_setsigmask(attributes, &none);
-    if (!rc) rc = posix_spawnattr_setsigdefault(attributes, &all);
-    if (!rc) rc = posix_spawn_file_actions_adddup2(actions, socket, STDIN_FILENO);
-    for (int fd = STDOUT_FILENO; !rc && fd <= STDERR_FILENO; fd++)
-        rc = posix_spawn_file_actions_addopen(actions, fd, "/dev/null", O_WRONLY, 0);
-    if (!rc) rc = posix_spawn_file_actions_addclosefrom_np(actions, STDERR_FILENO + 1);
-    return rc;
-}
-
-/* 0 or why not. */
-static int spawn(const struct helpers *h, int socket, pid_t *pid_out)
-{
-    char *const argv[] = {h->program, NULL};
-    posix_spawnattr_t attributes;
-    posix_spawn_file_actions_t actions;
-    int rc = posix_spawnattr_init(&attributes);
-    if (rc) return rc;
-    rc = posix_spawn_file_actions_init(&actions);
-    if (!rc) {
-        rc = prepare(&attributes, &actions, socket);
-        if (!rc) rc = posix_spawn(pid_out, h->program, &actions, &attributes, argv, environ);
-        posix_spawn_file_actions_destroy(&actions);
-    }
-    posix_spawnattr_destroy(&attributes);
-    return rc;
-}
 
 /* Has it gone? */
 static bool reap(struct helper *p)
@@ -187,7 +150,7 @@ static bool start(struct helpers *h, struct helper *p, char why[AUTH_WHY_MAX])
         return false;
     }
     p->generation = atomic_load(&h->generation);
-    int rc = spawn(h, ends[1], &p->pid);
+    int rc = child_start(h->program, ends[1], &p->pid);
     close(ends[1]);
     p->socket = ends[0];
     if (rc) {

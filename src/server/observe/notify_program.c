@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "src/server/child.h"
 #include "src/server/observe/notify_target.h"
 
 #define KILLED_WAIT_MS 500 /* for the end of what was killed: it may hang in the kernel */
@@ -34,46 +34,10 @@ static int input_of(const char *body)
     return -1;
 }
 
-/* Nothing of the server's is left to it but the environment and the event. */
-static int prepare(posix_spawnattr_t *attributes, posix_spawn_file_actions_t *actions, int input)
-{
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    int rc = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
-                                                      POSIX_SPAWN_SETSIGDEF);
-    if (!rc) rc = posix_spawnattr_setpgroup(attributes, 0);
-    if (!rc) rc = posix_spawnattr_setsigmask(attributes, &none);
-    if (!rc) rc = posix_spawnattr_setsigdefault(attributes, &all);
-    if (!rc) rc = posix_spawn_file_actions_adddup2(actions, input, STDIN_FILENO);
-    for (int fd = STDOUT_FILENO; !rc && fd <= STDERR_FILENO; fd++)
-        rc = posix_spawn_file_actions_addopen(actions, fd, "/dev/null", O_WRONLY, 0);
-    if (!rc) rc = posix_spawn_file_actions_addclosefrom_np(actions, STDERR_FILENO + 1);
-    return rc;
-}
-
-/* 0 or why not. */
-static int spawn(struct notify_program *p, int input)
-{
-    char *const argv[] = {(char *)p->path, NULL};
-    posix_spawnattr_t attributes;
-    posix_spawn_file_actions_t actions;
-    int rc = posix_spawnattr_init(&attributes);
-    if (rc) return rc;
-    rc = posix_spawn_file_actions_init(&actions);
-    if (!rc) {
-        rc = prepare(&attributes, &actions, input);
-        if (!rc) rc = posix_spawn(&p->pid, p->path, &actions, &attributes, argv, environ);
-        posix_spawn_file_actions_destroy(&actions);
-    }
-    posix_spawnattr_destroy(&attributes);
-    return rc;
-}
-
 bool notify_program_start(struct notify_program *p, const char *body, int64_t now,
                           struct notify_why *why)
 {
-    int input = input_of(body), rc = input < 0 ? errno : spawn(p, input);
+    int input = input_of(body), rc = input < 0 ? errno : child_start(p->path, input, &p->pid);
     if (input >= 0) close(input);
     if (rc) {
         p->pid = 0;

@@ -60,17 +60,6 @@ def hash_password(password, salt="$6$rounds=1000$provosttests"):
     return crypt.crypt(password, salt)
 
 
-def own_address():
-    """An address of this machine that is no loopback, or None. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return None
-        address = probe.getsockname()[0]
-    return None if address.startswith("127.") else address
-
-
 def make_certificate(where, *addresses):
     """Certificate and key of localhost, 127.0.0.1 and those addresses in that directory, made once;
     vouches for itself."""

@@ -1,13 +1,15 @@
 """Long bodies both ways, commands that wait, and their ends, through a gateway."""
 
 import hashlib
+import pathlib
+import tempfile
 import threading
 import time
 import unittest
 
 from harness.eas import TYPE, Device
 from harness.evil import reply
-from harness.server import environment, wait_for
+from harness.server import environment, make_certificate, wait_for
 from harness.upstream import Upstream, gateway, plain, until_asked
 
 MIB = 1 << 20
@@ -361,6 +363,63 @@ class Waiting(Case):
     def threads(self):
         with open(f"/proc/{self.server.pid}/status", encoding="ascii") as f:
             return next(line for line in f if line.startswith("Threads:"))
+
+
+class OverTls(unittest.TestCase):
+    def begin(self, more="", **how):
+        where = tempfile.TemporaryDirectory(prefix="provost-test-")
+        self.addCleanup(where.cleanup)
+        self.certificate, self.key = make_certificate(pathlib.Path(where.name))
+        self.upstream = Upstream(certificate=(self.certificate, self.key), **how).__enter__()
+        self.addCleanup(self.upstream.stop)
+        self.server = gateway(self.upstream, more.format(self=self))
+        self.addCleanup(self.server.close)
+        d = Device(self.server)
+        self.addCleanup(d.close)
+        d.handshake()
+        return d
+
+    def test_small_and_large_ones(self):
+        d = self.begin('ca_file = "{self.certificate}";')
+        for _ in range(50):
+            self.assertEqual(d.foldersync().http, 200)
+        self.assertLessEqual(len(self.upstream.talks), 3)  # a probe's, and one that is kept
+        self.assertEqual(d.command("SendMail", PIECE * 100).http, 200)
+        self.assertEqual(self.upstream.last("SendMail").body_len, 100 * len(PIECE))
+        self.upstream.script = lambda r: reply(body=PIECE * 100)
+        self.assertEqual(d.command("ItemOperations", ("ItemOperations", [])).raw, PIECE * 100)
+        self.assertEqual(d.foldersync().raw, PIECE * 100)
+
+    def test_longer_than_it_said(self):
+        extra = reply(body=b"somebody else's")
+        d = self.begin('ca_file = "{self.certificate}";')
+        self.upstream.script = lambda r: reply(body=b"mine") + extra
+        for _ in range(10):
+            self.assertEqual(d.foldersync().raw, b"mine")
+
+    def test_one_that_closes(self):
+        d = self.begin('ca_file = "{self.certificate}";', closing=True)
+        for _ in range(20):
+            self.assertEqual(d.foldersync().http, 200)
+        self.assertEqual(self.upstream.count("FolderSync"), 20)
+
+    def test_nobody_vouches_for_it(self):
+        d = self.begin()
+        self.assertEqual(d.foldersync().http, 503)
+        wait_for("a line", lambda: "upstream-down" in self.server.log)
+        self.assertIn("ertificate", self.server.log)
+        self.assertEqual(self.upstream.asked, [])
+
+    def test_our_own_certificate(self):
+        more = 'ca_file = "{self.certificate}"; certificate = "{self.certificate}"; key = "{self.key}";'
+        with tempfile.TemporaryDirectory(prefix="provost-test-") as where:
+            other, _ = make_certificate(pathlib.Path(where))
+            d = self.begin(more, client_ca=other)
+            self.assertIn(d.foldersync().http, (502, 503))
+            self.assertEqual(self.upstream.asked, [])
+        d = self.begin(more)
+        self.upstream.ask_for_certificates(self.certificate)
+        self.assertEqual(d.foldersync().http, 200)
 
 
 class Closing(unittest.TestCase):

@@ -59,47 +59,31 @@ static void move(struct fetch_run *run, enum run_state to)
 
 void run_free(struct fetch_run *run)
 {
-    if (run->easy) curl_easy_cleanup(run->easy);
+    if (run->text) explicit_bzero(run->text, run->head_len);
     answer_head_free(&run->head);
     free(run->answer);
+    free(run->line);
+    free(run->piece);
     free(run->text);
     free(run);
 }
 
-static struct fetch_run *run_make(struct station *s)
-{
-    struct fetch_run *run = calloc(1, sizeof *run);
-    if (!run) return NULL;
-    run->station = s;
-    if (run_make_easy(run)) return run;
-    run_free(run);
-    return NULL;
-}
-
-/* One that was used for the same peer knows it already. */
-static struct fetch_run *run_take(struct station *s, const struct fetch_peer *peer)
+static struct fetch_run *run_take(struct station *s)
 {
     struct fetch_run *run = s->pool.last;
-    if (!run) return run_make(s);
-    for (struct fetch_run *r = run; r; r = r->prev)
-        if (r->told.peer == peer) {
-            run = r;
-            break;
-        }
-    list_drop(&s->pool, run);
-    s->pooled--;
+    if (run) {
+        list_drop(&s->pool, run);
+        s->pooled--;
+    } else if ((run = calloc(1, sizeof *run))) {
+        run->station = s;
+    }
     return run;
 }
 
-static void begin_next(struct peer_use *use)
-{
-    struct fetch_run *run = use->queued.first;
-    if (run) move(run, RUN_NEW); /* the turn takes it up */
-}
-
+/* Kept while others are asked, unless nobody asks the peer any more and no connection to it rests. */
 static void drop_use(struct station *s, struct peer_use *use)
 {
-    if (use->runs > 0) return;
+    if (use->runs > 0 || use->conns > 0) return;
     struct peer_use **at = &s->uses;
     while (*at != use) at = &(*at)->next;
     *at = use->next;
@@ -115,51 +99,58 @@ static void stop_waking(struct fetch_run *run)
     run->waking = false;
 }
 
-/* It is over, and its handle is not in libcurl's loop any more. */
+static void begin_next(struct peer_use *use)
+{
+    struct fetch_run *run = use->queued.first;
+    if (run) move(run, RUN_NEW); /* the turn takes it up */
+}
+
+static void release(void *block, void *kept_out, size_t *cap)
+{
+    if (*cap <= KEPT_MAX) return;
+    free(block);
+    *(void **)kept_out = NULL;
+    *cap = 0;
+}
+
+/* It is over: it rests, and its connection too. */
 static void run_rest(struct fetch_run *run)
 {
     struct station *s = run->station;
     struct peer_use *use = run->use;
     timer_stop(s->worker, &run->timer);
     stop_waking(run);
-    station_let_rest(run);
-    if (run->state == RUN_ACTIVE) {
-        use->active--;
-        begin_next(use);
-    }
+    if (run->conn) conn_rest(run->conn);
+    run->conn = NULL;
     list_drop(list_of(run), run);
     run->use = NULL;
     run->fetch = NULL;
     use->runs--;
+    begin_next(use);
     drop_use(s, use);
+    explicit_bzero(run->text, run->head_len); /* there is a password in it */
+    free(run->piece);
+    run->piece = NULL;
+    run->state = RUN_IDLE;
     if (s->pooled >= POOL_MAX) {
         run_free(run);
         return;
     }
-    if (run->text_cap > KEPT_MAX) {
-        free(run->text);
-        run->text = NULL;
-        run->text_cap = 0;
-    }
-    if (run->answer_cap > KEPT_MAX) {
-        free(run->answer);
-        run->answer = NULL;
-        run->answer_cap = 0;
-    }
+    release(run->text, &run->text, &run->text_cap);
+    release(run->answer, &run->answer, &run->answer_cap);
+    release(run->line, &run->line, &run->line_cap);
     if (run->head.cap > KEPT_MAX) answer_head_free(&run->head);
-    run->state = RUN_IDLE;
     list_add(&s->pool, run);
     s->pooled++;
 }
 
 /* ---- the end ---- */
 
-/* Tell it, then the run rests. The handle is not in libcurl's loop any more. */
-static void end(struct fetch_run *run, enum fetch_result result, const char *why)
+void run_end(struct fetch_run *run, enum fetch_result result, const char *why)
 {
     struct fetch *f = run->fetch;
     snprintf(f->error, sizeof f->error, "%s", result == FETCH_OK ? "" : why);
-    f->body = run->answer;
+    f->body = run->answer_len ? run->answer : NULL;
     f->len = run->answer_len;
     f->run = NULL;
     ending = run;
@@ -169,74 +160,23 @@ static void end(struct fetch_run *run, enum fetch_result result, const char *why
     run_rest(run);
 }
 
-/* What libcurl says, as the rest of the server sees it. */
-static enum fetch_result result_of(const struct fetch_run *run, CURLcode code)
+static void reset(struct fetch_run *run)
 {
-    long sent = 0;
-    (void)curl_easy_getinfo(run->easy, CURLINFO_REQUEST_SIZE, &sent);
-    switch (code) {
-    case CURLE_OK: return FETCH_OK;
-    case CURLE_OUT_OF_MEMORY: /* it says so of an endless line of the head, too */
-        return sent && !run->head.done ? FETCH_CUT : FETCH_NO_MEMORY;
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_OPERATION_TIMEDOUT: /* of the connection: we have given it no other limit */
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_PEER_FAILED_VERIFICATION: return FETCH_UNREACHABLE;
-    default: return sent ? FETCH_CUT : FETCH_UNREACHABLE;
-    }
+    run->asked = run->answered = run->sent = 0;
+    run->answer_len = run->line_len = run->piece_len = run->piece_sent = 0;
+    run->starved = run->body_ended = run->paused = run->mute = false;
+    run->kind = BODY_NONE;
+    run->chunks = (struct chunks){0};
+    answer_head_reset(&run->head);
 }
 
-/* Its connection was used before and was of no use. libcurl takes a new one by itself, but a handle
- * does so five times in its life only. */
-static bool goes_again(const struct fetch_run *run, CURLcode code)
+void run_go_again(struct fetch_run *run)
 {
-    if (run->stale) return true; /* nothing was sent */
-    return run->reused && !run->once && run->head.bytes == 0 && !run->why &&
-           (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING);
-}
-
-static void go_again(struct fetch_run *run)
-{
-    run->stale = false;
+    conn_close(run->conn);
+    run->conn = NULL;
     run->once = true;
-    station_let_rest(run);
-    run->use->active--;
+    reset(run);
     move(run, RUN_NEW);
-}
-
-static void ended(struct fetch_run *run, CURLcode code)
-{
-    curl_multi_remove_handle(run->station->multi, run->easy);
-    if (goes_again(run, code)) {
-        go_again(run);
-        return;
-    }
-    enum fetch_result result = run->why ? run->result : result_of(run, code);
-    const char *why = run->why ? run->why : *run->error ? run->error : curl_easy_strerror(code);
-    if (result == FETCH_OK && !run->head.done) {
-        result = FETCH_CUT;
-        why = "it ended within its head";
-    }
-    end(run, result, why);
-}
-
-void runs_end(struct station *s)
-{
-    int left;
-    for (const CURLMsg *m; (m = curl_multi_info_read(s->multi, &left)) != NULL;) {
-        struct fetch_run *run = NULL;
-        CURLcode code = m->data.result;
-        if (m->msg == CURLMSG_DONE &&
-            curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&run) == CURLE_OK && run)
-            ended(run, code);
-    }
-}
-
-/* Whatever state it is in. */
-static void leave_loop(struct fetch_run *run)
-{
-    if (run->state == RUN_ACTIVE) curl_multi_remove_handle(run->station->multi, run->easy);
 }
 
 /* ---- clocks ---- */
@@ -253,12 +193,18 @@ static void on_clock(struct timer *t)
         timer_set(run->station->worker, t, run->since_ms + limit - now, on_clock);
         return;
     }
-    leave_loop(run);
+    if (run->conn) run->conn->failed = true;
     if (queued)
-        end(run, FETCH_BUSY, "all connections to it are taken");
+        run_end(run, FETCH_BUSY, "all connections to it are taken");
     else
-        end(run, FETCH_TIMEOUT,
-            run->head.done ? "its answer stopped coming" : "its answer did not come in time");
+        run_end(run, FETCH_TIMEOUT,
+                run->head.done ? "its answer stopped coming" : "its answer did not come in time");
+}
+
+void run_progress(struct fetch_run *run)
+{
+    run->since_ms = worker_now_ms(run->station->worker);
+    run->station->told = true;
 }
 
 void run_watch_clock(struct fetch_run *run)
@@ -284,19 +230,22 @@ bool fetch_start(struct fetcher *r, struct fetch *f, const struct fetch_ask *ask
 {
     struct station *s = station_here(r);
     struct peer_use *use = s ? use_of(s, ask->peer) : NULL;
-    struct fetch_run *run = use ? run_take(s, ask->peer) : NULL;
+    struct fetch_run *run = use ? run_take(s) : NULL;
     if (!run) {
         if (use) drop_use(s, use);
+        return false;
+    }
+    if (!run_keep_ask(run, ask)) {
+        run_free(run);
+        drop_use(s, use);
         return false;
     }
     run->state = RUN_NEW;
     run->use = use;
     use->runs++;
     list_add(&s->fresh, run);
-    if (!run_keep_ask(run, ask)) {
-        run_rest(run);
-        return false;
-    }
+    run->fetch = f;
+    reset(run);
     f->run = run;
     f->answer_max = ask->answer_max;
     f->status = 0;
@@ -304,27 +253,20 @@ bool fetch_start(struct fetcher *r, struct fetch *f, const struct fetch_ask *ask
     f->body = NULL;
     f->len = 0;
     f->error[0] = '\0';
-    run->fetch = f;
-    run->asked = run->answered = 0;
-    run->answer_len = 0;
-    run->why = NULL;
-    run->starved = run->body_ended = run->paused = run->reused = run->stale = false;
-    answer_head_reset(&run->head);
     run->limit_ms = run->head_ms;
     run->since_ms = worker_now_ms(s->worker);
     return true;
 }
 
-static bool begin(struct fetch_run *run)
+static void begin(struct fetch_run *run)
 {
-    struct station *s = run->station;
-    if (!run_tell(run)) return false;
-    station_keep(s, run->peer->connections_max);
-    if (curl_multi_add_handle(s->multi, run->easy) != CURLM_OK) return false;
-    run->use->active++;
     move(run, RUN_ACTIVE);
+    if (!conn_take(run)) {
+        run_end(run, FETCH_NO_MEMORY, "out of memory");
+        return;
+    }
     if (run->limit_ms) run_watch_clock(run);
-    return true;
+    if (run->conn->sock) talk_begin(run); /* else once it is made */
 }
 
 void runs_begin(struct station *s)
@@ -333,11 +275,11 @@ void runs_begin(struct station *s)
     for (struct fetch_run *run = s->fresh.first; run; run = run->next) count++;
     /* Whoever is told of an end may begin and cancel others. */
     for (struct fetch_run *run; count > 0 && (run = s->fresh.first) != NULL; count--) {
-        if (run->use->active >= run->peer->connections_max) {
+        if (conn_is_free(run)) {
+            begin(run);
+        } else {
             move(run, RUN_QUEUED);
             if (!run->timer.set) timer_set(s->worker, &run->timer, run->peer->connect_ms, on_clock);
-        } else if (!begin(run)) {
-            end(run, FETCH_NO_MEMORY, "out of memory");
         }
     }
 }
@@ -393,10 +335,8 @@ void runs_wake(struct station *s)
     for (struct fetch_run *run; count > 0 && (run = s->waking) != NULL; count--) {
         s->waking = run->next_waking;
         run->waking = false;
-        run->since_ms = worker_now_ms(s->worker);
-        int held = (run->paused ? CURLPAUSE_RECV : 0) | (run->starved ? CURLPAUSE_SEND : 0);
-        CURLcode code = curl_easy_pause(run->easy, held);
-        if (code != CURLE_OK) ended(run, code);
+        run_progress(run);
+        if (run->conn && run->conn->sock) talk_go_on(run);
     }
 }
 
@@ -405,6 +345,6 @@ void fetch_cancel(struct fetch *f)
     struct fetch_run *run = f->run;
     if (!run) return;
     f->run = NULL;
-    leave_loop(run);
+    if (run->conn) run->conn->failed = true;
     run_rest(run);
 }

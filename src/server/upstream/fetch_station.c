@@ -1,6 +1,4 @@
-/* A worker's share of the fetches: libcurl's loop inside the worker's, and its sockets. */
-#include <netinet/in.h>
-#include <stdio.h>
+/* A worker's share of the fetches: libcurl's loop inside the worker's, and all sockets. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -18,7 +16,7 @@ struct fetcher {
 
 /* ---- sockets ---- */
 
-static struct sock *sock_of(struct station *s, curl_socket_t fd)
+static struct sock *sock_of(const struct station *s, curl_socket_t fd)
 {
     return (size_t)fd < s->sock_cap ? s->socks[fd] : NULL;
 }
@@ -39,136 +37,53 @@ static struct sock *sock_add(struct station *s, curl_socket_t fd)
     return k;
 }
 
-static void leave_run(struct sock *k)
-{
-    if (!k->run) return;
-    struct sock **at = &k->run->socks;
-    while (*at != k) at = &(*at)->next;
-    *at = k->next;
-    k->run = NULL;
-}
-
-void station_take(struct fetch_run *run, struct sock *k)
-{
-    if (k->run == run) return;
-    leave_run(k);
-    k->run = run;
-    k->next = run->socks;
-    run->socks = k;
-}
-
-static void unwatch(struct sock *k)
-{
-    if (k->watched && !k->station->ended) watch_stop(k->station->worker, &k->watch);
-    k->watched = 0;
-}
-
-static void forget_name(struct sock *k)
-{
-    struct sock **at = &k->station->named[k->name % NAMED_MAX];
-    if (!k->name) return;
-    while (*at != k) at = &(*at)->next_named;
-    *at = k->next_named;
-}
-
 static void sock_free(struct sock *k)
 {
-    leave_run(k);
-    forget_name(k);
-    unwatch(k);
+    sock_watch(k, 0);
     k->station->socks[k->watch.fd] = NULL;
     free(k);
 }
 
-void station_let_rest(struct fetch_run *run)
-{
-    while (run->socks) leave_run(run->socks);
-}
-
-/* FNV-1a. */
-static uint64_t name_of(const struct run_ends *e)
-{
-    char text[128];
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    snprintf(text, sizeof text, "%s %d %s %d", e->peer, e->peer_port, e->own, e->own_port);
-    for (const char *p = text; *p; p++) hash = (hash ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
-    return hash ? hash : 1;
-}
-
-static bool has_port(int fd, int port)
-{
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } own;
-    socklen_t len = sizeof own;
-    if (getsockname(fd, &own.any, &len) != 0) return false;
-    return ntohs(own.any.sa_family == AF_INET6 ? own.v6.sin6_port : own.v4.sin_port) == port;
-}
-
-void station_name(struct fetch_run *run, const struct run_ends *ends)
-{
-    for (struct sock *k = run->socks; k; k = k->next) {
-        if (!k->ours || k->name || !has_port(k->watch.fd, ends->own_port)) continue;
-        k->name = name_of(ends);
-        struct sock **bucket = &run->station->named[k->name % NAMED_MAX];
-        k->next_named = *bucket;
-        *bucket = k;
-    }
-}
-
-struct sock *station_find(struct station *s, const struct run_ends *ends)
-{
-    uint64_t name = name_of(ends);
-    struct sock *k = s->named[name % NAMED_MAX];
-    while (k && k->name != name) k = k->next_named;
-    return k;
-}
-
-/* A connection that rests is to be silent. What comes is its end, or what nobody has asked for:
- * libcurl finds it closed when it looks at it. */
-static void end_resting(struct sock *k)
-{
-    char waste[4096];
-    unwatch(k);
-    while (recv(k->watch.fd, waste, sizeof waste, MSG_DONTWAIT) > 0) continue;
-    shutdown(k->watch.fd, SHUT_RDWR);
-}
-
 static void act(struct station *s, curl_socket_t fd, int what)
 {
-    int running;
+    int running, left;
+    struct conn *c;
     curl_multi_socket_action(s->multi, fd, what, &running);
-    runs_end(s);
+    for (const CURLMsg *m; (m = curl_multi_info_read(s->multi, &left)) != NULL;)
+        if (m->msg == CURLMSG_DONE &&
+            curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&c) == CURLE_OK)
+            conn_made(c, m->data.result);
 }
 
 static void on_events(struct watch *h, uint32_t events)
 {
     struct sock *k = CONTAINER_OF(h, struct sock, watch);
-    if (events & (EPOLLERR | EPOLLHUP)) events |= k->want; /* libcurl finds out which */
-    int what = (events & k->want & EPOLLIN ? CURL_CSELECT_IN : 0) |
-               (events & k->want & EPOLLOUT ? CURL_CSELECT_OUT : 0);
-    if (what)
-        act(k->station, h->fd, what);
-    else if (k->run || !k->ours)
-        unwatch(k); /* it is held back; libcurl asks for it again */
-    else
-        end_resting(k);
+    if (k->conn) {
+        conn_on_events(k->conn, events);
+        return;
+    }
+    if (events & (EPOLLERR | EPOLLHUP)) events |= k->watched; /* libcurl finds out which */
+    act(k->station, h->fd,
+        (events & k->watched & EPOLLIN ? CURL_CSELECT_IN : 0) |
+            (events & k->watched & EPOLLOUT ? CURL_CSELECT_OUT : 0));
 }
 
-static bool watch_for(struct sock *k, uint32_t events)
+bool sock_watch(struct sock *k, uint32_t events)
 {
     struct worker *w = k->station->worker;
+    bool ok = true;
+    if (k->watched == events || k->station->ended) return true;
     k->watch.fn = on_events;
-    if (k->watched == events) return true;
-    bool ok = k->watched ? watch_change(w, &k->watch, events) : watch_start(w, &k->watch, events);
+    if (events == 0)
+        watch_stop(w, &k->watch);
+    else
+        ok = k->watched ? watch_change(w, &k->watch, events) : watch_start(w, &k->watch, events);
     if (ok) k->watched = events;
     return ok;
 }
 
-/* libcurl says for what it waits. 0 means no more than that it does not: a connection that is kept
- * stays watched for its end. */
+/* libcurl says for what it waits while it makes a connection. One that is made, or given up, is ours to
+ * look after; sockets of its own, of a resolver, come and go. */
 static int on_want(CURL *easy, curl_socket_t fd, int what, void *ctx, void *unused)
 {
     static const uint32_t events[] = {[CURL_POLL_NONE] = 0,
@@ -177,37 +92,33 @@ static int on_want(CURL *easy, curl_socket_t fd, int what, void *ctx, void *unus
                                       [CURL_POLL_INOUT] = EPOLLIN | EPOLLOUT,
                                       [CURL_POLL_REMOVE] = 0};
     struct station *s = ctx;
-    struct fetch_run *run = NULL;
     struct sock *k = sock_of(s, fd);
-    (void)unused;
+    (void)easy, (void)unused;
     if (s->ended) return 0;
-    if (what == CURL_POLL_REMOVE && k && !k->ours) {
-        sock_free(k);
+    if (k && (k->conn || (k->ours && what == CURL_POLL_REMOVE))) return 0;
+    if (what == CURL_POLL_REMOVE) {
+        if (k) sock_free(k);
         return 0;
     }
-    if (!k && what == CURL_POLL_REMOVE) return 0;
     if (!k) k = sock_add(s, fd);
-    if (!k) return -1;
-    k->want = events[what];
-    if (k->want == 0 && k->watched & EPOLLOUT && !watch_for(k, EPOLLIN)) return -1;
-    if (k->want == 0) return 0;
-    (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&run);
-    if (run) station_take(run, k);
-    return watch_for(k, k->want) ? 0 : -1;
+    return k && sock_watch(k, events[what]) ? 0 : -1;
+}
+
+struct sock *station_give(struct station *s, curl_socket_t fd, struct conn *c)
+{
+    struct sock *k = sock_of(s, fd);
+    if (k) k->conn = c;
+    return k;
 }
 
 curl_socket_t station_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *to)
 {
-    struct station *s = ctx;
     (void)purpose;
     int fd = socket(to->family, to->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, to->protocol);
-    struct sock *k = fd >= 0 ? sock_add(s, fd) : NULL;
-    if (k) {
-        k->ours = true;
-        return fd;
-    }
-    if (fd >= 0) close(fd);
-    return CURL_SOCKET_BAD;
+    struct sock *k = fd >= 0 ? sock_add(ctx, fd) : NULL;
+    if (k) k->ours = true;
+    if (!k && fd >= 0) close(fd);
+    return k ? fd : CURL_SOCKET_BAD;
 }
 
 int station_close_socket(void *ctx, curl_socket_t fd)
@@ -254,18 +165,12 @@ static bool turn(struct turn *t)
 
 /* ---- stations ---- */
 
-void station_keep(struct station *s, unsigned connections)
-{
-    if (s->cached_max >= connections) return;
-    if (curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, (long)connections) == CURLM_OK)
-        s->cached_max = connections;
-}
-
 static bool open_multi(struct station *s)
 {
     s->multi = curl_multi_init();
     return s->multi &&
-           curl_multi_setopt(s->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING) == CURLM_OK &&
+           /* It counts connections of ours as its own, and must not end any. */
+           curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, LONG_MAX) == CURLM_OK &&
            curl_multi_setopt(s->multi, CURLMOPT_SOCKETFUNCTION, on_want) == CURLM_OK &&
            curl_multi_setopt(s->multi, CURLMOPT_SOCKETDATA, s) == CURLM_OK &&
            curl_multi_setopt(s->multi, CURLMOPT_TIMERFUNCTION, on_timer) == CURLM_OK &&
@@ -291,13 +196,12 @@ struct station *station_here(struct fetcher *f)
     return f->stations[index] = s;
 }
 
-static void free_runs(struct station *s, struct run_list *list)
+static void free_runs(struct run_list *list)
 {
     while (list->first) {
         struct fetch_run *run = list->first;
         list->first = run->next;
-        if (run->state == RUN_ACTIVE) curl_multi_remove_handle(s->multi, run->easy);
-        station_let_rest(run);
+        if (run->conn) conn_close(run->conn);
         run_free(run);
     }
 }
@@ -306,14 +210,20 @@ static void station_destroy(struct station *s)
 {
     if (!s) return;
     s->ended = true;
-    free_runs(s, &s->active);
-    free_runs(s, &s->fresh);
-    free_runs(s, &s->pool);
+    free_runs(&s->active);
+    free_runs(&s->fresh);
+    free_runs(&s->pool);
     while (s->uses) {
         struct peer_use *use = s->uses;
         s->uses = use->next;
-        free_runs(s, &use->queued);
+        free_runs(&use->queued);
+        while (use->resting.first) conn_close(use->resting.first);
         free(use);
+    }
+    while (s->spare.first) {
+        struct conn *c = s->spare.first;
+        s->spare.first = c->next;
+        conn_free(c);
     }
     curl_multi_cleanup(s->multi);
     for (size_t i = 0; i < s->sock_cap; i++) free(s->socks[i]);

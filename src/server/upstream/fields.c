@@ -36,7 +36,8 @@ bool field_has_prefix(const char *name, const char *prefix)
 
 bool field_same_name(const char *a, const char *b)
 {
-    return strlen(a) == strlen(b) && field_has_prefix(a, b);
+    while (*a && folded(*a) == folded(*b)) a++, b++;
+    return *a == '\0' && *b == '\0';
 }
 
 bool field_list_has(const char *list, const char *name)

@@ -68,7 +68,7 @@ def make_certificate(where, *addresses):
         template = where / "certificate.cfg"
         template.write_text("cn = localhost\ndns_name = localhost\nip_address = 127.0.0.1\n" +
                             "".join(f"ip_address = {address}\n" for address in addresses) +
-                            "expiration_days = 2\ntls_www_server\n", encoding="ascii")
+                            "expiration_days = 2\ntls_www_server\ntls_www_client\n", encoding="ascii")
         for argv in (["--generate-privkey", "--key-type=ecdsa", "--outfile", str(key)],
                      ["--generate-self-signed", "--load-privkey", str(key), "--template",
                       str(template), "--outfile", str(certificate)]):

@@ -1,6 +1,7 @@
 """The server behind a gateway: answers as the script says, and records every byte that it was sent."""
 
 import socket
+import ssl
 import threading
 import time
 from urllib.parse import parse_qsl, urlsplit
@@ -135,11 +136,19 @@ class Upstream:
     None closes the connection without a word, a generator is sent piece by piece; what it yields may be
     a callable, which is called with the connection. closing: every answer is the last of its
     connection, which nothing says. bodies: False leaves bodies to the script. Requests without a
-    command (health) are not recorded in asked.
+    command (health) are not recorded in asked. certificate: with one, and its key, it speaks TLS;
+    client_ca: who vouches for the gateway's.
     """
 
-    def __init__(self, script=plain, closing=False, bodies=True, port=0):
+    def __init__(self, script=plain, closing=False, bodies=True, port=0, certificate=None,
+                 client_ca=None):
         self.script, self.closing, self.bodies = script, closing, bodies
+        self._tls = None
+        if certificate:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(*certificate)
+        if client_ca:
+            self.ask_for_certificates(client_ca)
         self.asked, self.probes, self.talks = [], [], []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", port), backlog=512)
@@ -147,9 +156,13 @@ class Upstream:
         self._stopped = False
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
+    def ask_for_certificates(self, ca):
+        self._tls.verify_mode = ssl.CERT_REQUIRED
+        self._tls.load_verify_locations(ca)
+
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     def count(self, cmd):
         with self._lock:
@@ -176,6 +189,8 @@ class Upstream:
 
     def _serve(self, talk):
         try:
+            if self._tls:
+                talk.sock = self._tls.wrap_socket(talk.sock, server_side=True)
             while (request := talk.request()) is not None:
                 if self.bodies and not talk.read_body(request):
                     break

@@ -149,8 +149,8 @@ static void test_fields(void **state)
 static void test_endless_heads(void **state)
 {
     (void)state;
-    size_t cap = 1 << 20, len;
-    char *text = malloc(cap);
+    static char text[1 << 20]; /* the server may still be sending it when the test has ended */
+    size_t cap = sizeof text, len;
     static const struct {
         const char *name, *first, *again;
     } cases[] = {
@@ -170,7 +170,6 @@ static void test_endless_heads(void **state)
         struct got *g = fetch_get("/");
         assert_int_equal(g->result, FETCH_CUT);
     }
-    free(text);
 }
 
 static void test_too_large(void **state)

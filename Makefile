@@ -17,7 +17,7 @@ FUZZ_MINUTES ?= 1
 all:
 	@scripts/deps build
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --prefix=$(PREFIX) >/dev/null
-	@ninja -C $(BUILD) provostd provost provost-auth
+	@ninja -C $(BUILD) shipped provost-auth
 
 deps:
 	scripts/deps check real bench

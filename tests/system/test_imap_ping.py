@@ -179,7 +179,7 @@ class Connections(ImapCase):
 
 
 class Bound(ImapCase):
-    more = "connections = 4; timeout = 2; poll_interval = 1;"
+    more = "connections = 4; timeout = 20; poll_interval = 1;"
     users = {f"user{i}": f"secret{i}" for i in range(40)}
 
     def test_more_users_than_connections(self):
@@ -194,6 +194,11 @@ class Bound(ImapCase):
         self.assertLessEqual(self.imap.peak, 8)  # what is just being closed is counted as well
         device = self.synced(user="user0")  # and there is still room for questions
         self.assertStatus(device.ping(1, [device.ids["Inbox"]]), 1)
+
+
+class Slow(ImapCase):
+    more = "connections = 4; timeout = 2; poll_interval = 1;"
+    users = Bound.users
 
     def test_slow_for_one_user(self):
         """Whoever is stuck holds up nobody else."""

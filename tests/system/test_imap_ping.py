@@ -180,7 +180,7 @@ class Connections(ImapCase):
 
 class Bound(ImapCase):
     more = "connections = 4; timeout = 20; poll_interval = 1;"
-    users = {f"user{i}": f"secret{i}" for i in range(40)}
+    users = {f"user{i}": f"secret{i}" for i in range(16)}
 
     def test_more_users_than_connections(self):
         devices = {user: self.synced(user=user) for user in self.users}

@@ -1,5 +1,7 @@
 """Test cases with a mailbox behind a scripted IMAP server."""
 
+import select
+
 from .case import OwnServerCase
 from .imap import FULL, Imap
 from .server import wait_for
@@ -39,10 +41,15 @@ class ImapCase(OwnServerCase):
         return device
 
     def sync(self, device):
-        answer = device.foldersync()
+        # A connection that was closed just then is a 503, and a phone comes again.
+        answer = wait_for("folders", lambda: self.unless_503(device.foldersync()))
         device.ids = {row["DisplayName"]: row["ServerId"] for row in self.rows(answer)}
         device.sync_key = answer.text("SyncKey")
         return answer
+
+    @staticmethod
+    def unless_503(answer):
+        return None if answer.http == 503 else answer
 
     def tree(self, user="ann"):
         """{path of display names: type}"""
@@ -60,8 +67,18 @@ class ImapCase(OwnServerCase):
     def wait(self, device, *names, heartbeat=LONG):
         """Begin a Ping, and see it wait."""
         before = self.waiting()
-        device.start("Ping", device.ping_tree(heartbeat, [device.ids[n] for n in names]), key=None)
-        wait_for("a waiting Ping", lambda: self.waiting() > before)
+        tree = device.ping_tree(heartbeat, [device.ids[n] for n in names])
+
+        def waits():
+            if self.waiting() > before:
+                return True
+            if select.select([device._connection.sock], [], [], 0)[0]:
+                self.assertEqual(device.receive().http, 503)
+                device.start("Ping", tree, key=None)
+            return False
+
+        device.start("Ping", tree, key=None)
+        wait_for("a waiting Ping", waits)
 
     def listening(self, user="ann"):
         """The server has been asked to tell, and everything was looked at."""

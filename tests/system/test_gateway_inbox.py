@@ -36,6 +36,7 @@ class Told(GatewayPingCase):
                 self.upstream.news.clear()
                 ann.close()
                 bob.close()
+                wait_for("the end of every Ping", lambda: self.waiting() == 0)
 
     def test_one_connection_for_the_devices_of_a_user(self):
         devices = [self.device() for _ in range(4)]

@@ -21,6 +21,7 @@ class News(ImapCase):
                     self.imap.folder("ann", name)
                 self.imap.drop()
                 yield caps
+                wait_for("the end of every Ping", lambda: self.waiting() == 0)
 
     def quiet(self, caps):
         """Whatever has to be asked for was asked."""

@@ -180,9 +180,10 @@ static bool start_pings(struct server *s, char *error, size_t cap)
     return s->pings != NULL;
 }
 
-static bool add_upstreams(void *ctx, json_t *status)
+static bool add_backend(void *ctx, json_t *status)
 {
     const struct server *s = ctx;
+    if (!s->upstreams) return mailbox_status(s->mailbox, status);
     json_t *list = upstreams_status(s->upstreams);
     if (list && pings_status(s->pings, list))
         return json_object_set_new(status, "upstreams", list) == 0;
@@ -193,7 +194,7 @@ static bool add_upstreams(void *ctx, json_t *status)
 static bool start_admin(struct server *s, char *error, size_t cap)
 {
     s->admin = admin_create(s->gate, s->audit, error, cap);
-    if (s->admin && s->upstreams) admin_on_status(s->admin, add_upstreams, s);
+    if (s->admin) admin_on_status(s->admin, add_backend, s);
     return s->admin != NULL;
 }
 

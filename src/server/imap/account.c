@@ -156,9 +156,10 @@ static void tell(struct imap_watch *w, uint64_t sum)
     w->seen(w);
 }
 
-void place_seen(struct place *p, uint64_t sum)
+void place_seen(struct place *p, uint64_t sum, uint64_t now)
 {
     p->looked = true;
+    p->seen_ms = now;
     p->sum = sum;
     for (struct imap_watch *w = p->watches; w; w = w->next)
         if (!w->told || w->sum != sum) tell(w, sum);
@@ -172,7 +173,7 @@ void place_unreadable(struct place *p)
 
 void account_stir_tree(struct account *a)
 {
-    if (a->tree && a->tree->watches) place_seen(a->tree, a->tree->sum + 1);
+    if (a->tree && a->tree->watches) place_seen(a->tree, a->tree->sum + 1, hub_now(a->hub));
 }
 
 void account_forget_looks(struct account *a)
@@ -268,7 +269,7 @@ static void begin(struct imap_watch *w, bool known)
         a->due_ms = hub_now(h);
     }
     if (a->talk)
-        talk_poke(a->talk);
+        talk_poke_soon(a->talk);
     else
         hub_want(a);
 }

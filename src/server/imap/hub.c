@@ -35,6 +35,21 @@ static unsigned polling_most(const struct imap_hub *h)
     return rest > 1 ? rest / 2 : 1;
 }
 
+void imap_hub_figures(struct imap_hub *h, struct imap_figures *out)
+{
+    pthread_mutex_lock(&h->lock);
+    *out = h->figures;
+    pthread_mutex_unlock(&h->lock);
+}
+
+static void publish(struct imap_hub *h)
+{
+    pthread_mutex_lock(&h->lock);
+    h->figures = (struct imap_figures){h->open, h->held, h->waiting + h->polling,
+                                       h->waiting ? h->turn_ms : 0, h->down.is};
+    pthread_mutex_unlock(&h->lock);
+}
+
 void hub_complain(struct imap_hub *h, const char *user, const char *why)
 {
     uint64_t now = hub_now(h);
@@ -53,6 +68,7 @@ void hub_unqueue(struct account *a)
     struct imap_hub *h = a->hub;
     if (a->queue == QUEUE_NONE) return;
     struct queue_ends *q = &h->queues[a->queue];
+    h->waiting -= a->queue == QUEUE_WAITING;
     if (a->prev)
         a->prev->after = a->after;
     else
@@ -94,6 +110,7 @@ static void enqueue_waiting(struct account *a)
     } else {
         while (at && at->due_ms > a->due_ms) at = at->prev;
     }
+    h->waiting++;
     enqueue(a, QUEUE_WAITING, at);
 }
 
@@ -169,10 +186,8 @@ void hub_closed(struct talk *t)
     hub_unrest(t);
     hub_unhold(t);
     if (t->polls) h->polling--;
-    if (!t->ready) {
-        h->connecting--;
-        h->down.probing = false;
-    }
+    if (!t->ready) h->connecting--;
+    if (h->down.probe == t) h->down.probe = NULL;
     h->open--;
     hub_dispatch(h);
 }
@@ -186,12 +201,10 @@ static unsigned seconds(uint64_t ms)
 
 static void is_up(struct imap_hub *h)
 {
-    h->down.probing = false;
     if (!h->down.is) return;
     LOG(LOG_INFO, 0, "imap-reachable", KV_TEXT("url", h->settings.peer.url),
         KV_UINT("after_seconds", seconds(hub_now(h) - h->down.since_ms)));
     h->down.is = false;
-    h->down.tries = 0;
     hub_dispatch(h);
 }
 
@@ -202,9 +215,10 @@ static uint64_t backoff(unsigned tries, uint64_t most)
     return ms < most ? ms : most;
 }
 
-static void is_down(struct imap_hub *h, const char *why)
+static void is_down(struct imap_hub *h, const struct talk *t, const char *why)
 {
     uint64_t now = hub_now(h);
+    if (h->down.is && h->down.probe != t) return; /* begun before that was known */
     if (!h->down.is) {
         LOG(LOG_ERROR, 0, "imap-unreachable", KV_TEXT("url", h->settings.peer.url),
             KV_TEXT("why", why));
@@ -212,7 +226,6 @@ static void is_down(struct imap_hub *h, const char *why)
         h->down.since_ms = now;
         h->down.tries = 0;
     }
-    h->down.probing = false;
     h->down.retry_ms = now + backoff(h->down.tries++, RETRY_MOST_MS);
 }
 
@@ -238,7 +251,7 @@ void hub_lost(struct talk *t, enum imap_end how, const char *why)
     uint64_t now = hub_now(h);
     enum imap_answer answer = IMAP_ANSWER_LATER;
     if (how == IMAP_END_UNREACHABLE)
-        is_down(h, why);
+        is_down(h, t, why);
     else if (how == IMAP_END_REFUSED || how == IMAP_END_LATER)
         is_up(h);
     if (how == IMAP_END_CLOSED) talk_ask_again(t);
@@ -259,6 +272,7 @@ void hub_lost(struct talk *t, enum imap_end how, const char *why)
         if (now - t->begun_ms > GOOD_MS) a->broken = 0;
         /* Once in a while every server does that. */
         if (how == IMAP_END_BROKEN || a->broken > 1) hub_complain(h, a->login.user, why);
+        if (!t->ready) account_end_errands(a, IMAP_ANSWER_LATER, retry_after(h));
         a->due_ms = now + backoff(a->broken++, BROKEN_MOST_MS);
         break;
     }
@@ -270,7 +284,7 @@ void hub_lost(struct talk *t, enum imap_end how, const char *why)
 /* Room for one more connection, if need be by closing one that rests. */
 static bool make_room(struct imap_hub *h)
 {
-    if (h->connecting >= CONNECTING_MAX || (h->down.is && h->down.probing)) return false;
+    if (h->connecting >= CONNECTING_MAX || (h->down.is && h->down.probe)) return false;
     if (h->open < h->settings.connections) return true;
     if (!h->resting.first) return false;
     talk_close(h->resting.first, true, IMAP_ANSWER_LATER, 0);
@@ -292,7 +306,7 @@ static struct talk *begin(struct account *a)
     }
     h->open++;
     h->connecting++;
-    h->down.probing = h->down.is;
+    if (h->down.is) h->down.probe = t;
     return t;
 }
 
@@ -362,6 +376,7 @@ static void dispatch_run(struct task *task)
     timer_stop(h->worker, &h->wake);
     serve_asked(h);
     serve_waiting(h);
+    publish(h);
 }
 
 /* Soon, and not in the middle of something else. */
@@ -383,6 +398,7 @@ static void begin_run(struct task *task)
 static void hub_free(struct imap_hub *h)
 {
     imap_net_destroy(h->net);
+    pthread_mutex_destroy(&h->lock);
     worker_destroy(h->worker);
     map_finish(&h->accounts);
     free(h);
@@ -393,6 +409,7 @@ struct imap_hub *imap_hub_open(const struct imap_settings *s, char *error, size_
     struct imap_hub *h = calloc(1, sizeof *h);
     if (h) {
         h->settings = *s;
+        pthread_mutex_init(&h->lock, NULL);
         h->dispatch.fn = dispatch_run;
         h->begin.fn = begin_run;
         h->worker = worker_create(0);

@@ -24,6 +24,16 @@ void imap_hub_stop(struct imap_hub *h);
 void imap_hub_close(struct imap_hub *h);
 
 
+struct imap_figures {
+    unsigned connections;         /* open now */
+    unsigned held;                /* of these, for users who wait for news */
+    unsigned in_turn;             /* users who wait for news without one */
+    unsigned turn_ms;             /* between two looks at one of those, as it was last */
+    bool down;                    /* the server cannot be reached */
+};
+/* Any thread. */
+void imap_hub_figures(struct imap_hub *h, struct imap_figures *out);
+
 struct account;
 struct place;
 

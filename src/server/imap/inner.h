@@ -2,6 +2,8 @@
 #ifndef PROVOSTD_IMAP_INNER_H
 #define PROVOSTD_IMAP_INNER_H
 
+#include <pthread.h>
+
 #include "src/server/imap/hub.h"
 
 /* ---- what is watched: account.c ---- */
@@ -10,7 +12,8 @@
 struct place {
     struct place *next;
     struct imap_watch *watches;   /* NULL: it lingers, a Ping comes again soon */
-    uint64_t sum, left_ms;        /* as it looked last; since when nobody waits */
+    uint64_t sum, seen_ms;        /* as it looked last, and when that was */
+    uint64_t left_ms;             /* since when nobody waits */
     uint32_t validity;
     bool looked;                  /* sum is of this connection */
     bool stirred;                 /* to be looked at (again) */
@@ -35,6 +38,7 @@ struct account {
     uint64_t asked_ms;            /* since when it is in QUEUE_ASKED */
     uint64_t due_ms;              /* in QUEUE_WAITING: when it is its turn; past: now */
     bool polled;                  /* due because of an interval: may come earlier */
+    uint64_t turn_ms;             /* when it had its turn last; 0: it has had none */
     unsigned broken;              /* connections that were lost, one after the other */
     uint64_t refused_until_ms;
     struct timer forget;
@@ -51,7 +55,7 @@ struct place *account_place(struct account *a, const char *name);
 /* Those that nobody has waited for since long. */
 void account_purge_places(struct account *a);
 /* It looks like that now. */
-void place_seen(struct place *p, uint64_t sum);
+void place_seen(struct place *p, uint64_t sum, uint64_t now);
 /* It cannot be read. */
 void place_unreadable(struct place *p);
 /* Whoever waits for a name that is not there (any more) must read the folders again. */
@@ -98,6 +102,8 @@ struct talk {
 struct talk *talk_open(struct account *a);
 /* There may be something new to do. */
 void talk_poke(struct talk *t);
+/* The same a moment later: more comes. */
+void talk_poke_soon(struct talk *t);
 /* At once; frees it. What was begun over it gets that answer. */
 void talk_close(struct talk *t, bool polite, enum imap_answer answer, unsigned retry_after);
 /* What was seen of the place is what there is, as far as this connection can tell: nothing need be
@@ -128,9 +134,13 @@ struct imap_hub {
     struct timer wake;
     struct task begin, dispatch, stop, quit;
     bool posted, stopping, closing;
-    struct { bool is, probing; unsigned tries; uint64_t since_ms, retry_ms; } down;
+    struct { bool is; struct talk *probe; unsigned tries; uint64_t since_ms, retry_ms; } down;
     uint64_t complained_ms;
     unsigned complaints;
+    unsigned waiting;             /* accounts in QUEUE_WAITING */
+    unsigned turn_ms;
+    pthread_mutex_t lock;         /* of figures */
+    struct imap_figures figures;
 };
 uint64_t hub_now(const struct imap_hub *h);
 /* The account needs a connection, or to be in another queue. */

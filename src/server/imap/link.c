@@ -103,10 +103,12 @@ static int on_timer(CURLM *multi, long ms, void *ctx)
 
 struct imap_net *imap_net_create(struct worker *w, const struct imap_peer *p)
 {
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) return NULL;
     struct imap_net *n = calloc(1, sizeof *n);
     if (n) n->multi = curl_multi_init();
     if (!n || !n->multi) {
         free(n);
+        curl_global_cleanup();
         return NULL;
     }
     n->worker = w;
@@ -123,6 +125,7 @@ void imap_net_destroy(struct imap_net *n)
     if (!n) return;
     curl_multi_cleanup(n->multi);
     free(n);
+    curl_global_cleanup();
 }
 
 struct worker *imap_net_worker(const struct imap_net *n)

@@ -28,7 +28,10 @@ static void forget_answer(struct imap_session *s)
 void imap_session_close(struct imap_session *s, bool polite)
 {
     if (!s->open) return;
-    if (polite) (void)imap_link_write(&s->link, "P0 LOGOUT\r\n", 11);
+    static const char bye[] = "DONE\r\nP0 LOGOUT\r\n";
+    const char *text = s->in_idle ? bye : strchr(bye, 'P');
+    if (polite && (!s->in_idle || (s->idles && !s->leaves_idle)))
+        (void)imap_link_write(&s->link, text, strlen(text));
     s->open = false;
     timer_stop(worker_of(s), &s->silence);
     timer_stop(worker_of(s), &s->more);
@@ -131,7 +134,7 @@ static void log_in(struct imap_session *s)
         return;
     }
     if (way == IMAP_SASL_NO_MEMORY) {
-        break_off(s, "no memory");
+        end(s, IMAP_END_BROKEN, "no memory");
         return;
     }
     s->answer = say.answer;
@@ -356,7 +359,7 @@ static void readable(struct imap_link *l)
             if (at)
                 hang_up(s, "the server has closed the connection");
             else
-                break_off(s, "no memory");
+                end(s, IMAP_END_BROKEN, "no memory");
             return;
         }
         if (io == IMAP_IO_NONE) break;

@@ -19,7 +19,7 @@ enum imap_end {
     IMAP_END_LATER,          /* the server answers, but lets nobody in just now */
     IMAP_END_UNREACHABLE,    /* nothing was heard of it, or nothing that makes sense, before the login */
     IMAP_END_CLOSED,         /* by the server, after the login */
-    IMAP_END_BROKEN          /* silent or malformed after the login; no memory */
+    IMAP_END_BROKEN          /* silent or malformed after the login; no memory at any time */
 };
 
 struct imap_command { unsigned number, what; };
@@ -41,7 +41,7 @@ struct imap_session {
     struct imap_link link;
     struct imap_reader reader;
     const struct imap_login *login;
-    unsigned quiet_ms;
+    unsigned quiet_ms;                     /* may be changed before a command is said */
     struct timer silence, more;
     uint64_t since_ms;                     /* of the oldest command under way */
     struct imap_command pending[IMAP_PIPELINE_MAX];

@@ -7,19 +7,14 @@
 #define SETTLE_MS 100                       /* a delivery may be several pieces of news */
 #define RENEW_MS (UINT64_C(27) * 60 * 1000) /* RFC 2177: servers hang up after 30 minutes */
 #define REST_MS 30000                       /* a FolderSync is followed by a Ping */
-#define TREE_POLLS 5           /* the tree is polled so much more rarely than folders */
+#define RARELY 5               /* polls: the tree, and what the server should tell by itself */
+#define FRESH_MS 2000          /* a Ping has looked before it waits */
 #define LOGIN_TRUSTED_MS 60000 /* a login this young need not be tried again */
-
-/* The server tells of it. */
-static bool is_told(const struct talk *t, const struct place *p)
-{
-    if (t->way == WAY_NOTIFY) return t->notifies;
-    return t->way == WAY_IDLE && t->examined && strcmp(t->examined, p->name) == 0;
-}
 
 bool talk_knows(const struct talk *t, const struct place *p)
 {
-    return t->held && p->looked && !p->stirred && (p->watches || is_told(t, p));
+    bool fresh = hub_now(t->account->hub) - p->seen_ms < FRESH_MS;
+    return p->looked && !p->stirred && (p->watches || fresh);
 }
 
 void talk_places_changed(struct talk *t)
@@ -34,6 +29,16 @@ void talk_forget_place(struct talk *t, const struct place *p)
 }
 
 /* ---- when ---- */
+
+static uint64_t rarely(const struct talk *t)
+{
+    return (uint64_t)RARELY * t->account->hub->settings.poll_ms;
+}
+
+static uint64_t poll_every(const struct talk *t)
+{
+    return t->way == WAY_NOTIFY ? rarely(t) : t->account->hub->settings.poll_ms;
+}
 
 static void earliest(uint64_t *at, uint64_t when)
 {
@@ -58,28 +63,30 @@ static void sleep_on(struct talk *t)
         timer_stop(t->account->hub->worker, &t->timer);
 }
 
-/* Where the server says nothing by itself. */
-static void stir_unknown(struct talk *t)
+/* All but what is selected: of that every server tells. Of the others it may hear late itself, when mail is
+ * put into its folders behind its back. */
+static void stir_all(struct talk *t)
 {
+    bool selects = t->way != WAY_POLL && t->examined;
     for (struct place *p = t->account->places; p; p = p->next)
-        if (p->watches && !is_told(t, p)) p->stirred = true;
+        if (p->watches && !(selects && strcmp(t->examined, p->name) == 0)) p->stirred = true;
 }
 
 static void time_is_up(struct timer *timer)
 {
     struct talk *t = CONTAINER_OF(timer, struct talk, timer);
-    uint64_t now = hub_now(t->account->hub), poll = t->account->hub->settings.poll_ms;
+    uint64_t now = hub_now(t->account->hub);
     if (t->rests && t->rest_ms <= now) {
         talk_close(t, true, IMAP_ANSWER_LATER, 0);
         return;
     }
     if (t->settle_ms && t->settle_ms <= now) t->settle_ms = 0;
     if (t->poll_ms && t->poll_ms <= now) {
-        t->poll_ms = now + poll;
-        stir_unknown(t);
+        t->poll_ms = now + poll_every(t);
+        stir_all(t);
     }
     if (t->tree_ms && t->tree_ms <= now) {
-        t->tree_ms = now + TREE_POLLS * poll;
+        t->tree_ms = now + rarely(t);
         if (t->account->tree) t->account->tree->stirred = true;
     }
     talk_poke(t);
@@ -114,16 +121,10 @@ static bool say(struct talk *t, enum said (*what)(struct talk *))
 /* From now on the server tells, or it is asked at intervals. */
 static void begin_to_watch(struct talk *t)
 {
-    struct imap_hub *h = t->account->hub;
-    uint64_t now = hub_now(h);
-    bool tells_all = t->way == WAY_NOTIFY;
+    uint64_t now = hub_now(t->account->hub);
     t->renew_ms = now + RENEW_MS;
-    if (tells_all) {
-        t->poll_ms = t->tree_ms = 0;
-        return;
-    }
-    if (!t->poll_ms) t->poll_ms = now + h->settings.poll_ms;
-    if (!t->tree_ms) t->tree_ms = now + (uint64_t)TREE_POLLS * h->settings.poll_ms;
+    if (!t->poll_ms) t->poll_ms = now + poll_every(t);
+    if (!t->tree_ms) t->tree_ms = now + rarely(t);
 }
 
 static void rest(struct talk *t)
@@ -153,18 +154,21 @@ static void go_on(struct talk *t)
     if (t->held && say(t, talk_say_watch)) return;
     if (!t->settle_ms && (say(t, talk_say_tree) || say(t, talk_say_looks))) return;
     if (!t->held) { /* it was his turn */
+        uint64_t now = hub_now(a->hub);
+        if (a->turn_ms) a->hub->turn_ms = (unsigned)(now - a->turn_ms);
+        a->turn_ms = now;
         a->polled = true;
-        a->due_ms = hub_now(a->hub) + a->hub->settings.poll_ms;
+        a->due_ms = now + a->hub->settings.poll_ms;
         talk_close(t, true, IMAP_ANSWER_LATER, 0);
         return;
     }
     if (has_time_come(t, t->renew_ms)) {
         begin_to_watch(t);
-        if (t->way != WAY_IDLE && say(t, talk_say_noop)) return;
+        if (!talk_idles(t) && say(t, talk_say_noop)) return;
     }
     begin_to_watch(t);
     sleep_on(t);
-    if (t->way == WAY_IDLE) (void)say(t, talk_say_idle);
+    if (talk_idles(t)) (void)say(t, talk_say_idle);
 }
 
 static bool is_stirred(const struct place *p)
@@ -202,6 +206,11 @@ void talk_poke(struct talk *t)
         lose(t);
 }
 
+void talk_poke_soon(struct talk *t)
+{
+    timer_set(t->account->hub->worker, &t->timer, 0, time_is_up);
+}
+
 /* ---- the session ---- */
 
 static void ready(struct imap_session *s)
@@ -210,6 +219,7 @@ static void ready(struct imap_session *s)
     struct account *a = t->account, *twin = NULL;
     uint64_t now = hub_now(a->hub);
     t->ready = true;
+    if (!a->polled) a->turn_ms = 0;
     a->polled = false;
     a->due_ms = now;
     t->way = s->caps & IMAP_CAP(NOTIFY) ? WAY_NOTIFY

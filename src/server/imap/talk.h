@@ -17,6 +17,8 @@ enum said talk_say_watch(struct talk *t);
 enum said talk_say_tree(struct talk *t);
 /* Places that have stirred and that somebody waits for. */
 enum said talk_say_looks(struct talk *t);
+/* IDLE is of use now. */
+bool talk_idles(const struct talk *t);
 enum said talk_say_idle(struct talk *t);
 enum said talk_say_noop(struct talk *t);
 /* The rest of a step that takes more commands than fit at once. */

@@ -10,6 +10,8 @@
 #define COMMAND_MAX ((size_t)8192) /* bytes of a command: what servers take (RFC 7162 4) */
 #define NAMES_MAX 100              /* folders that NOTIFY names; beyond, all are asked for */
 #define OVERFLOWS_MAX 3
+#define LIST_PATIENCE \
+    3 /* times quiet_ms: Dovecot reads thousands of folders before it says a word */
 
 #define NEEDED (IMAP_TOLD_VALIDITY | IMAP_TOLD_NEXT | IMAP_TOLD_MESSAGES | IMAP_TOLD_UNSEEN)
 
@@ -97,7 +99,7 @@ static void take_look(struct talk *t, const struct imap_counts *c)
     p->validity = c->validity;
     /* Made anew under the same name: another folder, with another ServerId. That is told first. */
     if (is_another) account_stir_tree(t->account);
-    place_seen(p, sum_of(c));
+    place_seen(p, sum_of(c), hub_now(t->account->hub));
 }
 
 /* ---- lists ---- */
@@ -118,6 +120,7 @@ static enum said say_list(struct talk *t, bool identities)
 {
     char text[256], status[64] = "";
     bool subscribed = t->account->hub->settings.subscribed;
+    t->session.quiet_ms = LIST_PATIENCE * t->account->hub->settings.quiet_ms;
     imap_listing_release(t->listing);
     t->listing = imap_listing_create();
     if (!t->listing) return SAID_LOST;
@@ -193,11 +196,12 @@ static void listing_ended(struct talk *t)
     struct account *a = t->account;
     t->listing = NULL;
     t->unidentified = NULL;
+    t->session.quiet_ms = a->hub->settings.quiet_ms;
     if (l->failed)
         LOG(LOG_WARN, 0, "mailbox-not-listed", KV_TEXT("user", a->login.user),
             KV_UINT("folders", l->count), KV_UINT("limit", IMAP_FOLDERS_MAX));
     bool good = !l->failed && !t->failed;
-    if (good && a->tree) place_seen(a->tree, imap_listing_sum(l));
+    if (good && a->tree) place_seen(a->tree, imap_listing_sum(l), hub_now(a->hub));
     if (!good && a->tree && !a->tree->looked) place_unreadable(a->tree);
     while (t->listing_for.first) {
         struct imap_errand *e = t->listing_for.first;
@@ -243,45 +247,55 @@ enum said talk_say_more(struct talk *t)
 
 /* ---- the server tells by itself ---- */
 
-/* NOTIFY (RFC 5465) of the folders that are watched, and of folders that come and go. */
+#define MESSAGES "MessageNew MessageExpunge FlagChange"
+
+/* What is watched in quotes; false: it does not fit, or there is nothing. */
+static bool name_places(struct talk *t, char *buf, size_t cap)
+{
+    char quoted[IMAP_QUOTED_MAX];
+    struct pv__out out;
+    size_t count = 0, len;
+    pv__out_init(&out, buf, cap);
+    for (const struct place *p = t->account->places; p; p = p->next) {
+        if (!imap_quote(p->name, quoted, sizeof quoted, &len)) continue;
+        if (count++) pv__out_text(&out, " ");
+        pv__out_bytes(&out, quoted, len);
+    }
+    return pv__out_end(&out, NULL) == PV_OK && count > 0 && count <= NAMES_MAX;
+}
+
+/* NOTIFY (RFC 5465) of what is selected, of the other folders that are watched, and of folders that come
+ * and go. */
 static enum said say_notify(struct talk *t)
 {
-    char text[COMMAND_MAX], quoted[IMAP_QUOTED_MAX];
-    struct pv__out names;
-    size_t count = 0, len;
+    char text[COMMAND_MAX], names[COMMAND_MAX - 512];
     bool subscribed = t->account->hub->settings.subscribed;
-    static const char *const events = "(MailboxName MessageNew MessageExpunge FlagChange)";
-    const char *tree = subscribed ? "(MailboxName SubscriptionChange)" : "(MailboxName)";
-    char list[COMMAND_MAX - 256];
+    const char *tree = subscribed ? "MailboxName SubscriptionChange" : "MailboxName";
+    const char *selected = t->examined ? "(selected-delayed (" MESSAGES ")) " : "";
     account_purge_places(t->account);
-    pv__out_init(&names, list, sizeof list);
-    for (struct place *p = t->account->places; p; p = p->next) {
-        p->stirred = true; /* what has happened between two NOTIFYs is told by neither */
-        if (!imap_quote(p->name, quoted, sizeof quoted, &len)) continue;
-        if (count++) pv__out_text(&names, " ");
-        pv__out_bytes(&names, quoted, len);
-    }
-    if (t->account->tree) t->account->tree->stirred = true;
-    bool fit = pv__out_end(&names, NULL) == PV_OK && count > 0 && count <= NAMES_MAX;
-    if (fit)
-        snprintf(text, sizeof text, "NOTIFY SET (mailboxes (%s) %s) (personal %s)", list, events,
-                 tree);
+    if (name_places(t, names, sizeof names))
+        snprintf(text, sizeof text,
+                 "NOTIFY SET %s(mailboxes (%s) (MailboxName " MESSAGES ")) (personal (%s))",
+                 selected, names, tree);
     else
-        snprintf(text, sizeof text, "NOTIFY SET (personal %s)", events);
+        snprintf(text, sizeof text, "NOTIFY SET %s(personal (%s " MESSAGES "))", selected, tree);
     t->notifies = true;
+    /* What has happened between two NOTIFYs is told by neither. */
+    for (struct place *p = t->account->places; p; p = p->next) p->stirred = true;
+    if (t->account->tree) t->account->tree->stirred = true;
     return say(t, STEP_NOTIFY, text);
 }
 
-/* The Inbox if somebody waits for it, else any folder. */
+/* The Inbox if somebody waits for it, else what is selected already, else any folder. */
 static const struct place *place_for_idle(const struct talk *t)
 {
-    const struct place *any = NULL;
+    const struct place *best = NULL;
     for (const struct place *p = t->account->places; p; p = p->next) {
         if (!p->watches) continue;
         if (imap_is_inbox(p->name)) return p;
-        any = p;
+        if (!best || (t->examined && strcmp(t->examined, p->name) == 0)) best = p;
     }
-    return any;
+    return best;
 }
 
 /* Read only, so that nothing counts as seen. */
@@ -294,6 +308,7 @@ static enum said say_examine(struct talk *t)
     free(t->examined);
     t->examined = strdup(p->name);
     if (!t->examined) return SAID_LOST;
+    t->notifies = false; /* it has another part for what is selected */
     if (!imap_quote(p->name, quoted, sizeof quoted, &len)) return SAID_NOTHING;
     snprintf(text, sizeof text, "EXAMINE %s", quoted);
     return say(t, STEP_EXAMINE, text);
@@ -301,14 +316,20 @@ static enum said say_examine(struct talk *t)
 
 enum said talk_say_watch(struct talk *t)
 {
-    if (t->way == WAY_NOTIFY && !t->notifies) return say_notify(t);
-    if (t->way == WAY_IDLE) return say_examine(t);
-    return SAID_NOTHING;
+    if (t->way == WAY_POLL) return SAID_NOTHING;
+    enum said said = say_examine(t);
+    if (said != SAID_NOTHING || t->way != WAY_NOTIFY || t->notifies) return said;
+    return say_notify(t);
+}
+
+/* With NOTIFY, too: Dovecot tells of what is selected then only. */
+bool talk_idles(const struct talk *t)
+{
+    return t->way != WAY_POLL && t->examined && can(t, IMAP_CAP(IDLE));
 }
 
 enum said talk_say_idle(struct talk *t)
 {
-    if (!t->examined) return SAID_NOTHING;
     t->step = STEP_IDLE;
     return imap_idle(&t->session, STEP_IDLE) ? SAID : SAID_LOST;
 }

@@ -1,5 +1,6 @@
 #include "src/server/mailbox/imap_box.h"
 
+#include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -248,6 +249,19 @@ static bool leave(struct spot_user *u)
 
 /* ---- open, close ---- */
 
+static bool status(struct mailbox *m, json_t *all)
+{
+    const struct config *c = box_of(m)->config;
+    struct imap_figures f;
+    imap_hub_figures(box_of(m)->hub, &f);
+    return json_object_set_new(
+               all, "imap",
+               json_pack("{s:s, s:b, s:i, s:i, s:i, s:i, s:f}", "url", c->mailbox.url, "reachable",
+                         !f.down, "connections", (int)f.connections, "connections_max",
+                         (int)c->mailbox.connections, "users_watched", (int)f.held, "users_in_turn",
+                         (int)f.in_turn, "turn_seconds", f.turn_ms / 1000.0)) == 0;
+}
+
 static void stop(struct mailbox *m)
 {
     imap_hub_stop(box_of(m)->hub);
@@ -268,6 +282,7 @@ static const struct mailbox_ops ops = {
     .join = join,
     .seen = seen,
     .leave = leave,
+    .status = status,
     .stop = stop,
     .close = close_box,
 };

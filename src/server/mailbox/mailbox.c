@@ -24,6 +24,11 @@ struct mailbox *mailbox_open(const struct config *c, char *error, size_t error_c
     return NULL;
 }
 
+bool mailbox_status(struct mailbox *m, json_t *status)
+{
+    return !m || !m->ops->status || m->ops->status(m, status);
+}
+
 void mailbox_stop(struct mailbox *m)
 {
     if (m && m->ops->stop) m->ops->stop(m);

@@ -115,6 +115,8 @@ struct mailbox_ops {
     /* false: a look is under way that must come back first. u stays joined, looked will be called;
      * leave there. */
     bool (*leave)(struct spot_user *u);
+    /* Adds to what `provost status` shows; NULL: there is nothing. Any thread. false: no memory. */
+    bool (*status)(struct mailbox *m, json_t *status);
     /* The server ends: what is asked from now on, and what has been, is answered soon, whatever that
      * means. NULL: it always is. */
     void (*stop)(struct mailbox *m);
@@ -123,8 +125,9 @@ struct mailbox_ops {
 struct mailbox { const struct mailbox_ops *ops; };
 
 struct mailbox *mailbox_open(const struct config *c, char *error, size_t error_cap);
+bool mailbox_status(struct mailbox *m, json_t *status);
 void mailbox_stop(struct mailbox *m);
-void mailbox_close(struct mailbox *m); /* both take NULL */
+void mailbox_close(struct mailbox *m); /* all three take NULL */
 void folder_list_free(struct folder_list *l);
 
 /* FolderSync, Settings, Ping over a mailbox. */

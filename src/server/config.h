@@ -26,7 +26,11 @@ struct config {
     const char *tls_client_ca;                 /* NULL: clients are asked for no certificate */
     const char *tls_client_crl;                /* NULL: none is revoked */
     const char *state;                         /* directory */
-    const char *store;                         /* "sqlite" */
+    const char *store;                         /* "sqlite", or a URI of PostgreSQL */
+    unsigned store_lease, store_connections;   /* seconds; connections for reading */
+    const char *node;                          /* NULL: the name of the host */
+    unsigned partnerships_in_memory;
+    unsigned prune_after;                      /* days; 0: never */
     const char *domain;                        /* "" if none */
     unsigned workers;                          /* 0: one per core */
     const char *log_level;

@@ -210,10 +210,23 @@ static bool start_backend(struct server *s, char *error, size_t cap)
            (s->commands = commands_create(s->gate, s->mailbox, c, error, cap));
 }
 
+static bool start_store(struct server *s, char *error, size_t cap)
+{
+    char host[HOST_NAME_MAX + 1] = "";
+    const struct config *c = s->config;
+    (void)gethostname(host, sizeof host - 1);
+    const struct store_options o = {.url = c->store,
+                                    .state = c->state,
+                                    .node = c->node ? c->node : host,
+                                    .lease_s = c->store_lease,
+                                    .connections = c->store_connections};
+    s->store = store_open(&o, error, cap);
+    return s->store != NULL;
+}
+
 static bool start(struct server *s, char *error, size_t cap)
 {
-    return (s->store = store_open(s->config->store, s->config->state, error, cap)) &&
-           start_audit(s, error, cap) &&
+    return start_store(s, error, cap) && start_audit(s, error, cap) &&
            (s->notify = notify_from_store(s->config, s->store, error, cap)) &&
            start_upstreams(s, error, cap) && start_auth(s, error, cap) &&
            (s->gate = gate_create(s->config, s->auth, s->store, error, cap)) &&

@@ -87,7 +87,7 @@ int tear_down(void **unused)
 struct store *open_store(void)
 {
     error[0] = '\0';
-    struct store *s = store_open(STORE_URL, state, error, sizeof error);
+    struct store *s = store_open(&(struct store_options){.url = STORE_URL, .state = state}, error, sizeof error);
     if (!s)
         fail_msg("%s", error);
     return s;

@@ -419,7 +419,7 @@ static bool store_run_open(void)
 {
     snprintf(state, sizeof state, "%s/state", folder);
     error[0] = '\0';
-    store = store_open("sqlite", state, error, sizeof error);
+    store = store_open(&(struct store_options){.url = "sqlite", .state = state}, error, sizeof error);
     return store;
 }
 

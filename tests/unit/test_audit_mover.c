@@ -69,7 +69,7 @@ static void shell(const char *command)
 
 static void start(void)
 {
-    store = store_open("sqlite", state, error, sizeof error);
+    store = store_open(&(struct store_options){.url = "sqlite", .state = state}, error, sizeof error);
     if (!store)
         fail_msg("%s", error);
     mover = audit_mover_start(store, dir, 1500, 0, error, sizeof error);
@@ -215,7 +215,7 @@ static void lines_that_were_moved_are_not_moved_again(void **unused)
     assert_true(audit_mover_flush(mover));
     stop();
     shell("rm $STATE/provost.db*; cp $STATE.old/provost.db* $STATE/");
-    store = store_open("sqlite", state, error, sizeof error);
+    store = store_open(&(struct store_options){.url = "sqlite", .state = state}, error, sizeof error);
     add(3, 600);
     add(601, 601);
     store_close(store);

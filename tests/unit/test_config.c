@@ -173,7 +173,7 @@ static void test_gateway(void **state)
 static const struct {
     const char *text, *want;
 } wrong[] = {
-    { "\nlisen = 1;", ":2: unknown key lisen; allowed: listen, proxies, url, tls, state, store, domain" },
+    { "\nlisen = 1;", ":2: unknown key lisen; allowed: listen, proxies, url, tls, state, store, store_lease, " },
     { "auth = { fil = \"x\"; };",
       ":1: unknown key auth.fil; allowed: method, file, case_sensitive, cache_seconds" },
     { "mailbox = { special = { spam = \"x\"; }; };",
@@ -190,8 +190,8 @@ static const struct {
     { "require_device_information = 1;", ":1: require_device_information must be true or false" },
     { "log_level = \"loud\";", ":1: log_level is \"loud\"; allowed: error warn info debug" },
     { "log_level = \"inf\";", ":1: log_level is \"inf\"; allowed: error warn info debug" },
-    { "store = \"postgresql://db/x\";",
-      ":1: store \"postgresql://db/x\" is not available in this version; allowed: sqlite" },
+    { "store = \"mysql://db/x\";",
+      ":1: store is \"mysql://db/x\"; allowed: sqlite postgresql://* postgres://*" },
     { "store = \"paper\";", ":1: store is \"paper\"; allowed: sqlite" },
     { "auth = { method = \"paper\"; };",
       ":1: auth.method has \"paper\"; allowed: file" },

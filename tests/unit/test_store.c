@@ -426,7 +426,7 @@ static void a_second_server_is_refused(void **unused)
 {
     (void)unused;
     struct store *s = open_store();
-    assert_null(store_open(STORE_URL, state, error, sizeof error));
+    assert_null(store_open(&(struct store_options){.url = STORE_URL, .state = state}, error, sizeof error));
     assert_non_null(strstr(error, "another provostd"));
     store_close(s);
     store_close(open_store());
@@ -435,7 +435,7 @@ static void a_second_server_is_refused(void **unused)
 static void unknown_stores_are_refused(void **unused)
 {
     (void)unused;
-    assert_null(store_open("floppy", state, error, sizeof error));
+    assert_null(store_open(&(struct store_options){.url = "floppy", .state = state}, error, sizeof error));
     assert_non_null(strstr(error, "floppy"));
     store_close(NULL);
 }

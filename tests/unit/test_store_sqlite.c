@@ -58,7 +58,7 @@ static void files_are_private(void **unused)
     struct stat st;
     mode_t old = umask(0);
     snprintf(path, sizeof path, "%s/sub", state);
-    struct store *s = store_open(STORE_URL, path, error, sizeof error);
+    struct store *s = store_open(&(struct store_options){.url = STORE_URL, .state = path}, error, sizeof error);
     umask(old);
     assert_non_null(s);
     static const char *const names[] = {"", "/lock", "/provost.db", "/provost.db-wal",
@@ -92,7 +92,7 @@ static void a_newer_schema_is_refused(void **unused)
     (void)unused;
     store_close(open_store());
     sql("PRAGMA user_version = 99");
-    assert_null(store_open(STORE_URL, state, error, sizeof error));
+    assert_null(store_open(&(struct store_options){.url = STORE_URL, .state = state}, error, sizeof error));
     assert_non_null(strstr(error, "schema 99"));
     assert_non_null(strstr(error, "provost.db"));
 }
@@ -213,16 +213,16 @@ static void a_file_that_is_none_is_refused(void **unused)
     for (int i = 0; i < 1000; i++)
         fputs("no database\n", f);
     fclose(f);
-    assert_null(store_open(STORE_URL, state, error, sizeof error));
+    assert_null(store_open(&(struct store_options){.url = STORE_URL, .state = state}, error, sizeof error));
     assert_non_null(strstr(error, "provost.db"));
     unlink(path);
 
     assert_int_equal(mkdir(path, 0700), 0); /* no permission stops root, a directory does */
-    assert_null(store_open(STORE_URL, state, error, sizeof error));
+    assert_null(store_open(&(struct store_options){.url = STORE_URL, .state = state}, error, sizeof error));
     assert_non_null(strstr(error, "provost.db"));
     assert_int_equal(rmdir(path), 0);
 
-    assert_null(store_open(STORE_URL, "/dev/null/state", error, sizeof error));
+    assert_null(store_open(&(struct store_options){.url = STORE_URL, .state = "/dev/null/state"}, error, sizeof error));
     assert_non_null(strstr(error, "/dev/null/state"));
 }
 

@@ -5,7 +5,8 @@
 
 #define STRINGS_MAX 8
 
-/* Places of the strings that a change holds. */
+/* Places of the strings that a change holds. A was_json that is NULL stays so: it says something else
+ * than "". */
 static size_t strings_of(struct store_change *c, const char **at[STRINGS_MAX])
 {
     size_t n = 0;
@@ -47,12 +48,14 @@ static size_t strings_of(struct store_change *c, const char **at[STRINGS_MAX])
     case STORE_PUT_FOLDER_IDS:
         at[n++] = &c->u.folder_ids.user;
         at[n++] = &c->u.folder_ids.ids_json;
+        if (c->u.folder_ids.was_json) at[n++] = &c->u.folder_ids.was_json;
         break;
     case STORE_PUT_ITEM:
     case STORE_REMOVE_ITEM:
         at[n++] = &c->u.item.kind;
         at[n++] = &c->u.item.name;
         at[n++] = &c->u.item.json;
+        if (c->u.item.was_json) at[n++] = &c->u.item.was_json;
         break;
     case STORE_PUT_TRAIL:
         at[n++] = &c->u.trail.user;
@@ -62,7 +65,9 @@ static size_t strings_of(struct store_change *c, const char **at[STRINGS_MAX])
     case STORE_ADD_AUDIT:
     case STORE_ADD_EVENT:
     case STORE_REMOVE_AUDIT:
-    case STORE_REMOVE_EVENT: at[n++] = &c->u.log.json; break;
+    case STORE_REMOVE_EVENT:
+    case STORE_SEAL_AUDIT:
+    case STORE_REMOVE_CHAIN: at[n++] = &c->u.log.json; break;
     }
     return n;
 }

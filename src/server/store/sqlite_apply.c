@@ -265,6 +265,8 @@ int sqlite_apply(struct sqlite_store *s, const struct store_change *c)
     case STORE_REMOVE_ITEM: return run_text(s, SQL_DROP_ITEM, c->u.item.kind, c->u.item.name);
     case STORE_REMOVE_AUDIT: return drop_log(s, SQL_DROP_AUDIT, c->u.log.id);
     case STORE_REMOVE_EVENT: return drop_log(s, SQL_DROP_EVENT, c->u.log.id);
+    case STORE_SEAL_AUDIT:
+    case STORE_REMOVE_CHAIN: break;
     }
     return SQLITE_MISUSE;
 }

@@ -1,14 +1,40 @@
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "src/server/store/sqlite.h"
 #include "src/server/store/store.h"
 
-struct store *store_open(const char *url, const char *state, char *error, size_t error_cap)
+struct store *store_open(const struct store_options *o, char *error, size_t error_cap)
 {
-    if (strcmp(url, "sqlite") == 0) return sqlite_store_open(state, error, error_cap);
-    snprintf(error, error_cap, "store \"%s\" is not known; allowed is \"sqlite\"", url);
+    if (strcmp(o->url, "sqlite") == 0) return sqlite_store_open(o->state, error, error_cap);
+    snprintf(error, error_cap,
+             "store \"%.100s\" is not known; allowed are \"sqlite\" and \"postgresql://...\"",
+             o->url);
     return NULL;
+}
+
+static uint64_t tag_start;
+
+static void choose_start(void)
+{
+    if (getrandom(&tag_start, sizeof tag_start, 0) != (ssize_t)sizeof tag_start) abort();
+}
+
+/* A process counts from a random start: no other comes that way. */
+uint64_t store_tag(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    static _Atomic uint64_t given;
+    pthread_once(&once, choose_start);
+    uint64_t tag;
+    do {
+        tag = (tag_start + atomic_fetch_add_explicit(&given, 1, memory_order_relaxed)) & INT64_MAX;
+    } while (!tag);
+    return tag;
 }
 
 bool store_submit(struct store *s, const struct store_change *changes, size_t count,
@@ -63,6 +89,69 @@ bool store_read_log(struct store *s, enum store_log which, uint64_t after, unsig
                     void (*each)(void *ctx, const struct log_record *r), void *ctx)
 {
     return s->ops->read_log(s, which, after, most, each, ctx);
+}
+
+bool store_read_user(struct store *s, const char *user, const struct store_visitor *v, void *ctx)
+{
+    return s->ops->read_user(s, user, v, ctx);
+}
+
+bool store_read_devices(struct store *s, const struct store_query *q,
+                        void (*each)(void *ctx, const struct device_record *r), void *ctx)
+{
+    return s->ops->read_devices(s, q, each, ctx);
+}
+
+bool store_read_users_of(struct store *s, const char *device_id, unsigned most,
+                         void (*each)(void *ctx, const char *user), void *ctx)
+{
+    return s->ops->read_users_of(s, device_id, most, each, ctx);
+}
+
+bool store_read_users(struct store *s, const char *after, unsigned most,
+                      void (*each)(void *ctx, const struct user_record *r), void *ctx)
+{
+    return s->ops->read_users(s, after, most, each, ctx);
+}
+
+bool store_count_devices(struct store *s, uint64_t *out)
+{
+    return s->ops->count_devices(s, out);
+}
+
+uint64_t store_submitted(struct store *s)
+{
+    return s->ops->submitted(s);
+}
+
+bool store_settled(struct store *s, uint64_t position)
+{
+    return s->ops->settled(s, position);
+}
+
+bool store_settle(struct store *s, uint64_t position)
+{
+    return s->ops->settle(s, position);
+}
+
+bool store_is_shared(const struct store *s)
+{
+    return s->ops->shared;
+}
+
+bool store_follow(struct store *s, const struct store_follower *f)
+{
+    return !s->ops->shared || s->ops->follow(s, f);
+}
+
+bool store_is_heard(const struct store *s)
+{
+    return !s->ops->shared || s->ops->is_heard(s);
+}
+
+bool store_is_leader(const struct store *s)
+{
+    return !s->ops->shared || s->ops->is_leader(s);
 }
 
 bool store_listen(struct store *s, void (*fn)(void *ctx), void *ctx)

@@ -1,6 +1,12 @@
 /* What must survive: partnerships, policies with every revision, users' flags, folder states, what
- * administrators have made, and the logs of what happened. An interface; SQLite behind it. Writes
- * are gathered into group commits by one writer thread and are on the disk before done is called. */
+ * administrators have made, and the logs of what happened. An interface; SQLite and PostgreSQL behind
+ * it. Writes are gathered into group commits by one writer thread and are on the disk before done is
+ * called.
+ *
+ * SQLite has one process, whose memory is the truth. PostgreSQL is shared by several nodes: what one of
+ * them holds in memory is a copy, which is dropped when another is heard to have changed it (struct
+ * store_follower), believed only while the store is heard of (store_is_heard), and never written over
+ * what it was not made of (tag, was). */
 #ifndef PROVOSTD_STORE_H
 #define PROVOSTD_STORE_H
 
@@ -25,6 +31,10 @@ struct device_record {
     int64_t loop_until;                       /* shut out for looping until then; 0: not */
     struct pv_partnership partnership;        /* without access, which follows from the rules */
     const char *wipe_by, *wipe_reason;        /* of the last wipe that was ordered */
+    /* Optimistic concurrency: tag names this saved state, unique and never 0, chosen by who writes it
+     * (store_tag); was is the tag that the row must have to be replaced, 0: there must be none. Else
+     * the submission is a conflict. Read back, was is 0. */
+    uint64_t tag, was;
 };
 /* DeviceInformation. STORE_PUT_INFO merges: a member that is null goes, what differs from before is
  * noted in the history. Read back it is whole. */
@@ -56,24 +66,32 @@ struct folder_state_record {
     const char *tree_json, *previous_tree_json; /* opaque to the store */
     const char *ping_json;
 };
-/* ServerIds of a user's folders: opaque to the store. */
-struct folder_ids_record { const char *user, *ids_json; };
+/* ServerIds of a user's folders: opaque to the store. was_json: what must be there to be replaced, ""
+ * nothing, NULL whatever there is; else the submission is a conflict. */
+struct folder_ids_record { const char *user, *ids_json, *was_json; };
 /* Small things, each kind with its owner: "line" and "assignment" of policies, "rule", "access", "token",
  * "audit"; "claim", "bond" and "location" of upstreams. Opaque to the store; but a "bond" is named USER/DEVICE and goes
- * with that device, or with the user. Key: (kind, name). */
-struct item_record { const char *kind, *name, *json; };
+ * with that device, or with the user. Key: (kind, name). was_json: as of folder_ids_record; for
+ * STORE_REMOVE_ITEM too. */
+struct item_record { const char *kind, *name, *json, *was_json; };
 /* The last steps of a device, for `device why`: opaque to the store. */
 struct trail_record { const char *user, *device_id, *trail_json; };
-/* A line of a log; the store gives ids, ascending without a gap. Opaque to the store. */
-struct log_record { uint64_t id; const char *json; };
+/* A line of a log; the store gives ids, ascending: without a gap in SQLite, while in PostgreSQL a line
+ * may come to light after one with a higher id. Of STORE_LOG_CHAIN the id is seq. Opaque to the
+ * store. */
+struct log_record { uint64_t id; const char *json; uint64_t seq; };
 
 enum store_kind {
     STORE_PUT_DEVICE, STORE_PUT_INFO, STORE_PUT_POLICY, STORE_PUT_USER, STORE_PUT_FOLDER_STATE,
     STORE_PUT_FOLDER_IDS, STORE_PUT_ITEM, STORE_PUT_TRAIL,
     STORE_ADD_AUDIT, STORE_ADD_EVENT,         /* the id is not given */
     STORE_REMOVE_DEVICE, STORE_REMOVE_USER, STORE_REMOVE_ITEM,
-    STORE_REMOVE_AUDIT,                       /* all up to that id */
-    STORE_REMOVE_EVENT                        /* that one */
+    STORE_REMOVE_AUDIT,                       /* all up to that id: SQLite, whose ids have no gap */
+    STORE_REMOVE_EVENT,                       /* that one */
+    STORE_SEAL_AUDIT,                         /* the audit line of that id becomes the line of the chain
+                                                 with that seq and text; a conflict if either the line is
+                                                 not there or the seq is taken */
+    STORE_REMOVE_CHAIN                        /* lines of the chain up to that seq */
 };
 
 /* One change; several given together are one transaction. store_submit copies the strings. */
@@ -95,16 +113,54 @@ struct store_change {
 struct store_write {
     struct task task;                         /* private */
     struct worker *home;                      /* private; NULL: submitted from no worker */
-    bool durable;                             /* result: false means nothing of it was stored */
+    bool durable;                             /* result: false means nothing of it was stored, but see
+                                                 lost */
+    bool conflict;                            /* not stored, since the store holds something else than
+                                                 the submission was made of: read, and try again */
+    bool lost;                                /* the connection went while it was committed: nobody
+                                                 knows. Read what there is */
     void (*done)(struct store_write *);       /* on home; without one on the writer's thread */
 };
 
-enum store_log { STORE_LOG_AUDIT, STORE_LOG_EVENT };
+enum store_log { STORE_LOG_AUDIT, STORE_LOG_EVENT, STORE_LOG_CHAIN };
+
+/* A page of devices, by (user, device_id). */
+enum store_filter {
+    STORE_ALL,
+    STORE_WIPES_EXPIRED,                      /* pending ones with an end before `before` */
+    STORE_SEEN_BEFORE                         /* last_seen before `before` */
+};
+struct store_query {
+    enum store_filter filter;
+    int64_t before;
+    const char *user;                         /* only this one's; NULL: everybody's */
+    const char *after_user, *after_device_id; /* behind this one; NULL: from the start */
+    unsigned most;
+};
+
+/* What another node has changed. Called from the store's thread; must be quick and must not call the
+ * store. */
+struct store_follower {
+    void (*user)(void *ctx, const char *user); /* flags, a device, a bond of that user */
+    /* Items that are read at the start, or a policy. */
+    void (*lists)(void *ctx);
+    void (*all)(void *ctx);                   /* changes were missed: anything may be different */
+    void *ctx;
+};
+
+struct store_options {
+    const char *url;                          /* "sqlite" or postgresql://... */
+    const char *state;                        /* directory (made if missing, 0700) */
+    const char *node;                         /* name of this server, among those that share a store */
+    unsigned lease_s;                         /* how long a shared store is believed without being heard */
+    unsigned connections;                     /* for reading a shared store, at a time */
+};
 
 struct store_ops {
     const char *name;
-    /* Read what is needed at start, in the caller's thread: items, policies, users, devices. false:
-     * stop (error is set). */
+    bool shared;
+    /* Read what is needed at start, of one instant, in the caller's thread: items but for bonds,
+     * policies. May be called again. false: stop (error is set). */
     bool (*load)(struct store *s, const struct store_visitor *v, void *ctx, char *error,
                  size_t error_cap);
     bool (*submit)(struct store *s, const struct store_change *changes, size_t count,
@@ -121,6 +177,21 @@ struct store_ops {
                       struct trail_record *out, void **block_out);
     int (*read_item)(struct store *s, const char *kind, const char *name, struct item_record *out,
                      void **block_out);
+    bool (*read_user)(struct store *s, const char *user, const struct store_visitor *v, void *ctx);
+    bool (*read_devices)(struct store *s, const struct store_query *q,
+                         void (*each)(void *ctx, const struct device_record *r), void *ctx);
+    bool (*read_users_of)(struct store *s, const char *device_id, unsigned most,
+                          void (*each)(void *ctx, const char *user), void *ctx);
+    bool (*read_users)(struct store *s, const char *after, unsigned most,
+                       void (*each)(void *ctx, const struct user_record *r), void *ctx);
+    bool (*count_devices)(struct store *s, uint64_t *out);
+    uint64_t (*submitted)(struct store *s);
+    bool (*settle)(struct store *s, uint64_t position);
+    bool (*settled)(struct store *s, uint64_t position);
+    /* Shared stores only. */
+    bool (*follow)(struct store *s, const struct store_follower *f);
+    bool (*is_heard)(const struct store *s);
+    bool (*is_leader)(const struct store *s);
     /* Row by row; strings live for the callback. false: out of reach. */
     bool (*read_revisions)(struct store *s, const char *policy,
                            void (*each)(void *ctx, const struct policy_record *r), void *ctx);
@@ -141,9 +212,10 @@ struct store {
     struct store_listener { void (*fn)(void *ctx); void *ctx; } listeners[STORE_LISTENERS_MAX];
 };
 
-/* url: "sqlite". state: the directory (made if missing, 0700). Runs migrations. NULL on failure
- * with error. */
-struct store *store_open(const char *url, const char *state, char *error, size_t error_cap);
+/* Runs migrations. NULL on failure with error. */
+struct store *store_open(const struct store_options *o, char *error, size_t error_cap);
+/* A name for a state that is to be saved: unique, never 0. Any thread. */
+uint64_t store_tag(void);
 /* Queue changes as one transaction. w may be NULL: written behind. false: the store is out of reach
  * or its queue is full; done is not called. */
 bool store_submit(struct store *s, const struct store_change *changes, size_t count,
@@ -151,8 +223,42 @@ bool store_submit(struct store *s, const struct store_change *changes, size_t co
 /* fn is called after transactions that added to a log; from the writer's thread, so it must not
  * block. Before the first submission; false: there are STORE_LISTENERS_MAX already. */
 bool store_listen(struct store *s, void (*fn)(void *ctx), void *ctx);
+/* Items but for bonds, then policies, of one instant, in the caller's thread. May be called again at
+ * any time. false: error is set. */
 bool store_load(struct store *s, const struct store_visitor *v, void *ctx, char *error,
                 size_t error_cap);
+/* What is kept of a user, of one instant: its flags (if any), its devices by id, the items that are
+ * their bonds. Blocks. false: out of reach, or a value that cannot be understood (logged). */
+bool store_read_user(struct store *s, const char *user, const struct store_visitor *v, void *ctx);
+/* A page; blocks. false: out of reach. */
+bool store_read_devices(struct store *s, const struct store_query *q,
+                        void (*each)(void *ctx, const struct device_record *r), void *ctx);
+/* Whoever has a device of exactly that id, by name, at most `most`; blocks. */
+bool store_read_users_of(struct store *s, const char *device_id, unsigned most,
+                         void (*each)(void *ctx, const char *user), void *ctx);
+/* Users with flags, by name, behind `after` (NULL: from the start), at most `most`; blocks. */
+bool store_read_users(struct store *s, const char *after, unsigned most,
+                      void (*each)(void *ctx, const struct user_record *r), void *ctx);
+bool store_count_devices(struct store *s, uint64_t *out); /* blocks */
+
+/* ---- when is what was submitted on the disk ---- */
+/* Everything that was submitted until now stands before this position. */
+uint64_t store_submitted(struct store *s);
+/* All before that position is durable, or has failed; settle waits for it (a thread that may block),
+ * false: it was given up after a few seconds. */
+bool store_settled(struct store *s, uint64_t position);
+bool store_settle(struct store *s, uint64_t position);
+
+/* ---- a store that several nodes share ---- */
+bool store_is_shared(const struct store *s);
+/* f is called from now on; once, before the first submission. false: it cannot be followed. */
+bool store_follow(struct store *s, const struct store_follower *f);
+/* May what is in memory be believed: every change that was durable lease_s seconds ago is known, or has
+ * been told to the follower. Always, if the store is not shared. Cheap, any thread. */
+bool store_is_heard(const struct store *s);
+/* Is this the node that looks after what is due by time alone, events and the audit log? At most one at
+ * a time is, as far as the store's own clock and locks can tell. Always, if the store is not shared. */
+bool store_is_leader(const struct store *s);
 int store_read_folder_state(struct store *s, const char *user, const char *device_id,
                             struct folder_state_record *out, void **block_out);
 int store_read_folder_ids(struct store *s, const char *user, struct folder_ids_record *out,

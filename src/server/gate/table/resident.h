@@ -1,0 +1,55 @@
+/* Who is in memory: users with all their devices, read from the store when they come first, dropped when
+ * there are too many and nobody needs them, read again when another node has changed them. */
+#ifndef PROVOSTD_GATE_RESIDENT_H
+#define PROVOSTD_GATE_RESIDENT_H
+
+#include <stdbool.h>
+
+#include "src/server/gate/gate.h"
+
+struct owner;
+
+enum resident_need {
+    RESIDENT_KNOWN, /* in memory, unless another node is known to have changed it */
+    RESIDENT_FRESH  /* of a shared store: read after it was asked for, now */
+};
+
+/* A user that is needed in memory, and stays until resident_drop. Zeroed: none. */
+struct resident {
+    struct task task;      /* private; first, so that the task is the resident */
+    struct resident *next; /* private */
+    struct worker *home;   /* private */
+    struct gate *gate;     /* private */
+    struct owner *owner;   /* pinned; NULL: none */
+    enum resident_need need; /* private */
+    uint64_t asked_at;     /* private */
+    bool ok;               /* private */
+    void (*ready)(struct resident *r, bool ok); /* on the worker that asked; false: the store is out of
+                                                   reach, or there is no memory */
+};
+
+/* On a worker. true: it is there now, and ready is not called. Else ready comes later; r must live until
+ * then. What r held before stays pinned until it is replaced. */
+bool resident_want(struct gate *g, struct resident *r, const char *user, enum resident_need need);
+/* The same from a thread that may block. false: out of reach, no memory. */
+bool resident_read(struct gate *g, struct resident *r, const char *user, enum resident_need need);
+/* Any thread, no shard locked; harmless if there is nothing to drop. */
+void resident_drop(struct resident *r);
+
+/* Another node has changed this user, or perhaps any: what is in memory is read again before it is used
+ * next, at once where a Ping waits on it. Any thread. */
+void resident_stale(struct gate *g, const char *user); /* NULL: all */
+
+/* ---- walking over the fleet, in memory or not ---- */
+struct walk {
+    struct store_query query; /* most is chosen by the walk */
+    /* By user and device id; with the shard of the device locked. d may be of the moment: who needs it
+     * longer copies. false: enough. */
+    bool (*each)(void *ctx, struct shard *s, struct device *d);
+    void *ctx;
+};
+/* Every device that the query finds, as memory has it where it is there. From a thread that may block.
+ * false: the store is out of reach, or there is no memory. */
+bool gate_walk(struct gate *g, const struct walk *w);
+
+#endif

@@ -1,4 +1,5 @@
-"""Real servers from Debian for the tests: Dovecot, nginx, HAProxy, slapd, and a place for mail to go.
+"""Real servers from Debian for the tests: Dovecot, nginx, HAProxy, slapd, PostgreSQL, and a place for mail
+to go.
 
 Each is a program in the foreground, a child of the test, with a configuration of its own in a
 temporary directory and a free port of the loopback address; it is ended by its process id, and with
@@ -9,6 +10,7 @@ servers want users of their own. SOGo and what it stands on are in sogo.py.
         dovecot.mailbox("ann").folder("Work").deliver("Work", subject="Hello")
 """
 
+import contextlib
 import os
 import pathlib
 import pwd
@@ -405,6 +407,95 @@ userPassword: {password}
     @property
     def tls_url(self):
         return f"ldaps://{self.address}:{self.tls_port}"
+
+
+def children_of(pid):
+    """Process ids, none if it has ended."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    except OSError:
+        return []
+    return [int(word) for word in text.split()]
+
+
+def runs(pid):
+    """It is there, and no mere zombie."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2][1] != "Z"
+    except OSError:
+        return False
+
+
+class Postgresql(Daemon):
+    """A cluster of its own, with one database and one role, both called database, no password asked.
+    fsync: False when nobody will kill it. settings: further ones, name=value."""
+
+    name, needs_root = "postgresql", False
+    ends_with = signal.SIGINT  # does not wait for its clients
+
+    def __init__(self, database="provost", fsync=True, settings=()):
+        programs = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+        self.programs = programs[-1].parent if programs else pathlib.Path("/nowhere")
+        self.program = str(self.programs / "postgres")
+        if os.geteuid() == 0:
+            self.user = "postgres"  # it does not want to be root
+        super().__init__()
+        self.database, self.data = database, self.dir / "data"
+        self.settings = [f"fsync={'on' if fsync else 'off'}", "max_connections=200", *settings]
+        self.own(self.dir)
+        self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+                 "--locale=C.UTF-8", "--no-sync")
+
+    def run(self, program, *args, text=""):
+        """What a program of PostgreSQL says."""
+        run = subprocess.run(self.as_user([self.programs / program, *args]), input=text, text=True,
+                             env=self.env, cwd=self.dir, check=False, capture_output=True)
+        if run.returncode:
+            raise AssertionError(f"{program} left with {run.returncode}: {run.stdout}{run.stderr}")
+        return run.stdout
+
+    def argv(self):
+        return [self.program, "-D", self.data, "-p", self.port, "-h", "127.0.0.1", "-k", self.dir,
+                *(word for setting in self.settings for word in ("-c", setting))]
+
+    def ready(self):
+        return listens(self.port) and subprocess.run(
+            self.as_user([self.programs / "pg_isready", "-q", "-h", self.dir, "-p", self.port]),
+            check=False).returncode == 0
+
+    def start(self):
+        super().start()
+        if self.database not in self.sql("select datname from pg_database", "postgres").split():
+            self.sql(f"create role {self.database} superuser login", "postgres")
+            self.create(self.database)
+        return self
+
+    def create(self, database):
+        """A further, empty database. @return its URL"""
+        self.sql(f"create database {database} owner {self.database}", "postgres")
+        return self.url_of(database)
+
+    def kill(self):
+        """All its processes at once: what is not on the disk by now is lost to it."""
+        process, self.process = self.process, None
+        everybody = [process.pid, *children_of(process.pid)]
+        for pid in everybody:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+        wait_for("PostgreSQL's processes to end",
+                 lambda: not any(runs(pid) for pid in everybody))
+
+    def sql(self, text, database=None):
+        return self.run("psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", self.dir, "-p", self.port,
+                        "-U", "postgres", "-d", database or self.database, text=text)
+
+    def url_of(self, database):
+        return f"postgresql://{self.database}@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def url(self):
+        return self.url_of(self.database)
 
 
 def in_brackets(text):

@@ -11,60 +11,12 @@ import contextlib
 import http.client
 import imaplib
 import os
-import pathlib
 import signal
 import socket
-import subprocess
 
-from servers import DOMAIN, Daemon, Dovecot, SmtpSink, listens
+from servers import DOMAIN, Daemon, Dovecot, Postgresql, SmtpSink, children_of
 
 from harness.eas import PATH, basic
-
-
-class PostgreSql(Daemon):
-    """A cluster of its own with one database and one role, both called name, no password asked."""
-
-    name, user = "postgresql", "postgres"
-    ends_with = signal.SIGINT  # does not wait for its clients
-
-    def __init__(self, database):
-        programs = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-        self.programs = programs[-1].parent if programs else pathlib.Path("/nowhere")
-        self.program = str(self.programs / "postgres")
-        super().__init__()
-        self.database = database
-        self.data = self.dir / "data"
-        self.own(self.dir)
-        self.run("initdb", "-D", self.data, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
-                 "--no-sync")
-
-    def run(self, program, *args, text=""):
-        return subprocess.run(self.as_user([self.programs / program, *args]), input=text, text=True,
-                              env=self.env, cwd=self.dir, check=True, capture_output=True).stdout
-
-    def argv(self):
-        return [self.program, "-D", self.data, "-p", self.port, "-h", "127.0.0.1", "-k", self.dir,
-                "-c", "fsync=off", "-c", "max_connections=200"]
-
-    def ready(self):
-        return listens(self.port) and subprocess.run(
-            self.as_user([self.programs / "pg_isready", "-q", "-h", self.dir, "-p", self.port]),
-            check=False).returncode == 0
-
-    def start(self):
-        super().start()
-        if self.database not in self.sql("select datname from pg_database", "postgres"):
-            self.sql(f"create role {self.database} superuser login", "postgres")
-            self.sql(f"create database {self.database} owner {self.database}", "postgres")
-        return self
-
-    def sql(self, text, database=None):
-        return self.run("psql", "-qAt", "-v", "ON_ERROR_STOP=1", "-h", self.dir, "-p", self.port,
-                        "-d", database or self.database, text=text)
-
-    @property
-    def url(self):
-        return f"postgresql://{self.database}@127.0.0.1:{self.port}/{self.database}"
 
 
 class Memcached(Daemon):
@@ -136,7 +88,7 @@ SxVMemLimit 1024
         self.smtp = self._with(SmtpSink(lambda n: self.mailbox(n) if n in self.users else None))
         for name in self.users:
             self.track_changes(name, "INBOX", "Sent", "Trash")
-        self.database = self._with(PostgreSql("sogo"))
+        self.database = self._with(Postgresql("sogo", fsync=False))
         self.memcached = self._with(Memcached())
         rows = ",".join(f"('{n}','{n}','{word}','{n.title()}','{n}@{DOMAIN}')"
                         for n, word in self.users.items())
@@ -196,16 +148,11 @@ SxVMemLimit 1024
 
     def stop(self):
         """Its workers end by themselves, but one that waits does so too late: it has the port."""
-        workers = self.worker_ids() if self.process else []
+        workers = children_of(self.process.pid) if self.process else []
         super().stop()
         for worker in workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
-
-    def worker_ids(self):
-        pid = self.process.pid
-        text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-        return [int(word) for word in text.split()]
 
     @property
     def url(self):

@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 
 #include "src/server/store/change.h"
+#include "src/server/store/sqlite_file.h"
 #include "src/server/store/store.h"
 
 #define SQLITE_STORE_QUEUE_MAX 8192               /* submissions that wait */
@@ -91,9 +92,6 @@ struct sqlite_store {
 };
 
 struct store *sqlite_store_open(const char *state, char *error, size_t error_cap);
-
-/* sqlite_schema.c: bring the file to the present schema; refuses a newer one. */
-bool sqlite_store_migrate(sqlite3 *db, char *error, size_t error_cap);
 
 /* sqlite_write.c */
 bool sqlite_writer_start(struct sqlite_store *s, char *error, size_t error_cap);

@@ -20,9 +20,11 @@
 #include "src/server/http/http.h"
 #include "src/server/mailbox/mailbox.h"
 #include "src/server/observe/audit_mover.h"
+#include "src/server/observe/heart.h"
 #include "src/server/observe/log.h"
 #include "src/server/observe/notify_store.h"
 #include "src/server/router.h"
+#include "src/server/service.h"
 #include "src/server/store/store.h"
 #include "src/server/upstream/ping.h"
 #include "src/server/upstream/upstream.h"
@@ -34,6 +36,9 @@
 #define ADMIN_CONNECTIONS_MAX 64
 #define ADMIN_HTTPS_CONNECTIONS_MAX 512 /* strangers may hold some of them */
 #define ADMIN_SOCKET_MODE 0600
+#define TICK_MS 5000   /* how often it is looked whether all threads go on, without a watchdog */
+#define STUCK_MS 30000 /* at one piece of work, without a watchdog */
+#define STATUS_MAX 256
 #define LISTENS_MAX (2 * CONFIG_LIST_MAX + 1)
 
 enum { EXIT_START = 1, EXIT_USAGE = 2, EXIT_CUT = 3 };
@@ -53,6 +58,8 @@ struct server {
     struct admin *admin;
     struct router router; /* of the devices' listeners */
     struct http_server *http;
+    struct service_sockets sockets; /* that were handed over */
+    const char *stuck;              /* the thread that was told of; NULL: all go on */
 };
 
 static void usage(FILE *to)
@@ -102,6 +109,7 @@ static size_t make_listens(struct server *s, const char *const *proxies,
     for (; n < c->listen.count; n++) {
         listens[n] = common;
         listens[n].address = c->listen.name[n];
+        listens[n].inherited = service_sockets_take(&s->sockets, c->listen.name[n]);
         listens[n].tls_certificate = c->tls_certificate;
         listens[n].tls_key = c->tls_key;
         listens[n].client_ca = c->tls_client_ca;
@@ -114,11 +122,13 @@ static size_t make_listens(struct server *s, const char *const *proxies,
     common.connections_max = ADMIN_CONNECTIONS_MAX;
     listens[n] = common;
     listens[n].address = c->admin.socket;
+    listens[n].inherited = service_sockets_take(&s->sockets, c->admin.socket);
     listens[n].socket_mode = ADMIN_SOCKET_MODE;
     listens[n++].handler = admin_handler(s->admin, false);
     for (size_t i = 0; i < c->admin.listen.count; i++, n++) {
         listens[n] = common;
         listens[n].address = c->admin.listen.name[i];
+        listens[n].inherited = service_sockets_take(&s->sockets, c->admin.listen.name[i]);
         listens[n].tls_certificate = c->admin.certificate;
         listens[n].tls_key = c->admin.key;
         listens[n].connections_max = ADMIN_HTTPS_CONNECTIONS_MAX;
@@ -138,6 +148,7 @@ static bool start_http(struct server *s, char *error, size_t cap)
     const char *proxies[CONFIG_LIST_MAX + 1] = {NULL};
     for (size_t i = 0; i < s->config->proxies.count; i++) proxies[i] = s->config->proxies.name[i];
     size_t n = make_listens(s, proxies, listens);
+    if (!service_sockets_all_taken(&s->sockets, error, cap)) return false;
     s->http = http_start(listens, n, worker_count(s->config), error, cap);
     if (!s->http) return false;
     gate_begin(s->gate, http_worker(s->http, 0));
@@ -252,6 +263,15 @@ static void stop(struct server *s)
     store_close(s->store);
     notify_destroy(s->notify);
     audit_mover_destroy(s->audit);
+    service_sockets_finish(&s->sockets);
+}
+
+static void tell_serving(const struct server *s)
+{
+    char status[STATUS_MAX];
+    snprintf(status, sizeof status, "Serving devices at %s%s", http_address(s->http, 0),
+             s->config->listen.count > 1 ? " and elsewhere" : "");
+    service_ready(status);
 }
 
 static void tell_ready(const struct server *s)
@@ -268,16 +288,41 @@ static void tell_ready(const struct server *s)
     fields[n].kind = KV_END;
     /* At any level: whoever has started us waits for it. */
     log_write(LOG_INFO, 0, "ready", fields);
+    tell_serving(s);
 }
 
 static void reload(struct server *s)
 {
     char error[ERROR_MAX];
+    service_reloading();
     bool users = auth_reload(s->auth, error, sizeof error);
     if (!users) LOG(LOG_ERROR, 0, "reload-users", KV_TEXT("why", error));
     bool tls = http_reload_tls(s->http, error, sizeof error);
     if (!tls) LOG(LOG_ERROR, 0, "reload-tls", KV_TEXT("why", error));
     if (users && tls) LOG(LOG_INFO, 0, "reloaded");
+    tell_serving(s);
+}
+
+/* ---- do all threads go on? ---- */
+
+/* The name of one that is at the same piece of work for that long; NULL: there is none. */
+static const char *find_stuck(const struct server *s, uint64_t limit_ms)
+{
+    if (heart_busy_ms(&s->store->heart) >= limit_ms) return "store";
+    if (heart_busy_ms(gate_heart(s->gate)) >= limit_ms) return "gate";
+    for (unsigned i = 0; i < http_worker_count(s->http); i++)
+        if (heart_busy_ms(worker_heart(http_worker(s->http, i))) >= limit_ms) return "worker";
+    return NULL;
+}
+
+/* The watchdog hears nothing while one of them hangs, and ends the server if that lasts. */
+static void look_after_threads(struct server *s, uint64_t watchdog_ms)
+{
+    const char *stuck = find_stuck(s, watchdog_ms ? watchdog_ms / 2 : STUCK_MS);
+    if (stuck && !s->stuck) LOG(LOG_ERROR, 0, "thread-stuck", KV_TEXT("thread", stuck));
+    if (!stuck && s->stuck) LOG(LOG_WARN, 0, "thread-goes-on", KV_TEXT("thread", s->stuck));
+    s->stuck = stuck;
+    if (!stuck && watchdog_ms) service_alive();
 }
 
 /* A password that takes minutes to verify, a disk that does not answer: whoever stops the server
@@ -290,8 +335,17 @@ static void cut(int signal)
 
 static void serve_until_told(struct server *s, const sigset_t *signals)
 {
-    int which = 0;
-    while (sigwait(signals, &which) == 0 && which == SIGHUP) reload(s);
+    const uint64_t watchdog_ms = service_watchdog_ms();
+    const uint64_t tick_ms = watchdog_ms ? watchdog_ms / 4 : TICK_MS;
+    const struct timespec tick = {.tv_sec = (time_t)(tick_ms / 1000),
+                                  .tv_nsec = (long)(tick_ms % 1000) * 1000000};
+    int which;
+    do {
+        look_after_threads(s, watchdog_ms);
+        which = sigtimedwait(signals, NULL, &tick);
+        if (which == SIGHUP) reload(s);
+    } while (which < 0 || which == SIGHUP);
+    service_stopping(STOP_S * 1000);
     LOG(LOG_INFO, 0, "draining", KV_TEXT("signal", sigabbrev_np(which)));
     /* A second one ends the process at once. */
     signal(SIGTERM, SIG_DFL);
@@ -317,7 +371,8 @@ static int run(struct config *c)
     log_open(level_of(c->log_level));
     raise_descriptor_limit();
     wipe_json_when_freed();
-    bool ok = start(&s, error, sizeof error);
+    bool ok =
+        service_sockets_get(&s.sockets, error, sizeof error) && start(&s, error, sizeof error);
     if (ok) {
         tell_ready(&s);
         serve_until_told(&s, &signals);

@@ -54,6 +54,9 @@ def main():
         flags = run("pkg-config", "--cflags", "libprovost", env=env)
         libs = run("pkg-config", "--libs", "libprovost", env=env)
         assert list(pathlib.Path(root).rglob("libexec/provost/provost-auth")), "no login helper"
+        service, = pathlib.Path(root).rglob("lib/systemd/system/provostd.service")
+        assert re.search(r"^ExecStart=/\S+/provostd ", service.read_text(), re.M), "no ExecStart"
+        assert (service.parent / "provostd.socket").exists(), "no units for sockets"
         headers = sorted(pathlib.Path(root).rglob("include/provost/*.h"))
         names = {header.name for header in headers}
         assert {"wbxml.h", "eas.h", "policy.h", "provision.h", "tags.h"} <= names, names

@@ -224,6 +224,11 @@ const struct config *gate_config(const struct gate *g)
     return g->config;
 }
 
+const struct heart *gate_heart(const struct gate *g)
+{
+    return keeper_heart(g->keeper);
+}
+
 struct store *gate_store(const struct gate *g)
 {
     return g->store;

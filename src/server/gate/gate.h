@@ -67,6 +67,8 @@ struct http_handler gate_forward_handler(struct gate *g);
  * get so far is answered here (401, 403, 503). On x's worker; x has no other data. */
 void gate_verify_user(struct gate *g, struct http_exchange *x, void (*verified)(struct call *c));
 const struct config *gate_config(const struct gate *g);
+/* Of the gate's thread. */
+const struct heart *gate_heart(const struct gate *g);
 struct store *gate_store(const struct gate *g);
 struct auth *gate_auth(const struct gate *g);
 

@@ -37,7 +37,7 @@ struct endpoint {
     struct http_server *server;
     int fd;
     bool is_unix;
-    char name[128];                     /* as bound: the chosen port is in it */
+    char name[HTTP_NAME_MAX];           /* as bound: the chosen port is in it */
     pthread_mutex_t cert_lock;
     struct tls_cert *cert;              /* under cert_lock; NULL: plain */
     atomic_uint connections;

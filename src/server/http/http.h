@@ -132,8 +132,17 @@ struct http_listen {
     unsigned head_ms, body_ms, idle_ms; /* deadlines: head and body complete, between requests */
     unsigned connections_max;
     unsigned socket_mode;           /* Unix socket: permissions, such as 0600 */
+    int inherited;                  /* a listening socket that is bound to address, taken over; 0: it is
+                                       to be made. Of a Unix socket the path stays when it is closed,
+                                       and nobody may open it whom socket_mode leaves out. */
     struct http_handler handler;
 };
+
+#define HTTP_NAME_MAX 128
+/* Where a listening socket is bound, as http_address tells it. false: nowhere that has a name. */
+bool http_name_bound(int fd, char name[HTTP_NAME_MAX]);
+/* Is it what http_listen.address says? A port of all addresses is one whether of IPv4 or IPv6. */
+bool http_is_bound(int fd, const char *address);
 
 /* Start `workers` threads that serve all listeners. error: one sentence. NULL on failure (nothing
  * is left behind). */

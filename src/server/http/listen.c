@@ -46,31 +46,112 @@ static bool split_address(const char *address, char host[HOST_MAX], const char *
     return true;
 }
 
-static void name_bound(struct endpoint *e)
+bool http_name_bound(int fd, char name[HTTP_NAME_MAX])
 {
-    struct sockaddr_storage a;
+    union {
+        struct sockaddr any;
+        struct sockaddr_un local;
+        struct sockaddr_storage room;
+    } a = {0};
     socklen_t len = sizeof a;
     char host[INET6_ADDRSTRLEN], port[8];
-    if (getsockname(e->fd, (struct sockaddr *)&a, &len) != 0 ||
-        getnameinfo((struct sockaddr *)&a, len, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
-        snprintf(e->name, sizeof e->name, "%s", e->cfg.address);
-        return;
+    *name = '\0';
+    if (getsockname(fd, &a.any, &len) != 0) return false;
+    if (a.any.sa_family == AF_UNIX) {
+        snprintf(name, HTTP_NAME_MAX, "%.*s", (int)sizeof a.local.sun_path, a.local.sun_path);
+        return *name == '/';
     }
-    snprintf(e->name, sizeof e->name, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+    if (getnameinfo(&a.any, len, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        return false;
+    snprintf(name, HTTP_NAME_MAX, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+    return true;
 }
 
-static bool open_inet(struct endpoint *e, char *error, size_t cap)
+/* NULL: why tells what is wrong. */
+static struct addrinfo *resolve(const char *address, const char **why_out)
 {
     char host[HOST_MAX];
     const char *port;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *a = NULL;
-    if (!split_address(e->cfg.address, host, &port))
-        return set_error(error, cap, e->cfg.address,
-                         "not an address and port, such as 127.0.0.1:8080");
+    *why_out = "not an address and port, such as 127.0.0.1:8080";
+    if (!split_address(address, host, &port)) return NULL;
     int rc = getaddrinfo(*host ? host : NULL, port, &hints, &a);
-    if (rc != 0) return set_error(error, cap, e->cfg.address, gai_strerror(rc));
+    if (rc != 0) *why_out = gai_strerror(rc);
+    return rc == 0 ? a : NULL;
+}
+
+/* ---- sockets that were handed over ---- */
+
+/* 0.0.0.0 and [::] are one: whoever writes only a port means all addresses. */
+static bool is_any(const struct sockaddr *a)
+{
+    const struct sockaddr_in *four = (const struct sockaddr_in *)a;
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)a;
+    return a->sa_family == AF_INET ? four->sin_addr.s_addr == htonl(INADDR_ANY)
+                                   : IN6_IS_ADDR_UNSPECIFIED(&six->sin6_addr);
+}
+
+static bool same_place(const struct sockaddr *a, const struct sockaddr *b)
+{
+    const struct sockaddr_in *a4 = (const struct sockaddr_in *)a;
+    const struct sockaddr_in *b4 = (const struct sockaddr_in *)b;
+    const struct sockaddr_in6 *a6 = (const struct sockaddr_in6 *)a;
+    const struct sockaddr_in6 *b6 = (const struct sockaddr_in6 *)b;
+    /* The port stands at the same place in both kinds. */
+    if (a4->sin_port != b4->sin_port) return false;
+    if (is_any(a) && is_any(b)) return true;
+    if (a->sa_family != b->sa_family) return false;
+    return a->sa_family == AF_INET ? a4->sin_addr.s_addr == b4->sin_addr.s_addr
+                                   : IN6_ARE_ADDR_EQUAL(&a6->sin6_addr, &b6->sin6_addr);
+}
+
+bool http_is_bound(int fd, const char *address)
+{
+    char name[HTTP_NAME_MAX];
+    const char *why;
+    struct sockaddr_storage bound;
+    socklen_t len = sizeof bound;
+    if (*address == '/') return http_name_bound(fd, name) && strcmp(name, address) == 0;
+    if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0) return false;
+    if (bound.ss_family != AF_INET && bound.ss_family != AF_INET6) return false;
+    struct addrinfo *list = resolve(address, &why);
+    bool same = false;
+    for (const struct addrinfo *a = list; a && !same; a = a->ai_next)
+        same = same_place(a->ai_addr, (const struct sockaddr *)&bound);
+    if (list) freeaddrinfo(list);
+    return same;
+}
+
+/* Who may open it was decided elsewhere, and may be everybody. */
+static bool is_wider(const struct endpoint *e, int fd)
+{
+    struct stat st;
+    char name[HTTP_NAME_MAX];
+    return http_name_bound(fd, name) && *name == '/' && lstat(name, &st) == 0 &&
+           (st.st_mode & 0777 & ~(mode_t)e->cfg.socket_mode);
+}
+
+static bool take_over(struct endpoint *e, char *error, size_t cap)
+{
+    if (is_wider(e, e->cfg.inherited)) {
+        snprintf(error, cap, "%s: more users may open the socket that was handed over than %04o",
+                 e->cfg.address, e->cfg.socket_mode);
+        return false;
+    }
+    e->fd = e->cfg.inherited;
+    if (!http_name_bound(e->fd, e->name)) snprintf(e->name, sizeof e->name, "%s", e->cfg.address);
+    return true;
+}
+
+/* ---- sockets of our own ---- */
+
+static bool open_inet(struct endpoint *e, char *error, size_t cap)
+{
+    const char *why_not;
+    struct addrinfo *a = resolve(e->cfg.address, &why_not);
+    if (!a) return set_error(error, cap, e->cfg.address, why_not);
     int one = 1;
     e->fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bool ok = e->fd >= 0 && setsockopt(e->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
@@ -78,7 +159,7 @@ static bool open_inet(struct endpoint *e, char *error, size_t cap)
     int why = errno;
     freeaddrinfo(a);
     if (!ok) return set_error(error, cap, e->cfg.address, strerror(why));
-    name_bound(e);
+    if (!http_name_bound(e->fd, e->name)) snprintf(e->name, sizeof e->name, "%s", e->cfg.address);
     return true;
 }
 
@@ -147,6 +228,7 @@ bool endpoint_open(struct endpoint *e, const struct http_listen *l, char *error,
         e->cert = tls_cert_load(&e->cfg, error, error_cap);
         if (!e->cert) return false;
     }
+    if (l->inherited > 0) return take_over(e, error, error_cap);
     return e->cfg.address[0] == '/' ? open_unix(e, error, error_cap)
                                     : open_inet(e, error, error_cap);
 }

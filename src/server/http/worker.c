@@ -9,12 +9,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "src/server/observe/heart.h"
+
 #define EVENTS_A_TURN 64
 
 struct worker {
     unsigned index;
     int epoll_fd;
     uint64_t now_ms;
+    struct heart heart;
     bool quit;
     pthread_t thread;
 
@@ -39,6 +42,11 @@ struct worker *worker_self(void)
 unsigned worker_index(const struct worker *w)
 {
     return w->index;
+}
+
+const struct heart *worker_heart(const struct worker *w)
+{
+    return &w->heart;
 }
 
 uint64_t worker_now_ms(const struct worker *w)
@@ -216,13 +224,16 @@ static void *loop(void *arg)
     pthread_setname_np(pthread_self(), name);
     self = w;
     while (!w->quit) {
+        heart_rest(&w->heart);
         int n = epoll_wait(w->epoll_fd, w->events, EVENTS_A_TURN, sleep_ms(w, again));
+        heart_beat(&w->heart);
         w->now_ms = clock_ms();
         if (n > 0) run_events(w, n);
         run_timers(w);
         again = false;
         for (struct turn *t = w->turns; t; t = t->next) again |= t->fn(t);
     }
+    heart_rest(&w->heart);
     return NULL;
 }
 

@@ -11,11 +11,14 @@
 #define CONTAINER_OF(pointer, type, member) \
     ((type *)((char *)(pointer) - offsetof(type, member)))
 
+struct heart;
 struct worker;
 
 /* The worker whose thread this is; NULL on other threads. */
 struct worker *worker_self(void);
 unsigned worker_index(const struct worker *w);
+/* Whether its loop goes on (observe/heart.h); on any thread. */
+const struct heart *worker_heart(const struct worker *w);
 /* Monotonic milliseconds, read once per turn of the loop. */
 uint64_t worker_now_ms(const struct worker *w);
 

@@ -88,6 +88,7 @@ static void write_batch(struct sqlite_store *s, struct submission *first)
     bool alone = !first->next;
     for (struct submission *sub = first, *next; sub; sub = next) {
         next = sub->next;
+        heart_beat(&s->base.heart);
         bool durable = all || (!alone && attempt(s, sub, next, &a));
         failed += !durable;
         logged = logged || (durable && adds_to_log(sub));
@@ -142,7 +143,12 @@ static void *writer_main(void *arg)
 {
     struct sqlite_store *s = arg;
     struct submission *batch;
-    while ((batch = take_batch(s)) != NULL) write_batch(s, batch);
+    pthread_setname_np(pthread_self(), "store");
+    while ((batch = take_batch(s)) != NULL) {
+        heart_beat(&s->base.heart);
+        write_batch(s, batch);
+        heart_rest(&s->base.heart);
+    }
     return NULL;
 }
 

@@ -17,6 +17,7 @@
 #include <provost/provision.h>
 
 #include "src/server/http/worker.h"
+#include "src/server/observe/heart.h"
 
 struct store;
 struct store_visitor;
@@ -210,6 +211,7 @@ struct store_visitor {
 struct store {
     const struct store_ops *ops;
     struct store_listener { void (*fn)(void *ctx); void *ctx; } listeners[STORE_LISTENERS_MAX];
+    struct heart heart;                  /* of the thread that writes */
 };
 
 /* Runs migrations. NULL on failure with error. */

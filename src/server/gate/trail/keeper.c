@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "src/json_text.h"
+#include "src/server/observe/heart.h"
 #include "src/server/observe/log.h"
 
 /* A trail that is being written. */
@@ -21,6 +22,7 @@ struct keeper {
     atomic_bool wanted;
     pthread_t thread;
     bool running;
+    struct heart heart; /* of the thread */
 
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t wake;
@@ -172,6 +174,7 @@ static bool round_of_shard(struct keeper *k, struct shard *s)
 {
     size_t n = 0;
     bool more = false;
+    heart_beat(&k->heart);
     pthread_mutex_lock(&s->mutex);
     for (struct trail *t = s->trails.newest; t; t = t->older) {
         if (!t->dirty) continue;
@@ -259,9 +262,12 @@ static bool sleep_until_wanted(struct keeper *k)
 static void *run(void *arg)
 {
     struct keeper *k = arg;
+    pthread_setname_np(pthread_self(), "gate");
     while (sleep_until_wanted(k)) {
         atomic_store_explicit(&k->wanted, false, memory_order_release);
+        heart_beat(&k->heart);
         if (keeper_round(k)) keeper_want(k->gate);
+        heart_rest(&k->heart);
     }
     return NULL;
 }
@@ -283,6 +289,11 @@ struct keeper *keeper_create(struct gate *g)
     pthread_cond_init(&k->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
     return k;
+}
+
+const struct heart *keeper_heart(const struct keeper *k)
+{
+    return &k->heart;
 }
 
 bool keeper_start(struct keeper *k)

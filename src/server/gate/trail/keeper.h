@@ -15,6 +15,8 @@ struct keeper;
 struct keeper *keeper_create(struct gate *g);
 /* From here on the thread runs. false: no thread. */
 bool keeper_start(struct keeper *k);
+/* Of the thread. */
+const struct heart *keeper_heart(const struct keeper *k);
 /* Ends the thread, writes what has changed, frees. NULL is accepted. */
 void keeper_destroy(struct keeper *k);
 

@@ -9,7 +9,7 @@ import re
 import sys
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-SCOPES = ("read", "operate", "wipe")
+SCOPES = ("read", "operate", "wipe", "socket")
 TYPES = {"text": {"type": "string"}, "number": {"type": "integer", "minimum": 0},
          "flag": {"type": "boolean"}, "object": {"type": "object"},
          "list": {"type": "array", "items": {"type": "string"}}}

@@ -36,6 +36,7 @@ const char *cli_exit_name(enum cli_exit code);
     X(DRY_RUN, "dry-run")               \
     X(EXPIRES, "expires")               \
     X(FOLLOW, "follow")                 \
+    X(FORCE, "force")                   \
     X(FROM, "from")                     \
     X(GROUP, "group")                   \
     X(KEEP_KNOWN, "keep-known")         \
@@ -155,6 +156,7 @@ enum cli_exit device_cancel_wipe(struct cli *cli);
 enum cli_exit device_remove(struct cli *cli);
 enum cli_exit audit_show(struct cli *cli);
 enum cli_exit status_show(struct cli *cli);
+enum cli_exit store_backup(struct cli *cli);
 enum cli_exit token_add(struct cli *cli);
 enum cli_exit token_list(struct cli *cli);
 enum cli_exit token_remove(struct cli *cli);

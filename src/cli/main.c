@@ -89,6 +89,8 @@ static const struct cli_command commands[] = {
      "Take back what was said of a device: the rules decide again.", 2, 2, device_clear},
     {"device", "remove", "USER DEVICE [--reason TEXT] [--yes]",
      "Forget a device, with its keys, and a block or wipe of it.", 2, 2, device_remove},
+    {"store", "backup", "FILE [--force]",
+     "Copy the whole store into a file, while the server runs.", 1, 1, store_backup},
     {"token", "add", "NAME --scope SCOPES [--expires WHEN]",
      "Make a token for administration over HTTPS.", 1, 1, token_add},
     {"token", "list", "", "List the tokens.", 0, 0, token_list},

@@ -411,7 +411,7 @@ class Document(ApiCase):
             for method, o in methods.items():
                 with self.subTest(path=path, method=method):
                     self.assertTrue(o["summary"].endswith("."))
-                    self.assertTrue(set(o["x-scopes"]) <= {"read", "operate", "wipe"})
+                    self.assertTrue(set(o["x-scopes"]) <= {"read", "operate", "wipe", "socket"})
                     self.assertEqual([p["name"] for p in o["parameters"] if p["in"] == "path"],
                                      re.findall(r"\{(\w+)\}", path))
                     self.assertTrue({"400", "401", "403", "429", "503"} <= set(o["responses"]))

@@ -9,6 +9,7 @@
 
 #include "src/json_text.h"
 #include "src/server/admin/internal.h"
+#include "src/server/admin/store_jobs.h"
 #include "src/server/observe/log.h"
 #include "src/server/observe/when.h"
 
@@ -187,7 +188,8 @@ struct admin *admin_create(struct gate *g, struct audit_mover *audit, char *erro
     a->calls = limiter_create(ADMIN_CALLS_BURST, ADMIN_CALLS_EVERY_MS);
     a->failures = limiter_create(ADMIN_FAILURES_BURST, ADMIN_FAILURES_EVERY_MS);
     a->pool = pool_create("admin", POOL_THREADS, POOL_QUEUE);
-    if (a->tokens && a->calls && a->failures && a->pool &&
+    a->store_jobs = store_jobs_create(gate_store(g));
+    if (a->tokens && a->calls && a->failures && a->pool && a->store_jobs &&
         getrandom(a->secret, sizeof a->secret, 0) == (ssize_t)sizeof a->secret &&
         admin_load_tokens(a, error, error_cap))
         return a;
@@ -204,6 +206,7 @@ void admin_on_status(struct admin *a, bool (*add)(void *ctx, json_t *status), vo
 void admin_destroy(struct admin *a)
 {
     if (a == NULL) return;
+    store_jobs_destroy(a->store_jobs);
     pool_destroy(a->pool);
     limiter_destroy(a->calls);
     limiter_destroy(a->failures);

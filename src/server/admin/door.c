@@ -72,7 +72,7 @@ bool admin_let_in(struct admin_call *c, const struct admin_door *door)
 {
     unsigned retry_after;
     if (!door->wants_token) {
-        c->token.scopes = ADMIN_ALL_SCOPES;
+        c->token.scopes = ADMIN_ALL_SCOPES | ADMIN_SOCKET;
         return true;
     }
     if (!admin_still_in(c, door)) return false;
@@ -87,6 +87,12 @@ bool admin_may(struct admin_call *c)
     char has[SCOPES_TEXT_MAX], lacks[SCOPES_TEXT_MAX], sentence[128];
     unsigned lacking = c->route->scopes & ~c->token.scopes;
     if (lacking == 0) return true;
+    if (lacking & ADMIN_SOCKET) {
+        admin_refuse(c->http, &(struct admin_refusal){403, "scope",
+                                                      "This call is answered over the "
+                                                      "administration socket only."});
+        return false;
+    }
     scopes_text(c->token.scopes, has);
     scopes_text(lacking, lacks);
     snprintf(sentence, sizeof sentence, "This call needs a token with the scope %s; yours has %s.",

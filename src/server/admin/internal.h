@@ -33,6 +33,7 @@ struct admin_door {
     bool wants_token; /* else its permissions protect it, and everything is allowed */
 };
 struct rules_set;
+struct store_jobs;
 
 struct admin {
     struct admin_door doors[2];
@@ -42,6 +43,7 @@ struct admin {
     struct gate *gate;
     struct audit_mover *audit;
     struct pool *pool;
+    struct store_jobs *store_jobs;
     int64_t started;
     bool (*add_status)(void *ctx, json_t *status); /* NULL: there is nothing else to show */
     void *add_status_ctx;

@@ -17,6 +17,8 @@ enum admin_scope { ADMIN_SCOPES(ADMIN_SCOPE_ENUM) };
 #define ADMIN_SCOPE_BIT(id, bit, name) | bit
 enum { ADMIN_ALL_SCOPES = 0 ADMIN_SCOPES(ADMIN_SCOPE_BIT) };
 #undef ADMIN_SCOPE_BIT
+/* Of calls that no token allows: only the socket does. */
+enum { ADMIN_SOCKET = 8 };
 
 #define SCOPES_TEXT_MAX 32 /* all names with ", " between them, and the terminator */
 

@@ -48,6 +48,7 @@ static const struct store_ops sqlite_ops = {
     .read_revisions = sqlite_read_revisions,
     .read_log = sqlite_read_log,
     .close = store_close_sqlite,
+    .upkeep = &sqlite_upkeep,
 };
 
 struct store *sqlite_store_open(const char *state, char *error, size_t error_cap)

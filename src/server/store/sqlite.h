@@ -8,6 +8,7 @@
 #include "src/server/store/change.h"
 #include "src/server/store/sqlite_file.h"
 #include "src/server/store/store.h"
+#include "src/server/store/upkeep.h"
 
 #define SQLITE_STORE_QUEUE_MAX 8192               /* submissions that wait */
 #define SQLITE_STORE_QUEUE_BYTES (64u << 20)
@@ -124,6 +125,9 @@ bool sqlite_read_revisions(struct store *s, const char *policy,
                            void (*each)(void *ctx, const struct policy_record *r), void *ctx);
 bool sqlite_read_log(struct store *s, enum store_log which, uint64_t after, unsigned most,
                      void (*each)(void *ctx, const struct log_record *r), void *ctx);
+
+/* sqlite_backup.c */
+extern const struct store_upkeep sqlite_upkeep;
 
 /* The words that rows hold for small numbers. */
 extern const char *const sqlite_wipe_names[PV_WIPE_DEVICE + 1];

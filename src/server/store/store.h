@@ -21,6 +21,7 @@
 
 struct store;
 struct store_visitor;
+struct store_upkeep;
 
 /* A device as it is kept. Strings are borrowed for the call. Key: (user, device_id). */
 struct device_record {
@@ -199,6 +200,7 @@ struct store_ops {
     bool (*read_log)(struct store *s, enum store_log which, uint64_t after, unsigned most,
                      void (*each)(void *ctx, const struct log_record *r), void *ctx);
     void (*close)(struct store *s);           /* writes what is queued */
+    const struct store_upkeep *upkeep;        /* upkeep.h */
 };
 /* What is NULL is not read. */
 struct store_visitor {

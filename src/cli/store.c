@@ -1,0 +1,53 @@
+/* provost store backup */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "src/cli/store_job.h"
+#include "src/cli/text.h"
+
+/* The server has another working directory. NULL: it was told what is wrong. */
+static char *absolute(const char *file)
+{
+    char *here = NULL, *path = NULL;
+    if (file[0] != '/' && !(here = getcwd(NULL, 0))) {
+        cli_fail(CLI_FAILED, "the working directory has no name");
+        return NULL;
+    }
+    if (asprintf(&path, "%s%s%s", here ? here : "", here ? "/" : "", file) < 0) {
+        path = NULL;
+        cli_fail(CLI_FAILED, "no memory");
+    }
+    free(here);
+    return path;
+}
+
+static long long number(const json_t *object, const char *name)
+{
+    return (long long)json_integer_value(json_object_get(object, name));
+}
+
+static enum cli_exit print_and_free(json_t *result)
+{
+    int rc = json_print(result);
+    json_decref(result);
+    return rc == 0 ? CLI_DONE : cli_fail(CLI_FAILED, "the answer cannot be printed");
+}
+
+enum cli_exit store_backup(struct cli *cli)
+{
+    json_t *result;
+    char *path = absolute(cli->words[0]);
+    if (path == NULL) return CLI_FAILED;
+    json_t *body = json_pack("{s:s,s:b}", "file", path, "replace", cli_has(cli, CLI_OPT_FORCE));
+    free(path);
+    if (body == NULL) return cli_fail(CLI_USAGE, "the name of the file is no UTF-8 text");
+    enum cli_exit code = store_job(cli, api_path("/v1/store/backup"), body, &result);
+    if (code != CLI_DONE) return code;
+    if (cli->json) return print_and_free(result);
+    printf("%lld devices, %lld bytes, in ", number(result, "devices"), number(result, "bytes"));
+    text_print(stdout, json_string_value(json_object_get(result, "file")));
+    printf(".\n");
+    json_decref(result);
+    return CLI_DONE;
+}

@@ -1,0 +1,20 @@
+/* Copies of a whole SQLite file, and whether one is sound. */
+#ifndef PROVOSTD_STORE_SQLITE_COPY_H
+#define PROVOSTD_STORE_SQLITE_COPY_H
+
+#include <sqlite3.h>
+
+#include "src/server/store/upkeep.h"
+
+/* Has somebody asked the work to end? */
+bool work_stopped(const struct store_work *w);
+/* One sentence: where, and what SQLite says of db (NULL: of rc). @return STORE_FAILED */
+enum store_outcome work_failed(const struct store_work *w, const char *where, sqlite3 *db, int rc);
+
+/* All of from, as it is when this begins, into to, which nobody else has open; afterwards to needs no
+ * log beside it. Its file is not forced to the disk. */
+enum store_outcome sqlite_copy(sqlite3 *from, sqlite3 *to, const struct store_work *w);
+/* STORE_UNFIT: it is not sound, error tells what is wrong first. */
+enum store_outcome sqlite_sound(sqlite3 *db, const struct store_work *w);
+
+#endif

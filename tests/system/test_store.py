@@ -1,0 +1,237 @@
+"""`provost store`: backup, while the server runs."""
+
+import http.client
+import os
+import pathlib
+import resource
+import shutil
+import sqlite3
+import stat
+import tempfile
+import threading
+import time
+import unittest
+
+from harness.admin import Failed
+from harness.api import Api
+from harness.case import OwnServerCase, ServerCase
+from harness.eas import Device
+from harness.server import Server
+
+
+class Phone(threading.Thread):
+    """Provisions again and again, and remembers every key that it was told, and what it asked for."""
+
+    def __init__(self, device):
+        super().__init__(daemon=True)
+        self.device, self.told, self.asked, self.end = device, [], [], threading.Event()
+        self.failures = []
+
+    def run(self):
+        try:
+            while not self.end.is_set():
+                temporary = self.device.offer()
+                self.asked.append(int(temporary))
+                answer = self.device.provision_ack(temporary)
+                if answer.policy_status != 1:
+                    self.failures.append(answer)
+                    return
+                self.told.append(int(answer.key))
+                self.device.key = self.told[-1]
+        except (OSError, http.client.HTTPException, AssertionError) as why:
+            self.failures.append(why)
+
+
+class StoreCase(OwnServerCase):
+    def setUp(self):
+        super().setUp()
+        self.place = pathlib.Path(tempfile.mkdtemp(prefix="provost-backup-"))
+        self.addCleanup(shutil.rmtree, self.place, ignore_errors=True)
+        self.file = self.place / "copy.db"
+
+    def provisioned(self, **more):
+        device = self.device(**more)
+        device.handshake()
+        self.assertFolders(device.foldersync())
+        return device
+
+    def phones(self, count):
+        phones = [Phone(self.device(device_id=f"LOAD{i}")) for i in range(count)]
+        for phone in phones:
+            phone.start()
+
+        def end():
+            for phone in phones:
+                phone.end.set()
+            for phone in phones:
+                phone.join(60)
+        self.addCleanup(end)
+        return phones, end
+
+    def opened(self, file):
+        """A server whose store is that file."""
+        state = self.place / "state"
+        shutil.rmtree(state, ignore_errors=True)
+        state.mkdir()
+        shutil.copy(file, state / "provost.db")
+        other = Server(state=state)
+        self.addCleanup(other.close)
+        return other
+
+    def at(self, server, device):
+        """The same device, before another server."""
+        other = Device(server, user=device.user, password=device.password, device_id=device.device_id,
+                       version=device.version)
+        other.key = device.key
+        self.addCleanup(other.close)
+        return other
+
+    def rows(self, file, query):
+        with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as db:
+            return db.execute(query).fetchall()
+
+    def refused(self, *args, code=1):
+        run = self.admin.run("store", *args)
+        self.assertEqual(run.returncode, code, run)
+        return run.stderr
+
+
+class Backup(StoreCase):
+    def test_it_opens_as_a_store_of_its_own(self):
+        device = self.provisioned(device_id="PHONE")
+        self.admin("policy", "new", "strict", "DevicePasswordEnabled=1")
+        self.admin("user", "disable", "carl")
+        told = self.admin("store", "backup", str(self.file))
+        self.assertEqual((told["file"], told["devices"], told["bytes"]),
+                         (str(self.file), 1, self.file.stat().st_size))
+        self.assertEqual(stat.S_IMODE(self.file.stat().st_mode), 0o600)
+        self.assertEqual(os.listdir(self.place), ["copy.db"])
+        with sqlite3.connect(f"file:{self.file}?mode=ro&immutable=1", uri=True) as db:
+            self.assertEqual(db.execute("PRAGMA journal_mode").fetchone(), ("delete",))
+        other = self.opened(self.file)
+        self.assertFolders(self.at(other, device).foldersync())
+        self.assertIn("strict", [p["name"] for p in other.admin("policy", "list")])
+        self.assertFalse({u["name"]: u["enabled"] for u in other.admin("user", "list")}["carl"])
+        line = [x for x in self.admin("audit") if x["act"] == "store.backup"][0]
+        self.assertEqual((line["file"], line["after"]["devices"]), (str(self.file), 1))
+        self.assertRegex(line["actor"], r"^uid \d+")
+
+    def test_a_name_counts_from_where_the_administrator_is(self):
+        before = os.getcwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(self.place)
+        run = self.admin.run("store", "backup", "here.db")
+        self.assertEqual((run.returncode, run.stderr), (0, ""), run)
+        self.assertRegex(run.stdout, rf"^0 devices, \d+ bytes, in {self.place}/here.db\.\n$")
+        self.assertTrue((self.place / "here.db").exists())
+
+    def test_under_load_nobody_waits_and_no_told_key_is_lost(self):
+        still = [self.provisioned(device_id=f"STILL{i}") for i in range(3)]
+        phones, end = self.phones(6)
+        while min(len(p.told) for p in phones) < 2:
+            time.sleep(0.01)
+        for turn in range(5):
+            told_before = {p.device.device_id: len(p.told) for p in phones}
+            self.admin("store", "backup", "--force", str(self.file))
+            known = {p.device.device_id: set(p.told) for p in phones}
+            late = {p.device.device_id: len(p.told) for p in phones}
+            self.assertGreater(sum(late.values()), sum(told_before.values()), f"turn {turn}")
+            for user, device_id, key in self.rows(self.file, "SELECT user, device_id, key FROM device"):
+                if device_id not in known:
+                    continue
+                phone = next(p for p in phones if p.device.device_id == device_id)
+                # At least as new as what was told before; at most one that is being told.
+                index = phone.told.index(key) if key in phone.told else len(phone.told)
+                self.assertGreaterEqual(index, told_before[device_id] - 1)
+        end()
+        self.assertEqual([p.failures for p in phones], [[]] * len(phones))
+        for phone in phones:
+            self.assertFolders(phone.device.foldersync())
+        other = self.opened(self.file)
+        for device in still:
+            self.assertFolders(self.at(other, device).foldersync())
+
+    def test_what_is_there_stays_unless_it_is_to_be_replaced(self):
+        self.file.write_text("mine", encoding="ascii")
+        self.assertIn(f"{self.file} is there already", self.refused("backup", str(self.file)))
+        self.assertEqual(self.file.read_text(encoding="ascii"), "mine")
+        self.admin("store", "backup", "--force", str(self.file))
+        self.assertEqual(self.rows(self.file, "SELECT count(*) FROM device"), [(0,)])
+        link = self.place / "link"
+        link.symlink_to(self.file)
+        self.assertIn("is no file", self.refused("backup", "--force", str(link)))
+        self.assertIn("is no file", self.refused("backup", "--force", str(self.place)))
+
+    def test_the_servers_own_files_are_never_replaced(self):
+        device = self.provisioned()
+        for name in ("provost.db", "provost.db-wal", "lock", "new.db", "audit/audit.jsonl"):
+            with self.subTest(name):
+                told = self.refused("backup", "--force", str(self.server.state / name))
+                self.assertIn("the server's own directory", told)
+        hidden = self.place / "state"
+        hidden.symlink_to(self.server.state)
+        self.assertIn("own directory", self.refused("backup", "--force", str(hidden / "provost.db")))
+        self.assertFolders(device.foldersync())
+        self.server.restart()
+        self.assertFolders(device.foldersync())
+
+    def test_where_nothing_can_be_made(self):
+        self.assertIn("No such file", self.refused("backup", str(self.place / "no" / "copy.db")))
+        self.assertIn("Not a directory", self.refused("backup", "/dev/null/copy.db"))
+        self.assertIn("ends with the name", self.refused("backup", f"{self.place}/"))
+        self.assertEqual(os.listdir(self.place), [])
+
+    def test_the_disk_fills_up_meanwhile(self):
+        device = self.provisioned()
+        self.server.stop()
+        with sqlite3.connect(self.server.state / "provost.db") as db:  # to have something to copy
+            db.executemany("INSERT INTO trail VALUES (?, 'X', ?)",
+                           ((f"u{i}", "[" + " " * 2000 + "]") for i in range(2000)))
+        db.close()
+        self.server.ignore_signals = True
+        self.server.start()
+        self.file.write_text("mine", encoding="ascii")
+        resource.prlimit(self.server.pid, resource.RLIMIT_FSIZE, (2 << 20, 64 << 20))
+        told = self.refused("backup", "--force", str(self.file))
+        self.assertRegex(told, "full|disk I/O error|File too large")
+        self.assertEqual(os.listdir(self.place), ["copy.db"])
+        self.assertEqual(self.file.read_text(encoding="ascii"), "mine")
+        self.assertFolders(device.foldersync())
+        resource.prlimit(self.server.pid, resource.RLIMIT_FSIZE, (64 << 20, 64 << 20))
+        self.admin("store", "backup", "--force", str(self.file))
+        self.assertEqual(self.rows(self.file, "SELECT count(*) FROM trail WHERE device_id = 'X'"),
+                         [(2000,)])
+
+    def test_a_disk_without_room_is_not_filled(self):
+        free = os.statvfs("/dev/shm")
+        if os.geteuid() != 0 or free.f_bavail * free.f_frsize > 1 << 40:
+            self.skipTest("no small file system can be mounted here")
+        small = self.place / "small"
+        small.mkdir()
+        if os.system(f"mount -t tmpfs -o size=64k none {small} 2>/dev/null") != 0:
+            self.skipTest("no small file system can be mounted here")
+        self.addCleanup(os.system, f"umount {small}")
+        self.assertRegex(self.refused("backup", str(small / "copy.db")),
+                         r"has \d+ bytes free, the backup needs \d+")
+        self.assertEqual(os.listdir(small), [])
+
+
+class Doors(ServerCase):
+    admin_tls = True
+
+    def test_no_token_reaches_the_servers_disk(self):
+        secret = self.admin("token", "add", "all", "--scope", "read,operate,wipe")["token"]
+        api = Api(self.server, tls=True, token=secret)
+        self.addCleanup(api.close)
+        file = self.server.dir / "stolen.db"
+        answer = api("POST", "/v1/store/backup", {"file": str(file)})
+        self.assertEqual((answer.http, answer.code), (403, "scope"), answer)
+        self.assertIn("socket only", answer.json["error"])
+        self.assertFalse(file.exists())
+        self.assertEqual(api("GET", "/v1/store/job").http, 200)
+        with self.assertRaises(Failed):
+            self.admin("token", "add", "more", "--scope", "socket")
+
+
+if __name__ == "__main__":
+    unittest.main()

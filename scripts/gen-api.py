@@ -12,7 +12,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SCOPES = ("read", "operate", "wipe", "socket")
 TYPES = {"text": {"type": "string"}, "number": {"type": "integer", "minimum": 0},
          "flag": {"type": "boolean"}, "object": {"type": "object"},
-         "list": {"type": "array", "items": {"type": "string"}}}
+         "list": {"type": "array", "items": {"type": "string"}}, "name": {"type": "string"}}
 ARGS_MAX, QUERY_MAX = 4, 16  # as in src/server/admin/route.h
 # Codes that every route can answer with.
 COMMON = {400: "The call is not as the table says.", 401: "There is no valid token.",

@@ -42,6 +42,10 @@ static void print_count(const json_t *answer, const char *would)
 {
     long long asked = json_integer_value(json_object_get(answer, "devices_to_ask"));
     long long cannot = json_integer_value(json_object_get(answer, "cannot_keep"));
+    if (json_is_null(json_object_get(answer, "devices_to_ask"))) {
+        printf("how many devices %s be asked again could not be counted", would);
+        return;
+    }
     printf("%lld device%s %s be asked again", asked, asked == 1 ? "" : "s", would);
     if (cannot > 0)
         printf(", %lld of which %s said before that %s keep all of it", cannot,

@@ -249,6 +249,7 @@ static bool start(struct server *s, char *error, size_t cap)
 static void stop(struct server *s)
 {
     mailbox_stop(s->mailbox);
+    gate_stop(s->gate);
     http_stop(s->http, DRAIN_MS);
     admin_destroy(s->admin);
     commands_destroy(s->commands);

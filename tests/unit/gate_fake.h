@@ -24,6 +24,7 @@ struct world {
     unsigned logged;                   /* lines of the log */
     struct auth_check *auth_waiting;   /* of the user "slow" */
     struct timer *timer;               /* set last */
+    bool pool_full;                    /* no thread has time */
 };
 extern struct world world;
 

@@ -76,25 +76,6 @@ void upstream_cancel(struct upstream_asked *a)
     asked.cancelled++;
 }
 
-struct pool *pool_create(const char *name, unsigned threads, unsigned queue_max)
-{
-    (void)name, (void)threads, (void)queue_max;
-    return malloc(1);
-}
-
-bool pool_submit(struct pool *p, struct job *j)
-{
-    (void)p;
-    j->run(j);
-    j->done(j);
-    return true;
-}
-
-void pool_destroy(struct pool *p)
-{
-    free(p);
-}
-
 int store_read_info(struct store *s, const char *user, const char *device_id,
                     struct info_record *out, void **block_out)
 {

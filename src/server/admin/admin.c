@@ -28,6 +28,7 @@ static void call_free(void *data)
     json_decref(c->body);
     json_decref(c->list);
     json_decref(c->others);
+    free(c->next);
     explicit_bzero(c->password, sizeof c->password);
     explicit_bzero(c->made_text, sizeof c->made_text);
     free(c);
@@ -72,6 +73,18 @@ void admin_reply(struct admin_call *c, unsigned http, json_t *json)
         return;
     }
     reply_text(c->http, http, text, (struct http_field){0}, 0);
+    free(text);
+}
+
+void admin_reply_page(struct admin_call *c, json_t *json)
+{
+    char *text = text_of_json(json, JSON_COMPACT);
+    json_decref(json);
+    if (text == NULL) {
+        admin_no_memory(c);
+        return;
+    }
+    reply_text(c->http, 200, text, (struct http_field){c->next ? "Link" : NULL, c->next}, 0);
     free(text);
 }
 

@@ -18,13 +18,13 @@ struct summary {
     bool out_of_memory;
 };
 
-static bool is_of(const struct row *r, const struct device_view *d)
+static bool is_of(const struct row *r, const struct device_standing *d)
 {
     return r->revision == d->outcome_revision && strcmp(r->policy, d->policy) == 0;
 }
 
 /* NULL: no memory. */
-static struct row *row_of(struct summary *s, const struct device_view *d)
+static struct row *row_of(struct summary *s, const struct device_standing *d)
 {
     if (s->last < s->count && is_of(&s->rows[s->last], d)) return &s->rows[s->last];
     for (s->last = 0; s->last < s->count; s->last++)
@@ -36,7 +36,7 @@ static struct row *row_of(struct summary *s, const struct device_view *d)
     return rows[s->count].policy ? &rows[s->count++] : NULL;
 }
 
-static void count_one(void *ctx, const struct device_view *d)
+static void count_one(void *ctx, const struct device_standing *d)
 {
     struct summary *s = ctx;
     struct row *r = row_of(s, d);
@@ -45,7 +45,7 @@ static void count_one(void *ctx, const struct device_view *d)
         return;
     }
     r->devices++;
-    r->refresh_due += d->state == PV_STATE_REFRESH_DUE;
+    r->refresh_due += d->refresh_due;
     r->outcomes[d->outcome]++;
 }
 
@@ -82,7 +82,8 @@ static void compliance_run(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
     struct summary s = {0};
-    bool ok = gate_each_device(c->admin->gate, count_one, &s) && !s.out_of_memory;
+    c->unreachable = !gate_each_standing(c->admin->gate, count_one, &s);
+    bool ok = !s.out_of_memory;
     if (s.count) qsort(s.rows, s.count, sizeof *s.rows, by_policy);
     c->list = json_array();
     for (size_t i = 0; i < s.count; i++) {
@@ -98,11 +99,13 @@ static void compliance_done(struct job *j)
     struct admin_call *c = admin_call_of_job(j);
     if (c->out_of_memory)
         admin_no_memory(c);
+    else if (c->unreachable)
+        admin_unreachable(c);
     else
         admin_reply(c, 200, json_incref(c->list));
 }
 
 void admin_compliance(struct admin_call *c)
 {
-    admin_on_pool(c, compliance_run, compliance_done);
+    admin_on_walks(c, compliance_run, compliance_done);
 }

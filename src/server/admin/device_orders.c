@@ -106,14 +106,6 @@ static void exists_done(struct job *j)
         admin_error(c, 404, "unknown_user", "There is no user of that name.");
 }
 
-static bool is_device_id(const char *id)
-{
-    size_t len = strlen(id);
-    bool good = len > 0 && len <= PV_DEVICE_ID_MAX;
-    for (size_t i = 0; i < len; i++) good = good && pv__is_alnum((unsigned char)id[i]);
-    return good;
-}
-
 static bool says_a_word(const struct device_order *o)
 {
     return !o->remove && (o->kind == PV_ORDER_ALLOW || o->kind == PV_ORDER_BLOCK ||
@@ -125,7 +117,7 @@ static void ordered(struct device_order *o)
     struct admin_call *c = call_of_order(o);
     bool done = o->result == ORDER_DONE || o->result == ORDER_UNCHANGED;
     if (o->result == ORDER_UNKNOWN && !o->add && says_a_word(o)) {
-        if (is_device_id(o->device_id))
+        if (admin_is_device_id(o->device_id))
             admin_on_pool(c, exists_run, exists_done);
         else
             admin_error(c, 400, "bad_value", "A device id is 1 to 32 letters and digits.");

@@ -1,4 +1,5 @@
 /* Lists of devices, and what the server is doing in numbers. */
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -62,79 +63,93 @@ json_t *admin_device_json(const struct device_view *d)
 /* ---- lists ---- */
 /* What is looked for; NULL, 0: anything. */
 struct filter {
-    const char *state, *policy, *user, *outcome, *after;
+    const char *state, *policy, *user, *outcome;
+    char after_user[AUTH_USER_MAX];
+    const char *after_device_id; /* NULL: from the start */
     bool by_revision, by_loop, loop;
     uint64_t revision, limit;
     int64_t not_seen_since;
 };
 
+/* USER/DEVICE: a DeviceId has letters and digits only, so that the last slash stands before it. Any
+ * will do, whether there is such a device or not. */
+static bool read_after(const char *after, struct filter *f)
+{
+    const char *slash = strrchr(after, '/');
+    size_t len = slash ? (size_t)(slash - after) : 0;
+    if (len == 0 || len >= sizeof f->after_user || !admin_is_device_id(slash + 1)) return false;
+    memcpy(f->after_user, after, len);
+    f->after_user[len] = '\0';
+    f->after_device_id = slash + 1;
+    return true;
+}
+
 /* false: sentence says why. Borrows from the call. */
 static bool read_filter(const struct admin_call *c, struct filter *f, const char **sentence)
 {
-    const char *since = admin_query(c, "not_seen_since");
+    const char *since = admin_query(c, "not_seen_since"), *after = admin_query(c, "after");
     *f = (struct filter){.state = admin_query(c, "state"),
                          .policy = admin_query(c, "policy"),
                          .user = admin_query(c, "user"),
                          .outcome = admin_query(c, "outcome"),
-                         .after = admin_query(c, "after"),
-                         .limit = ADMIN_DEVICES_MOST};
+                         .limit = ADMIN_PAGE_USUAL};
     f->by_revision = admin_query_number(c, "revision", &f->revision);
     f->by_loop = admin_query_flag(c, "loop", &f->loop);
-    *sentence = "limit must be 1 to 1000000.";
-    if (admin_query_number(c, "limit", &f->limit) &&
-        (f->limit == 0 || f->limit > ADMIN_DEVICES_MOST))
+    *sentence = "limit must be 1 to 10000.";
+    if (admin_query_number(c, "limit", &f->limit) && (f->limit == 0 || f->limit > ADMIN_PAGE_MOST))
         return false;
     *sentence = "after must be USER/DEVICE.";
-    if (f->after && !strrchr(f->after, '/')) return false;
+    if (after && !read_after(after, f)) return false;
     *sentence = "not_seen_since must be a time such as 30d or 12h, or a date such as 2027-01-31 or "
                 "2027-01-31T12:00:00Z.";
     return !since || admin_since(since, time(NULL), &f->not_seen_since);
 }
 
-/* A DeviceId has letters and digits only: the last slash stands before it. */
-static bool is_behind(const struct device_view *d, const char *after)
-{
-    const char *slash = strrchr(after, '/');
-    size_t len = (size_t)(slash - after), own = strlen(d->user);
-    int order = strncmp(d->user, after, own < len ? own : len);
-    if (order == 0) order = (own > len) - (own < len);
-    if (order == 0) order = strcmp(d->device_id, slash + 1);
-    return order > 0;
-}
-
-static bool fits(const struct device_view *d, const struct filter *f)
-{
-    bool loops = d->slowed_by || d->loop_until;
-    return (!f->state || strcmp(pv_state_text(d->state), f->state) == 0) &&
-           (!f->policy || strcmp(d->policy, f->policy) == 0) &&
-           (!f->user || strcmp(d->user, f->user) == 0) &&
-           (!f->outcome || strcmp(pv_outcome_text(d->outcome), f->outcome) == 0) &&
-           (!f->by_revision || d->revision == f->revision) && (!f->by_loop || loops == f->loop) &&
-           (!f->not_seen_since || d->last_seen < f->not_seen_since) &&
-           (!f->after || is_behind(d, f->after));
-}
-
-struct listing {
+struct list {
     struct admin_call *c;
     struct filter filter;
 };
 
+static bool fits(void *ctx, const struct device_view *d)
+{
+    const struct filter *f = &((struct list *)ctx)->filter;
+    bool loops = d->slowed_by || d->loop_until;
+    return (!f->state || strcmp(pv_state_text(d->state), f->state) == 0) &&
+           (!f->policy || strcmp(d->policy, f->policy) == 0) &&
+           (!f->outcome || strcmp(pv_outcome_text(d->outcome), f->outcome) == 0) &&
+           (!f->by_revision || d->revision == f->revision) && (!f->by_loop || loops == f->loop);
+}
+
 static void list_one(void *ctx, const struct device_view *d)
 {
-    struct listing *l = ctx;
-    if (l->filter.limit == 0 || !fits(d, &l->filter)) return;
-    l->filter.limit--;
-    if (json_array_append_new(l->c->list, admin_device_json(d)) != 0) l->c->out_of_memory = true;
+    struct admin_call *c = ((struct list *)ctx)->c;
+    if (json_array_append_new(c->list, admin_device_json(d)) != 0) c->out_of_memory = true;
 }
 
 static void list_run(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
-    struct listing l = {.c = c};
+    struct list list = {.c = c};
+    struct filter *f = &list.filter;
     const char *sentence;
-    (void)read_filter(c, &l.filter, &sentence); /* it was looked at before */
+    (void)read_filter(c, f, &sentence); /* it was looked at before */
+    struct device_listing l = {
+        .user = f->user,
+        .after_user = f->after_device_id ? f->after_user : NULL,
+        .after_device_id = f->after_device_id,
+        .not_seen_since = f->not_seen_since,
+        .most = f->limit,
+        .looks = ADMIN_DEVICES_LOOKS,
+        .others = true,
+        .fits = fits,
+        .each = list_one,
+        .ctx = &list,
+    };
     c->list = json_array();
-    if (!gate_each_device(c->admin->gate, list_one, &l)) c->out_of_memory = true;
+    c->unreachable = !gate_list_devices(c->admin->gate, &l);
+    char last[AUTH_USER_MAX + PV_DEVICE_ID_MAX + 2];
+    snprintf(last, sizeof last, "%s/%s", l.last_user, l.last_device_id);
+    if (l.more && !admin_next(c, last)) c->out_of_memory = true;
 }
 
 static void list_done(struct job *j)
@@ -142,8 +157,10 @@ static void list_done(struct job *j)
     struct admin_call *c = admin_call_of_job(j);
     if (c->out_of_memory)
         admin_no_memory(c);
+    else if (c->unreachable)
+        admin_unreachable(c);
     else
-        admin_reply(c, 200, json_incref(c->list));
+        admin_reply_page(c, json_incref(c->list));
 }
 
 void admin_devices(struct admin_call *c)
@@ -151,7 +168,7 @@ void admin_devices(struct admin_call *c)
     struct filter f;
     const char *sentence;
     if (read_filter(c, &f, &sentence))
-        admin_on_pool(c, list_run, list_done);
+        admin_on_walks(c, list_run, list_done);
     else
         admin_error(c, 400, "bad_query", sentence);
 }

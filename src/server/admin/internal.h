@@ -17,7 +17,9 @@
 #define ADMIN_BODY_MAX (64 * 1024)
 #define ADMIN_PASSWORD_MAX 256 /* bytes, terminator included; crypt(3) takes 511 */
 #define ADMIN_ACTOR_MAX 160
-#define ADMIN_DEVICES_MOST 1000000 /* of one listing */
+#define ADMIN_PAGE_USUAL 1000 /* rows of one listing, if nothing else is said */
+#define ADMIN_PAGE_MOST 10000
+#define ADMIN_DEVICES_LOOKS 50000 /* devices that one listing looks at: others wait for theirs */
 #define ADMIN_OTHERS_MAX 1000 /* other users of a device that are named */
 
 /* Over HTTPS, calls a second that a token may make for long, and how many at once before that. */
@@ -67,6 +69,7 @@ struct admin_call {
     json_t *others;
     bool out_of_memory;
     bool unreachable; /* the store, from the pool */
+    char *next;       /* value of Link: where the listing goes on; NULL: it does not */
     struct device_order order;
     struct user_set user;
     struct store_write noted; /* of an act that is done already */
@@ -158,6 +161,17 @@ static inline struct admin_call *admin_call_of_job(struct job *j)
 {
     return CONTAINER_OF(j, struct admin_call, job);
 }
+
+/* ---- pages of a listing: page.c ---- */
+/* As admin_on_pool, for what looks at the whole fleet: a job of its length holds up no other. */
+void admin_on_walks(struct admin_call *c, void (*run)(struct job *), void (*done)(struct job *));
+/* There is more, behind that: the next page is this call with another parameter `after`. Any thread.
+ * false: no memory. */
+bool admin_next(struct admin_call *c, const char *after);
+/* 200 with a page; json as of admin_reply. */
+void admin_reply_page(struct admin_call *c, json_t *json);
+void admin_unreachable(struct admin_call *c);
+bool admin_is_device_id(const char *id);
 
 /* ---- devices: devices.c, device_show.c ---- */
 /* As it is listed. NULL: no memory. */

@@ -32,11 +32,17 @@ static json_t *device_json(const struct asked_device *d)
                      (json_int_t)d->said_revision);
 }
 
+/* What could not be counted is null. */
+static json_t *count_json(const struct policy_change *p, unsigned count)
+{
+    return p->result == GATE_OK && !p->counted ? json_null() : json_integer(count);
+}
+
 bool admin_put_affected(json_t *o, const struct policy_change *p)
 {
     json_t *devices = p->dry_run ? json_array() : NULL;
-    bool ok = json_object_set_new(o, "devices_to_ask", json_integer(p->affected)) == 0 &&
-              json_object_set_new(o, "cannot_keep", json_integer(p->cannot_keep)) == 0;
+    bool ok = json_object_set_new(o, "devices_to_ask", count_json(p, p->affected)) == 0 &&
+              json_object_set_new(o, "cannot_keep", count_json(p, p->cannot_keep)) == 0;
     for (size_t i = 0; ok && i < p->device_count; i++)
         ok = json_array_append_new(devices, device_json(&p->devices[i])) == 0;
     if (!p->dry_run) return ok;

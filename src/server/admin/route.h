@@ -24,7 +24,8 @@ enum admin_type {
     ADMIN_FLAG,
     ADMIN_OBJECT,
     ADMIN_LIST,   /* of texts */
-    ADMIN_WORD    /* one of words */
+    ADMIN_WORD,   /* one of words */
+    ADMIN_NAME    /* of a user or a device, any bytes as in a path */
 };
 
 /* A query parameter, or a member of the body. */

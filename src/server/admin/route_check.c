@@ -41,7 +41,8 @@ static bool wrong(char sentence[ADMIN_SENTENCE_MAX], const struct admin_field *f
     static const char *const wanted[] = {
         [ADMIN_TEXT] = "a text",          [ADMIN_NUMBER] = "a whole number, 0 or more",
         [ADMIN_FLAG] = "true or false",   [ADMIN_OBJECT] = "an object",
-        [ADMIN_LIST] = "a list of texts", [ADMIN_WORD] = "one of "};
+        [ADMIN_LIST] = "a list of texts", [ADMIN_WORD] = "one of ",
+        [ADMIN_NAME] = "a name"};
     snprintf(sentence, ADMIN_SENTENCE_MAX, "%s must be %s%s%s.", f->name, wanted[f->type],
              f->words ? f->words : "", f->null ? ", or null" : "");
     return false;
@@ -86,7 +87,7 @@ static bool take_pair(struct admin_target *t, const char *pair, size_t len,
     if (!equals) return wrong(sentence, f);
     char *to = t->text + t->used; /* there is room, as for what stands in the path */
     size_t n = admin_percent_decode(equals + 1, len - name_len - 1, true, to);
-    if (n == SIZE_MAX || !is_clean(to)) {
+    if (n == SIZE_MAX || (f->type != ADMIN_NAME && !is_clean(to))) {
         snprintf(sentence, ADMIN_SENTENCE_MAX,
                  "%s is not well encoded, or has control characters in it.", f->name);
         return false;
@@ -129,6 +130,7 @@ static bool member_fits(const struct admin_field *f, const json_t *v)
 {
     if (json_is_null(v)) return f->null;
     switch (f->type) {
+    case ADMIN_NAME:
     case ADMIN_TEXT: return json_is_string(v);
     case ADMIN_NUMBER: return json_is_integer(v) && json_integer_value(v) >= 0;
     case ADMIN_FLAG: return json_is_boolean(v);

@@ -255,33 +255,29 @@ void admin_user_device_wipe(struct admin_call *c)
     admin_on_pool(c, exists_run, exists_done);
 }
 
+static void has_device(void *ctx, const struct device_view *d)
+{
+    struct admin_call *c = ctx;
+    (void)d;
+    c->edit = AUTH_EDIT_OK;
+}
+
+/* A user who was taken out of the file by hand may have left devices: those are forgotten too. */
 static void remove_run(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
     c->edit = auth_user_remove(auth_of(c), c->name);
+    struct device_listing l = {.user = c->name, .most = 1, .each = has_device, .ctx = c};
+    if (c->edit == AUTH_EDIT_UNKNOWN) c->unreachable = !gate_list_devices(c->admin->gate, &l);
 }
 
-struct known {
-    const char *user;
-    bool has_device;
-};
-
-static void look_for_device(void *ctx, const struct device_view *d)
-{
-    struct known *k = ctx;
-    if (strcmp(d->user, k->user) == 0) k->has_device = true;
-}
-
-/* A user who was taken out of the file by hand may have left devices: those are forgotten too. */
 static void remove_done(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
-    struct known known = {.user = c->name};
-    if (c->edit == AUTH_EDIT_UNKNOWN) {
-        gate_each_device(c->admin->gate, look_for_device, &known);
-        if (known.has_device) c->edit = AUTH_EDIT_OK;
-    }
-    if (edit_worked(c)) set_flags(c);
+    if (c->unreachable)
+        admin_unreachable(c);
+    else if (edit_worked(c))
+        set_flags(c);
 }
 
 void admin_user_remove(struct admin_call *c)

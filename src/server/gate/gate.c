@@ -302,9 +302,16 @@ void gate_on_options(struct gate *g, void (*options)(struct call *c))
     g->options = options;
 }
 
+void gate_stop(struct gate *g)
+{
+    if (g) atomic_store_explicit(&g->ending, true, memory_order_relaxed);
+}
+
 void gate_destroy(struct gate *g)
 {
     if (!g) return;
+    gate_stop(g);
+    pool_destroy(g->walks);
     gate_save_all(g);
     keeper_destroy(g->keeper);
     claims_close(g->claims);
@@ -344,7 +351,8 @@ struct gate *gate_create(const struct config *c, struct auth *a, struct store *s
     g->table = table_create();
     g->keeper = keeper_create(g);
     g->claims = claims_create(s);
-    bool made = g->table && g->keeper && g->claims;
+    g->walks = pool_create("walks", WALKS_AT_ONCE, WALKS_WAITING_MAX);
+    bool made = g->table && g->keeper && g->claims && g->walks;
     if (made && gate_load(g, error, error_cap)) return g;
     if (!made) snprintf(error, error_cap, "out of memory");
     gate_destroy(g);

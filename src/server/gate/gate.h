@@ -13,6 +13,7 @@
 #include "src/server/auth/auth.h"
 #include "src/server/config.h"
 #include "src/server/http/http.h"
+#include "src/server/http/pool.h"
 #include "src/server/store/store.h"
 
 struct gate;
@@ -48,6 +49,9 @@ bool gate_start(struct gate *g, char *error, size_t error_cap);
 void gate_destroy(struct gate *g);
 /* What is due by time alone is looked after on this worker from now on, until it ends. */
 void gate_begin(struct gate *g, struct worker *w);
+/* Before the workers end: what looks at the whole fleet ends early, and begins no more. NULL is
+ * accepted. */
+void gate_stop(struct gate *g);
 /* Once, at once: wipes that have expired. */
 void gate_sweep(struct gate *g);
 /* Commands of a backend; what nobody registers is not advertised and gets 501. A row that leaves serve
@@ -213,15 +217,46 @@ struct device_view {                     /* a copy for listing; strings live for
      * forth. As far as memory goes. */
     const char *clone_type, *clone_agent;
     unsigned clone_returns;
-    /* Others with a device of this id, at most GATE_OTHERS_MAX; of gate_each_device only. */
+    /* Others with a device of this id, at most GATE_OTHERS_MAX; of listings only. */
     const char *const *other_users;
     size_t other_user_count;
     int64_t first_seen, last_seen, key_at; /* last_seen 0: an administrator has made the entry */
 };
-/* Sorted by user and device id; takes its time with many: not on a worker. false: some were left
- * out, for want of memory. */
+/* What looks at the whole fleet, or blocks, runs on few threads that are there for it; done comes on
+ * this worker. false: too many wait. */
+bool gate_on_walks(struct gate *g, struct job *j);
+
+/* Devices by user and id, page by page. From a thread that may block. */
+struct device_listing {
+    const char *user;                    /* only this one's; NULL: everybody's */
+    const char *after_user, *after_device_id; /* behind this one, there or not; NULL: from the start */
+    int64_t not_seen_since;              /* only those last seen before; 0: all */
+    uint64_t most, looks;                /* at most so many are shown, and looked at; 0: no end */
+    bool others;                         /* other_users are wanted */
+    bool (*fits)(void *ctx, const struct device_view *d); /* is it to be shown? A mutex is held: quick.
+                                            NULL: all are */
+    void (*each)(void *ctx, const struct device_view *d);
+    void *ctx;
+    /* Set: there is more behind this one. */
+    bool more;
+    char last_user[AUTH_USER_MAX], last_device_id[PV_DEVICE_ID_MAX + 1];
+};
+/* false: the store is out of reach, or there is no memory; then some are left out. */
+bool gate_list_devices(struct gate *g, struct device_listing *l);
+/* All of them. */
 bool gate_each_device(struct gate *g, void (*each)(void *ctx, const struct device_view *d),
                       void *ctx);
+
+/* How a device stands, for counting. Strings live for the callback. */
+struct device_standing {
+    const char *policy;
+    uint64_t outcome_revision;
+    enum pv_outcome outcome;
+    bool refresh_due;
+};
+/* Of every device, by user. each is called with a mutex held: quick. Blocks; false as above. */
+bool gate_each_standing(struct gate *g, void (*each)(void *ctx, const struct device_standing *d),
+                        void *ctx);
 
 /* One of them. @return 1 shown, 0 there is none, -1 out of memory. */
 int gate_show_device(struct gate *g, const char *user, const char *device_id,
@@ -347,6 +382,7 @@ struct policy_change {
     enum gate_result result;
     char message[GATE_MESSAGE_MAX];      /* INVALID, CONFLICT: one sentence */
     uint64_t revision;                   /* of the policy, or of its new candidate */
+    bool counted;                        /* OK: what follows is known. A dry run is OK only so */
     unsigned affected;                   /* devices that hold a key and will be asked again */
     unsigned cannot_keep;                /* those of them that said 2 or 3 when last asked */
     struct asked_device *devices;        /* dry_run: the first of them by user and device id */
@@ -356,7 +392,8 @@ struct policy_change {
     void *priv;                          /* private */
 };
 /* On a worker; done comes on that worker, later, when the change is durable and in force (waiting
- * Pings of who is asked again have been woken), was found out for a dry run, or failed. */
+ * Pings of who is asked again have been woken) and counted, which takes its time with many devices; when
+ * it was found out for a dry run; or when it has failed. */
 void gate_change_policies(struct gate *g, struct policy_change *c);
 /* What the audit log calls it: "policy.set". */
 const char *policy_act_text(const struct policy_change *c);

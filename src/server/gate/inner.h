@@ -14,6 +14,8 @@
 #define CHANGES_WAITING_MAX 1024 /* of administrators */
 #define GATEWAY_BODY_WHOLE ((size_t)64 * 1024) /* a longer one is passed on as it comes */
 #define WORKERS_MAX 256
+#define WALKS_AT_ONCE 2          /* over the whole fleet */
+#define WALKS_WAITING_MAX 2048   /* more than administrators can ask for at a time */
 #define HEAD_ARENA 320        /* for the usual request line; a waiting Ping keeps it */
 #define HEAD_ARENA_MOST 20480 /* for the longest */
 
@@ -45,6 +47,8 @@ struct gate {
     struct bell bells[WORKERS_MAX];
     struct keeper *keeper; /* of trails */
     struct claims *claims; /* of upstreams */
+    struct pool *walks;    /* threads that look at the whole fleet */
+    atomic_bool ending;    /* walks end early */
     bool notify;           /* somebody is told of events */
     struct task sweep_task;
     struct timer sweep_timer;
@@ -294,20 +298,20 @@ void admin_turn_end(struct gate *g);
 /* ---- policy_effect.c: whom a change of the book concerns ---- */
 struct effect {
     struct gate *g;
-    struct book *book; /* to be in force */
-    const char *user;  /* only this one's devices can be concerned; NULL: all */
+    struct book *was, *is; /* in force, and to be in force; held by the caller */
+    const char *user;      /* only this one's devices can be concerned; NULL: all */
+    bool list;             /* the first of them are wanted */
     unsigned to_ask, cannot_keep;
-    struct device **least; /* of those to be asked, at most ASKED_DEVICES_MAX, a heap */
-    size_t count;
-    bool list; /* they are wanted */
-    bool out_of_memory;
+    struct asked_device *first; /* by user and id, at most ASKED_DEVICES_MAX; NULL: none */
+    size_t first_count;
+    int64_t since; /* private: when it came into force; 0: not yet */
+    bool failed;   /* private */
 };
-/* Count only; with list, the devices are held until effect_finish. */
-void effect_try(struct effect *e);
-/* The book is in force from now on, and who waits is woken. */
+/* The book is in force from now on, for all at once, and who waits is woken. */
 void effect_apply(struct effect *e);
-/* The devices by user and id, copied; freed by the caller. NULL: none, or no memory. */
-struct asked_device *effect_devices(struct effect *e, size_t *count_out);
+/* Counts, before effect_apply or behind it. Blocks: on a thread that walks. false: the store is out of
+ * reach, or no memory. */
+bool effect_count(struct effect *e);
 void effect_finish(struct effect *e);
 
 /* ---- policy_note.c: what is written down of a change of policies ---- */

@@ -5,69 +5,8 @@
 #include <time.h>
 
 #include "src/server/gate/inner.h"
+#include "src/server/gate/table/resident.h"
 #include "src/server/observe/log.h"
-
-struct list {
-    struct device **at;
-    size_t count, cap;
-};
-
-static bool push(struct list *l, struct device *d)
-{
-    if (l->count == l->cap) {
-        size_t cap = l->cap ? l->cap * 2 : 256;
-        struct device **at = realloc(l->at, cap * sizeof(struct device *));
-        if (!at) return false;
-        l->at = at;
-        l->cap = cap;
-    }
-    l->at[l->count++] = device_hold(d);
-    return true;
-}
-
-static bool collect(struct list *l, struct shard *s)
-{
-    bool ok = true;
-    pthread_mutex_lock(&s->mutex);
-    for (size_t b = 0; b <= s->mask; b++)
-        for (struct owner *o = s->buckets[b]; o; o = o->next)
-            for (struct device *d = o->devices; d && ok; d = d->next) ok = push(l, d);
-    pthread_mutex_unlock(&s->mutex);
-    return ok;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    const struct device *x = *(struct device *const *)a, *y = *(struct device *const *)b;
-    int order = strcmp(x->owner->name, y->owner->name);
-    return order ? order : strcmp(x->id, y->id);
-}
-
-/* The texts that may change, copied; NULL: out of memory. */
-static char *copy_texts(const struct device *d, struct device_view *v)
-{
-    const struct extra *e = d->extra;
-    const struct {
-        const char **to, *from;
-    } texts[] = {
-        {&v->device_type, device_text(d, KIND_TYPE)},
-        {&v->user_agent, device_text(d, KIND_AGENT)},
-        {&v->model, device_text(d, KIND_MODEL)},
-        {&v->os, device_text(d, KIND_OS)},
-        {&v->wipe_by, e && e->wipe_by ? e->wipe_by : ""},
-        {&v->wipe_reason, e && e->wipe_reason ? e->wipe_reason : ""},
-    };
-    const size_t count = sizeof texts / sizeof *texts;
-    size_t size = 0;
-    for (size_t i = 0; i < count; i++) size += strlen(texts[i].from) + 1;
-    char *block = malloc(size), *at = block;
-    for (size_t i = 0; block && i < count; i++) {
-        size_t len = strlen(texts[i].from) + 1;
-        *texts[i].to = memcpy(at, texts[i].from, len);
-        at += len;
-    }
-    return block;
-}
 
 /* Into a view that has the rest already. A wipe that is over counts as expired at once. */
 static void view_wipe(struct device_view *v, struct pv_partnership p, int64_t now)
@@ -117,126 +56,260 @@ static void view_bond(struct device_view *v, const struct shard *s, const struct
     v->upstream_key = b->key != 0;
 }
 
-/* Who else has a device of an id; names live as long as the table. */
-struct others {
-    const char *names[GATE_OTHERS_MAX];
-    size_t count;
+/* ---- one device ---- */
+/* What is worked out for a view, while its shard is locked. */
+struct sight {
+    struct device_view view; /* borrows from the device, and from what follows */
+    struct revision *policy;
+    char access_by[ACCESS_BY_TEXT], upstream[CLAIM_UPSTREAM_MAX];
+    struct faces faces;
 };
 
-static int by_id(const void *a, const void *b)
+static void see_texts(struct device_view *v, const struct device *d)
 {
-    const struct device *x = *(struct device *const *)a, *y = *(struct device *const *)b;
-    int order = strcmp(x->id, y->id);
-    return order ? order : strcmp(x->owner->name, y->owner->name);
+    const struct extra *e = d->extra;
+    v->device_type = device_text(d, KIND_TYPE);
+    v->user_agent = device_text(d, KIND_AGENT);
+    v->model = device_text(d, KIND_MODEL);
+    v->os = device_text(d, KIND_OS);
+    v->wipe_by = e && e->wipe_by ? e->wipe_by : "";
+    v->wipe_reason = e && e->wipe_reason ? e->wipe_reason : "";
 }
 
-/* ids: all devices, by id. */
-static void find_others(const struct list *ids, const struct device *d, struct others *out)
+/* Shard locked. false: no memory. */
+static bool see(struct sight *sight, struct gate *g, struct shard *s, struct device *d, int64_t now)
 {
-    size_t low = 0, high = ids->count;
-    out->count = 0;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (strcmp(ids->at[middle]->id, d->id) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    for (; low < ids->count && strcmp(ids->at[low]->id, d->id) == 0; low++)
-        if (ids->at[low] != d && out->count < GATE_OTHERS_MAX)
-            out->names[out->count++] = ids->at[low]->owner->name;
-}
-
-/* false: out of memory. */
-static bool show_device(struct gate *g, struct device *d, const struct others *others,
-                        void (*each)(void *ctx, const struct device_view *d), void *ctx)
-{
-    struct shard *s = table_lock(g->table, d->owner->name);
-    struct pv_partnership partnership;
-    const struct pv_partnership *p = &partnership;
-    char by[ACCESS_BY_TEXT], upstream[CLAIM_UPSTREAM_MAX];
-    struct faces faces;
+    struct pv_partnership p;
     struct revision *r = policy_of(s, d);
-    if (!r) {
-        table_unlock(s);
-        return false;
-    }
+    if (!r) return false;
     const struct verdict verdict = access_now(g, s, d);
     d->access = (uint8_t)verdict.access;
-    access_by_text(&verdict, by);
-    device_partnership(d, &partnership);
-    struct device_view v = {
+    access_by_text(&verdict, sight->access_by);
+    device_partnership(d, &p);
+    sight->policy = r;
+    sight->view = (struct device_view){
         .user = d->owner->name,
         .device_id = d->id,
         .policy = r->name,
         .settings = &r->policy,
         .access = verdict.access,
-        .access_by = by,
+        .access_by = sight->access_by,
         .version = (enum pv_version)d->version,
-        .state = pv_server_state(p, &r->facts[d->version], time(NULL)),
-        .outcome = (enum pv_outcome)p->outcome,
-        .revision = p->key ? p->key_revision : 0,
+        .state = pv_server_state(&p, &r->facts[d->version], now),
+        .outcome = (enum pv_outcome)p.outcome,
+        .revision = p.key ? p.key_revision : 0,
         .first_seen = d->first_seen,
         .last_seen = d->last_seen,
-        .key_at = p->key ? p->key_at : 0,
-        .said = p->said,
-        .outcome_revision = p->outcome_revision,
-        .personal = (enum pv_personal)p->personal,
+        .key_at = p.key ? p.key_at : 0,
+        .said = p.said,
+        .outcome_revision = p.outcome_revision,
+        .personal = (enum pv_personal)p.personal,
         .user_disabled = d->owner->disabled,
-        .other_users = others->names,
-        .other_user_count = others->count,
+        .upstream_conflict = r->closed,
     };
-    view_bond(&v, s, d, upstream);
-    v.upstream_conflict = r->closed;
-    view_trail(&v, s, d, time(NULL), &faces);
-    view_wipe(&v, partnership, time(NULL));
-    char *texts = copy_texts(d, &v);
-    bool gone = d->gone;
-    revision_hold(r);
-    table_unlock(s);
-    if (texts && !gone) each(ctx, &v);
-    revision_release(r);
-    free(texts);
-    return texts != NULL;
+    see_texts(&sight->view, d);
+    view_bond(&sight->view, s, d, sight->upstream);
+    view_trail(&sight->view, s, d, now, &sight->faces);
+    view_wipe(&sight->view, p, now);
+    return true;
+}
+
+/* A view that needs no lock. */
+struct shown {
+    struct device_view view;
+    struct revision *policy; /* held */
+    char texts[];
+};
+
+static const size_t view_texts[] = {
+    offsetof(struct device_view, user),        offsetof(struct device_view, device_id),
+    offsetof(struct device_view, device_type), offsetof(struct device_view, user_agent),
+    offsetof(struct device_view, model),       offsetof(struct device_view, os),
+    offsetof(struct device_view, access_by),   offsetof(struct device_view, wipe_by),
+    offsetof(struct device_view, wipe_reason), offsetof(struct device_view, upstream),
+    offsetof(struct device_view, clone_type),  offsetof(struct device_view, clone_agent),
+};
+#define VIEW_TEXTS (sizeof view_texts / sizeof *view_texts)
+
+static const char **text_at(struct device_view *v, size_t i)
+{
+    return (const char **)(void *)((char *)v + view_texts[i]);
+}
+
+/* NULL: no memory. */
+static struct shown *copy_sight(struct sight *sight)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < VIEW_TEXTS; i++) {
+        const char *text = *text_at(&sight->view, i);
+        size += text ? strlen(text) + 1 : 0;
+    }
+    struct shown *shown = malloc(sizeof *shown + size);
+    if (!shown) return NULL;
+    char *at = shown->texts;
+    shown->view = sight->view;
+    for (size_t i = 0; i < VIEW_TEXTS; i++) {
+        const char **text = text_at(&shown->view, i);
+        size_t len = *text ? strlen(*text) + 1 : 0;
+        if (*text) *text = memcpy(at, *text, len);
+        at += len;
+    }
+    shown->policy = revision_hold(sight->policy);
+    return shown;
+}
+
+static void shown_free(struct shown *shown)
+{
+    if (shown) revision_release(shown->policy);
+    free(shown);
+}
+
+/* ---- who else has a device of that id ---- */
+struct others {
+    const char *but;
+    const char *names[GATE_OTHERS_MAX];
+    char text[GATE_OTHERS_MAX][AUTH_USER_MAX];
+    size_t count;
+};
+
+static void add_other(void *ctx, const char *user)
+{
+    struct others *o = ctx;
+    if (o->count == GATE_OTHERS_MAX || strcmp(user, o->but) == 0) return;
+    snprintf(o->text[o->count], sizeof o->text[0], "%s", user);
+    o->names[o->count] = o->text[o->count];
+    o->count++;
+}
+
+/* ---- a listing ---- */
+struct listing {
+    struct gate *g;
+    struct device_listing *l;
+    struct shown **shown; /* of the user that is walked over */
+    size_t count, cap;
+    uint64_t found, looked; /* so far */
+    int64_t now;
+    bool failed;
+};
+
+static bool push(struct listing *k, struct sight *sight)
+{
+    if (k->count == k->cap) {
+        size_t cap = k->cap ? k->cap * 2 : 16;
+        struct shown **shown = realloc(k->shown, cap * sizeof(struct shown *));
+        if (!shown) return false;
+        k->shown = shown;
+        k->cap = cap;
+    }
+    return (k->shown[k->count] = copy_sight(sight)) && ++k->count;
+}
+
+static bool look_at(void *ctx, struct shard *s, struct device *d)
+{
+    struct listing *k = ctx;
+    struct device_listing *l = k->l;
+    struct sight sight;
+    /* One more than is wanted shows that there is more. */
+    l->more = (l->most && k->found == l->most) || (l->looks && k->looked == l->looks);
+    if (l->more) return false;
+    k->looked++;
+    snprintf(l->last_user, sizeof l->last_user, "%s", d->owner->name);
+    snprintf(l->last_device_id, sizeof l->last_device_id, "%s", d->id);
+    if (l->not_seen_since && d->last_seen >= l->not_seen_since) return true;
+    k->failed = !see(&sight, k->g, s, d, k->now);
+    if (k->failed || (l->fits && !l->fits(l->ctx, &sight.view))) return !k->failed;
+    k->failed = !push(k, &sight);
+    k->found++;
+    return !k->failed;
+}
+
+static void show_user(void *ctx)
+{
+    struct listing *k = ctx;
+    struct device_listing *l = k->l;
+    for (size_t i = 0; i < k->count; i++) {
+        struct device_view *v = &k->shown[i]->view;
+        struct others others = {.but = v->user};
+        if (l->others) gate_each_user_of(k->g, v->device_id, v->user, add_other, &others);
+        v->other_users = others.names;
+        v->other_user_count = others.count;
+        l->each(l->ctx, v);
+        shown_free(k->shown[i]);
+    }
+    k->count = 0;
+}
+
+bool gate_list_devices(struct gate *g, struct device_listing *l)
+{
+    struct listing k = {.g = g, .l = l, .now = time(NULL)};
+    const struct walk w = {
+        .query = {.filter = l->not_seen_since ? STORE_SEEN_BEFORE : STORE_ALL,
+                  .before = l->not_seen_since,
+                  .user = l->user,
+                  .after_user = l->after_user,
+                  .after_device_id = l->after_device_id},
+        .each = look_at,
+        .between = show_user,
+        .ctx = &k,
+    };
+    l->more = false;
+    bool ok = gate_walk(g, &w);
+    free(k.shown);
+    return ok && !k.failed;
 }
 
 bool gate_each_device(struct gate *g, void (*each)(void *ctx, const struct device_view *d),
                       void *ctx)
 {
-    struct list l = {0};
-    bool ok = true;
-    for (size_t i = 0; i < TABLE_SHARDS; i++) ok = collect(&l, &g->table->shards[i]) && ok;
-    struct list ids = {.at = l.count ? malloc(l.count * sizeof *l.at) : NULL};
-    if (ids.at) {
-        ids.count = l.count;
-        memcpy(ids.at, l.at, l.count * sizeof *l.at);
-        qsort(ids.at, ids.count, sizeof *ids.at, by_id);
-        qsort(l.at, l.count, sizeof *l.at, by_name);
-    }
-    ok = ok && (ids.at || !l.count);
-    for (size_t i = 0; i < l.count; i++) {
-        struct others others;
-        find_others(&ids, l.at[i], &others);
-        if (ok) ok = show_device(g, l.at[i], &others, each, ctx);
-    }
-    for (size_t i = 0; i < l.count; i++) device_release(l.at[i]);
-    free(ids.at);
-    free(l.at);
-    return ok;
+    return gate_list_devices(g, &(struct device_listing){.others = true, .each = each, .ctx = ctx});
 }
 
+/* ---- how all stand ---- */
+struct standings {
+    void (*each)(void *ctx, const struct device_standing *d);
+    void *ctx;
+    int64_t now;
+    bool failed;
+};
+
+static bool stand(void *ctx, struct shard *s, struct device *d)
+{
+    struct standings *k = ctx;
+    struct pv_partnership p;
+    const struct revision *r = policy_of(s, d);
+    k->failed = !r;
+    if (!r) return false;
+    device_partnership(d, &p);
+    const struct device_standing standing = {
+        .policy = r->name,
+        .outcome_revision = p.outcome_revision,
+        .outcome = (enum pv_outcome)p.outcome,
+        .refresh_due = pv_server_state(&p, &r->facts[d->version], k->now) == PV_STATE_REFRESH_DUE,
+    };
+    k->each(k->ctx, &standing);
+    return true;
+}
+
+bool gate_each_standing(struct gate *g, void (*each)(void *ctx, const struct device_standing *d),
+                        void *ctx)
+{
+    struct standings k = {.each = each, .ctx = ctx, .now = time(NULL)};
+    return gate_walk(g, &(struct walk){.each = stand, .ctx = &k}) && !k.failed;
+}
+
+/* ---- one of them ---- */
 int gate_show_device(struct gate *g, const char *user, const char *device_id,
                      void (*show)(void *ctx, const struct device_view *d), void *ctx)
 {
+    struct sight sight;
+    struct shown *shown = NULL;
     struct shard *s = table_lock(g->table, user);
     struct device *d = owner_device(shard_owner(s, user), device_id);
-    if (d) device_hold(d);
+    if (d && see(&sight, g, s, d, time(NULL))) shown = copy_sight(&sight);
     table_unlock(s);
-    if (!d) return 0;
-    static const struct others unknown;
-    bool ok = show_device(g, d, &unknown, show, ctx);
-    device_release(d);
-    return ok ? 1 : -1;
+    if (shown) show(ctx, &shown->view);
+    shown_free(shown);
+    return !d ? 0 : shown ? 1 : -1;
 }
 
 void gate_each_user_of(struct gate *g, const char *device_id, const char *but,

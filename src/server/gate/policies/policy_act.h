@@ -12,6 +12,9 @@ struct act {
     struct policy_change *c;
     struct book *old, *book; /* in force, to be in force */
     const char *user;        /* only this one's devices can be concerned; NULL: all */
+    struct effect effect;
+    struct job job; /* that counts */
+    bool counted;
     int64_t now;
     struct saved *saved; /* new revision; NULL: none */
     struct store_change changes[ACT_CHANGES];

@@ -11,6 +11,7 @@ static void act_free(struct act *a)
     saved_release(a->saved);
     book_release(a->book);
     book_release(a->old);
+    effect_finish(&a->effect);
     claims_prune(a->g->claims);
     free(a);
 }
@@ -37,10 +38,39 @@ static uint64_t revision_of(const struct book *b, const struct policy_change *c)
     return !l ? 0 : candidate ? l->candidate->id : l->effective->id;
 }
 
-static void take_counts(struct policy_change *c, const struct effect *e)
+/* ---- whom it concerns: counted when it is no other's turn that waits for it ---- */
+static void count_run(struct job *j)
 {
-    c->affected = e->to_ask;
-    c->cannot_keep = e->cannot_keep;
+    struct act *a = CONTAINER_OF(j, struct act, job);
+    a->counted = effect_count(&a->effect);
+}
+
+static void count_done(struct job *j)
+{
+    struct act *a = CONTAINER_OF(j, struct act, job);
+    struct policy_change *c = a->c;
+    c->counted = a->counted;
+    c->affected = a->effect.to_ask;
+    c->cannot_keep = a->effect.cannot_keep;
+    c->devices = a->effect.first;
+    c->device_count = a->effect.first_count;
+    a->effect.first = NULL; /* the caller's from now on */
+    if (c->dry_run && !a->counted) c->result = GATE_STORE;
+    act_free(a);
+    c->done(c);
+}
+
+/* Ends the turn; done comes when it is counted. */
+static void count(struct act *a)
+{
+    struct policy_change *c = a->c;
+    a->job.run = count_run;
+    a->job.done = count_done;
+    admin_turn_end(a->g);
+    if (gate_on_walks(a->g, &a->job)) return;
+    if (c->dry_run) c->result = GATE_STORE;
+    act_free(a);
+    tell_later(c, c->result);
 }
 
 static void stored(struct store_write *w)
@@ -49,29 +79,17 @@ static void stored(struct store_write *w)
     struct act *a = c->priv;
     c->result = w->durable ? GATE_OK : GATE_STORE;
     if (w->durable) {
-        struct effect e = {.g = a->g, .book = a->book, .user = a->user};
-        effect_apply(&e);
-        take_counts(c, &e);
+        effect_apply(&a->effect);
         c->revision = revision_of(a->book, c);
+        count(a);
+        return;
     }
     admin_turn_end(a->g);
     act_free(a);
     c->done(c);
 }
 
-static enum gate_result try_it(struct act *a)
-{
-    struct policy_change *c = a->c;
-    struct effect e = {.g = a->g, .book = a->book, .user = a->user, .list = true};
-    effect_try(&e);
-    c->devices = effect_devices(&e, &c->device_count);
-    effect_finish(&e);
-    take_counts(c, &e);
-    c->revision = revision_of(a->book, c);
-    return e.out_of_memory ? GATE_STORE : GATE_OK;
-}
-
-/* true: it is on its way to the disk. */
+/* true: it is on its way, to the disk or to be counted. */
 static bool run_act(struct act *a, enum gate_result *result_out)
 {
     struct policy_change *c = a->c;
@@ -82,8 +100,13 @@ static bool run_act(struct act *a, enum gate_result *result_out)
     if (result == GATE_UNCHANGED) c->revision = revision_of(a->old, c);
     if (result == GATE_OK)
         result = book_finish(a->book, a->old, c->name, c->message, sizeof c->message);
+    a->effect = (struct effect){
+        .g = a->g, .was = a->old, .is = a->book, .user = a->user, .list = c->dry_run};
+    c->result = result;
     if (result == GATE_OK && c->dry_run) {
-        result = try_it(a);
+        c->revision = revision_of(a->book, c);
+        count(a);
+        return true;
     } else if (result == GATE_OK) {
         c->priv = a;
         c->write.done = stored;
@@ -114,6 +137,7 @@ void gate_change_policies(struct gate *g, struct policy_change *c)
     c->message[0] = '\0';
     c->revision = 0;
     c->affected = c->cannot_keep = 0;
+    c->counted = false;
     c->devices = NULL;
     c->device_count = 0;
     if (a) {

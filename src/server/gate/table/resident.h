@@ -46,10 +46,11 @@ struct walk {
     /* By user and device id; with the shard of the device locked. d may be of the moment: who needs it
      * longer copies. false: enough. */
     bool (*each)(void *ctx, struct shard *s, struct device *d);
+    void (*between)(void *ctx); /* behind the devices of each user, nothing locked; may be NULL */
     void *ctx;
 };
 /* Every device that the query finds, as memory has it where it is there. From a thread that may block.
- * false: the store is out of reach, or there is no memory. */
+ * false: the store is out of reach, there is no memory, or the gate ends. */
 bool gate_walk(struct gate *g, const struct walk *w);
 
 #endif

@@ -20,6 +20,7 @@ struct worker the_worker = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER,
                                    &the_worker.head};
 _Thread_local struct worker *self;
 _Atomic unsigned logged_failures, logged_back;
+char logged_line[600];
 
 struct worker *worker_self(void)
 {
@@ -56,7 +57,12 @@ bool log_on(enum log_level level)
 
 void log_write(enum log_level level, uint64_t session, const char *verb, const struct kv *fields)
 {
-    (void)level, (void)session, (void)fields;
+    (void)level, (void)session;
+    size_t len = 0;
+    for (; fields->kind != KV_END; fields++)
+        if (fields->kind == KV_TEXT && len < sizeof logged_line)
+            len += (size_t)snprintf(logged_line + len, sizeof logged_line - len, "%s=%s ", fields->key,
+                                    fields->v.text);
     *(strcmp(verb, "store-back") == 0 ? &logged_back : &logged_failures) += 1;
 }
 
@@ -84,10 +90,27 @@ int tear_down(void **unused)
     return rmdir(state);
 }
 
+struct store_options options_of(const char *node)
+{
+    const char *url = getenv("PROVOST_STORE_URL");
+    return (struct store_options){.url = url ? url : "sqlite", .state = state, .node = node,
+                                  .lease_s = 10, .connections = 4};
+}
+
+struct store *open_elsewhere(const char *url, const char *directory)
+{
+    struct store_options o = options_of("one");
+    o.url = url;
+    o.state = directory;
+    error[0] = '\0';
+    return store_open(&o, error, sizeof error);
+}
+
 struct store *open_store(void)
 {
+    const struct store_options o = options_of("one");
     error[0] = '\0';
-    struct store *s = store_open(&(struct store_options){.url = STORE_URL, .state = state}, error, sizeof error);
+    struct store *s = store_open(&o, error, sizeof error);
     if (!s)
         fail_msg("%s", error);
     return s;
@@ -124,6 +147,16 @@ bool put(struct store *s, const struct store_change *changes, size_t count)
     return wait_for(&x);
 }
 
+bool conflicts(struct store *s, const struct store_change *changes, size_t count)
+{
+    struct wait x = {.write.done = wait_done};
+    assert_true(store_submit(s, changes, count, &x.write));
+    bool durable = wait_for(&x);
+    assert_true(durable != x.write.conflict);
+    assert_false(x.write.lost);
+    return x.write.conflict;
+}
+
 struct store_change user_change(const char *user, bool enabled)
 {
     return (struct store_change){.kind = STORE_PUT_USER, .u.user = {user, enabled, !enabled}};
@@ -144,7 +177,7 @@ struct store_change device_change(const char *user, const char *id)
     struct store_change c = {
         .kind = STORE_PUT_DEVICE,
         .u.device = {
-            .user = user, .device_id = id, .device_type = "Telefon", .user_agent = "Mail/1.0 \"x\"",
+            .tag = store_tag(), .user = user, .device_id = id, .device_type = "Telefon", .user_agent = "Mail/1.0 \"x\"",
             .version = PV_V14_1, .first_seen = 1600000000, .last_seen = 1700000001,
             .model = "Modell", .os = "System", .state = PV_STATE_QUARANTINED,
             .loop_until = 1800000000, .wipe_by = "uid 0", .wipe_reason = "lost",
@@ -167,8 +200,13 @@ struct store_change device_change(const char *user, const char *id)
     return c;
 }
 
-/* ---- what a store holds, read back ---- */
+void next_tag(struct store_change *c)
+{
+    c->u.device.was = c->u.device.tag;
+    c->u.device.tag = store_tag();
+}
 
+/* ---- what a store holds, read back ---- */
 static const char *keep(struct seen *seen, const char *text)
 {
     return seen->texts[seen->text_count++] = strdup(text);
@@ -216,12 +254,45 @@ static void see_item(void *ctx, const struct item_record *r)
 
 const struct store_visitor see_all = {see_item, see_policy, see_user, see_device};
 
+#define PAGE 3 /* few, so that there are several */
+
+/* Pages until one is not full. */
+static void read_pages(struct store *s, struct seen *seen)
+{
+    struct store_query q = {.most = PAGE};
+    size_t before;
+    do {
+        before = seen->device_count;
+        assert_true(store_read_devices(s, &q, see_device, seen));
+        if (seen->device_count == before)
+            break;
+        q.after_user = seen->devices[seen->device_count - 1].user;
+        q.after_device_id = seen->devices[seen->device_count - 1].device_id;
+    } while (seen->device_count == before + PAGE);
+    const char *after = NULL;
+    do {
+        before = seen->user_count;
+        assert_true(store_read_users(s, after, PAGE, see_user, seen));
+        after = seen->user_count ? seen->users[seen->user_count - 1].user : NULL;
+    } while (seen->user_count == before + PAGE);
+}
+
 struct seen *read_all(struct store *s)
+{
+    static const struct store_visitor lists = {.item = see_item, .policy = see_policy};
+    struct seen *seen = calloc(1, sizeof *seen);
+    assert_non_null(seen);
+    if (!store_load(s, &lists, seen, error, sizeof error))
+        fail_msg("%s", error);
+    read_pages(s, seen);
+    return seen;
+}
+
+struct seen *read_user(struct store *s, const char *user)
 {
     struct seen *seen = calloc(1, sizeof *seen);
     assert_non_null(seen);
-    if (!store_load(s, &see_all, seen, error, sizeof error))
-        fail_msg("%s", error);
+    assert_true(store_read_user(s, user, &see_all, seen));
     return seen;
 }
 
@@ -234,6 +305,7 @@ void forget(struct seen *seen)
 
 void assert_same_device(const struct device_record *a, const struct device_record *b)
 {
+    assert_int_equal(a->tag, b->tag);
     assert_string_equal(a->user, b->user);
     assert_string_equal(a->device_id, b->device_id);
     assert_string_equal(a->device_type, b->device_type);
@@ -275,6 +347,28 @@ void assert_same_device(const struct device_record *a, const struct device_recor
     assert_int_equal(p->wipe_ended_at, q->wipe_ended_at);
     assert_int_equal(p->wipe_expires_at, q->wipe_expires_at);
 }
+
+/* ---- logs ---- */
+uint64_t line_ids[8];
+static unsigned line_count;
+
+static void note_line(void *ctx, const struct log_record *r)
+{
+    if (line_count)
+        assert_true(r->id > line_ids[line_count - 1]);
+    line_ids[line_count++] = r->id;
+    strcat(strcat(ctx, r->json), " ");
+}
+
+const char *lines_of(struct store *s, enum store_log which, uint64_t after, unsigned most)
+{
+    static char seen[200];
+    seen[0] = '\0';
+    line_count = 0;
+    assert_true(store_read_log(s, which, after, most, note_line, seen));
+    return seen;
+}
+
 /* Hold the file from outside, so that what is submitted meanwhile gathers. */
 sqlite3 *hold_file(void)
 {

@@ -36,6 +36,94 @@ static void commits_are_shared(void **unused)
     store_close(&s->base);
 }
 
+/* Whatever becomes of the others, each has its own answer, and it takes one commit. */
+static void a_storm_of_conflicts_costs_one_commit(void **unused)
+{
+    (void)unused;
+    struct sqlite_store *s = (struct sqlite_store *)open_store();
+    struct store_change d = device_change("alice", "D"), stale = d;
+    assert_true(put(&s->base, &d, 1));
+    struct wait w[MANY] = {0};
+    uint64_t before = s->commits;
+    done_count = 0;
+    sqlite3 *held = hold_file();
+    for (size_t i = 0; i < MANY; i++) {
+        struct store_change c[] = {{.kind = STORE_ADD_AUDIT, .u.log = {0, "x"}},
+                                   i % 10 ? stale : d};
+        next_tag(&c[1]);
+        if (i % 10 == 0)
+            d = c[1];
+        w[i].write.done = wait_done;
+        assert_true(store_submit(&s->base, c, 2, &w[i].write));
+    }
+    release_file(held);
+    for (size_t i = 0; i < MANY; i++) {
+        assert_int_equal(wait_for(&w[i]), i % 10 == 0);
+        assert_int_equal(w[i].write.conflict, i % 10 != 0);
+        assert_int_equal(w[i].order, i);
+    }
+    assert_in_range(s->commits - before, 1, 3);
+    struct seen *seen = read_user(&s->base, "alice");
+    assert_same_device(&seen->devices[0], &d.u.device);
+    forget(seen);
+    store_close(&s->base);
+}
+
+static void note_id(void *ctx, const struct log_record *r)
+{
+    assert_int_equal(r->id, ++*(uint64_t *)ctx);
+}
+
+/* The audit log is moved by its ids: what fails takes none. */
+static void ids_of_lines_have_no_gap(void **unused)
+{
+    (void)unused;
+    struct store *s = open_store();
+    const struct store_change lines[] = {{.kind = STORE_ADD_AUDIT, .u.log = {0, "a"}},
+                                         policy_change(1, "x")};
+    uint64_t last = 0;
+    assert_true(put(s, lines, 2));
+    assert_true(conflicts(s, lines, 2));
+    assert_true(put(s, lines, 1));
+    const struct store_change drop = {.kind = STORE_REMOVE_AUDIT, .u.log = {2, NULL}};
+    assert_true(put(s, &drop, 1));
+    store_close(s);
+    s = open_store();
+    assert_true(put(s, lines, 1));
+    last = 2;
+    assert_true(store_read_log(s, STORE_LOG_AUDIT, 0, 10, note_id, &last));
+    assert_int_equal(last, 3);
+    store_close(s);
+}
+
+/* No read, nor any write, walks over a table that grows with the fleet. */
+static void statements_use_indices(void **unused)
+{
+    (void)unused;
+#define SQL_TEXT(id, text) text,
+    static const char *const texts[] = {SQLITE_READS(SQL_TEXT) SQLITE_WRITES(SQL_TEXT)};
+    static const char *const whole[] = {"SELECT count(*) FROM device", "SELECT * FROM policy",
+                                        "SELECT * FROM item ORDER", "SELECT * FROM user ORDER",
+                                        "SELECT * FROM device ORDER"};
+    struct sqlite_store *s = (struct sqlite_store *)open_store();
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        char explain[2000];
+        sqlite3_stmt *q;
+        bool walks = false;
+        for (size_t k = 0; k < sizeof whole / sizeof *whole; k++)
+            walks = walks || strncmp(texts[i], whole[k], strlen(whole[k])) == 0;
+        snprintf(explain, sizeof explain, "EXPLAIN QUERY PLAN %s", texts[i]);
+        assert_int_equal(sqlite3_prepare_v2(s->free_readers->db, explain, -1, &q, NULL), SQLITE_OK);
+        while (sqlite3_step(q) == SQLITE_ROW) {
+            const char *plan = (const char *)sqlite3_column_text(q, 3);
+            if (!walks && strncmp(plan, "SCAN", 4) == 0)
+                fail_msg("%s: %s", texts[i], plan);
+        }
+        sqlite3_finalize(q);
+    }
+    store_close(&s->base);
+}
+
 static void the_queue_is_bounded(void **unused)
 {
     (void)unused;
@@ -58,7 +146,7 @@ static void files_are_private(void **unused)
     struct stat st;
     mode_t old = umask(0);
     snprintf(path, sizeof path, "%s/sub", state);
-    struct store *s = store_open(&(struct store_options){.url = STORE_URL, .state = path}, error, sizeof error);
+    struct store *s = open_elsewhere("sqlite", path);
     umask(old);
     assert_non_null(s);
     static const char *const names[] = {"", "/lock", "/provost.db", "/provost.db-wal",
@@ -92,7 +180,7 @@ static void a_newer_schema_is_refused(void **unused)
     (void)unused;
     store_close(open_store());
     sql("PRAGMA user_version = 99");
-    assert_null(store_open(&(struct store_options){.url = STORE_URL, .state = state}, error, sizeof error));
+    assert_null(open_elsewhere("sqlite", state));
     assert_non_null(strstr(error, "schema 99"));
     assert_non_null(strstr(error, "provost.db"));
 }
@@ -166,6 +254,7 @@ static void a_file_of_the_first_schema_is_brought_up(void **unused)
     store_close(s);
 }
 
+/* Of whom, in the log. */
 static void what_cannot_be_understood_is_told(void **unused)
 {
     (void)unused;
@@ -183,25 +272,60 @@ static void what_cannot_be_understood_is_told(void **unused)
         {"UPDATE device SET wipe_state = 'odd'", "wipe_state \"odd\""},
         {"UPDATE device SET shut = 'odd'", "shut \"odd\""},
         {"UPDATE device SET wipe_id = -1", "wipe_id \"-1\""},
+        {"UPDATE device SET tag = -1", "tag \"-1\""},
         {"UPDATE offer SET position = 4 WHERE position = 0", "position \"4\""},
         {"UPDATE user SET enabled = -1", "enabled \"-1\""},
-        {"UPDATE policy SET revision = -1", "revision \"-1\""},
     };
     for (size_t i = 0; i < sizeof spoilt / sizeof *spoilt; i++) {
         print_message("# %s\n", spoilt[i][0]);
-        const struct store_change changes[] = {device_change("u", "D"), user_change("u", true),
-                                               policy_change(i + 1, "default")};
+        const struct store_change changes[] = {
+            {.kind = STORE_REMOVE_USER, .u.user = {.user = "uwe"}},
+            device_change("uwe", "D"), user_change("uwe", true), device_change("al", "D")};
+        bool of_user = strstr(spoilt[i][0], "user SET");
         struct store *s = open_store();
-        assert_true(put(s, changes, 3));
+        assert_true(put(s, changes, i ? 3 : 4));
         sql(spoilt[i][0]);
+        sql("UPDATE device SET (version, key_hash, outcome, wipe, key, asked, said, state, personal,"
+            " wipe_state, shut, wipe_id, tag) = (SELECT '14.1', '00112233445566778899aabbccddeeff',"
+            " 'none', 'none', 0, 0, 0, 'new', 'none', 'none', 'not', 0, 1) WHERE user = 'al';"
+            "UPDATE offer SET position = 0 WHERE user = 'al' AND position = 4;");
         struct seen *seen = calloc(1, sizeof *seen);
-        assert_false(store_load(s, &see_all, seen, error, sizeof error));
+        assert_false(store_read_user(s, "uwe", &see_all, seen));
+        if (!strstr(logged_line, spoilt[i][1]) || !strstr(logged_line, "user=uwe"))
+            fail_msg("line is: %s", logged_line);
+        logged_line[0] = '\0';
         forget(seen);
-        if (!strstr(error, spoilt[i][1]))
-            fail_msg("message is: %s", error);
+        seen = read_user(s, "al");
+        assert_int_equal(seen->device_count, 1);
+        const struct store_query q = {.most = 9};
+        assert_int_equal(store_read_devices(s, &q, see_all.device, seen), of_user);
+        assert_int_equal(store_read_users(s, NULL, 9, see_all.user, seen), !of_user);
+        if (!strstr(logged_line, spoilt[i][1]) || !strstr(logged_line, "user=uwe"))
+            fail_msg("line is: %s", logged_line);
+        forget(seen);
         store_close(s);
-        sql("UPDATE user SET enabled = 1; DELETE FROM policy");
+        sql("UPDATE user SET enabled = 1");
     }
+
+    const struct store_change policy = policy_change(1, "default");
+    struct seen *seen = calloc(1, sizeof *seen);
+    struct store *s = open_store();
+    assert_true(put(s, &policy, 1));
+    sql("UPDATE policy SET revision = -1");
+    assert_false(store_load(s, &see_all, seen, error, sizeof error));
+    assert_non_null(strstr(error, "revision \"-1\""));
+    forget(seen);
+    store_close(s);
+}
+
+static void a_second_server_is_refused(void **unused)
+{
+    (void)unused;
+    struct store *s = open_store();
+    assert_null(open_elsewhere("sqlite", state));
+    assert_non_null(strstr(error, "another provostd"));
+    store_close(s);
+    store_close(open_store());
 }
 
 static void a_file_that_is_none_is_refused(void **unused)
@@ -213,16 +337,16 @@ static void a_file_that_is_none_is_refused(void **unused)
     for (int i = 0; i < 1000; i++)
         fputs("no database\n", f);
     fclose(f);
-    assert_null(store_open(&(struct store_options){.url = STORE_URL, .state = state}, error, sizeof error));
+    assert_null(open_elsewhere("sqlite", state));
     assert_non_null(strstr(error, "provost.db"));
     unlink(path);
 
     assert_int_equal(mkdir(path, 0700), 0); /* no permission stops root, a directory does */
-    assert_null(store_open(&(struct store_options){.url = STORE_URL, .state = state}, error, sizeof error));
+    assert_null(open_elsewhere("sqlite", state));
     assert_non_null(strstr(error, "provost.db"));
     assert_int_equal(rmdir(path), 0);
 
-    assert_null(store_open(&(struct store_options){.url = STORE_URL, .state = "/dev/null/state"}, error, sizeof error));
+    assert_null(open_elsewhere("sqlite", "/dev/null/state"));
     assert_non_null(strstr(error, "/dev/null/state"));
 }
 
@@ -268,11 +392,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(commits_are_shared),
+        TEST(a_storm_of_conflicts_costs_one_commit),
+        TEST(ids_of_lines_have_no_gap),
+        TEST(statements_use_indices),
         TEST(the_queue_is_bounded),
         TEST(files_are_private),
         TEST(a_newer_schema_is_refused),
         TEST(a_file_of_the_first_schema_is_brought_up),
         TEST(what_cannot_be_understood_is_told),
+        TEST(a_second_server_is_refused),
         TEST(a_file_that_is_none_is_refused),
         TEST(a_full_disk_is_told_and_survived),
     };

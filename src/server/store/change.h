@@ -8,6 +8,7 @@ struct submission {
     struct submission *next;
     struct store_write *write;   /* NULL: written behind */
     size_t bytes;                /* of this block */
+    int rc;                      /* of the store's writer: why it is not stored */
     size_t count;
     struct store_change changes[];
 };

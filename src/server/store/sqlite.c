@@ -17,21 +17,15 @@ static bool open_writer(struct sqlite_store *s, const char *path, char *error, s
     return sqlite_store_migrate(s->writer, error, error_cap);
 }
 
-static bool open_reader(struct sqlite_store *s, const char *path, char *error, size_t error_cap)
-{
-    return sqlite_connect(path, SQLITE_OPEN_READONLY, &s->reader, error, error_cap) &&
-           sqlite_reads_prepare(s, error, error_cap);
-}
-
 /* Also takes back a store that was opened in part. */
 static void store_close_sqlite(struct store *base)
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
     sqlite_writer_stop(s);
-    sqlite_reads_finish(s);
-    sqlite3_close(s->reader);
+    sqlite_readers_finish(s);
     sqlite3_close(s->writer); /* the last one: brings the log into the file */
     if (s->lock_fd >= 0) close(s->lock_fd);
+    pthread_cond_destroy(&s->read_wake);
     pthread_mutex_destroy(&s->read_mutex);
     free(s);
 }
@@ -45,6 +39,14 @@ static const struct store_ops sqlite_ops = {
     .read_info = sqlite_read_info,
     .read_trail = sqlite_read_trail,
     .read_item = sqlite_read_item,
+    .read_user = sqlite_read_user,
+    .read_devices = sqlite_read_devices,
+    .read_users_of = sqlite_read_users_of,
+    .read_users = sqlite_read_users,
+    .count_devices = sqlite_count_devices,
+    .submitted = sqlite_writer_submitted,
+    .settle = sqlite_writer_settle,
+    .settled = sqlite_writer_settled,
     .read_revisions = sqlite_read_revisions,
     .read_log = sqlite_read_log,
     .close = store_close_sqlite,
@@ -53,20 +55,20 @@ static const struct store_ops sqlite_ops = {
 
 struct store *sqlite_store_open(const char *state, char *error, size_t error_cap)
 {
-    char path[SQLITE_PATH_CAP];
-    if (!sqlite_file_path(state, path, error, error_cap)) return NULL;
     struct sqlite_store *s = calloc(1, sizeof *s);
-    if (!s || pthread_mutex_init(&s->read_mutex, NULL) != 0) {
+    if (!s) {
         snprintf(error, error_cap, "out of memory");
-        free(s);
         return NULL;
     }
+    pthread_mutex_init(&s->read_mutex, NULL);
+    pthread_cond_init(&s->read_wake, NULL);
     s->base.ops = &sqlite_ops;
     s->lock_fd = -1;
-    if (sqlite_make_directory(state, error, error_cap) &&
+    if (sqlite_file_path(state, s->path, error, error_cap) &&
+        sqlite_make_directory(state, error, error_cap) &&
         (s->lock_fd = sqlite_take_lock(state, error, error_cap)) >= 0 &&
-        sqlite_make_file(path, error, error_cap) && open_writer(s, path, error, error_cap) &&
-        open_reader(s, path, error, error_cap) && sqlite_writer_start(s, error, error_cap))
+        sqlite_make_file(s->path, error, error_cap) && open_writer(s, s->path, error, error_cap) &&
+        sqlite_readers_start(s, error, error_cap) && sqlite_writer_start(s, error, error_cap))
         return &s->base;
     store_close_sqlite(&s->base);
     return NULL;

@@ -1,8 +1,9 @@
-/* The store over SQLite: one file, one writer thread, one read-only connection. */
+/* The store over SQLite: one file, one writer thread, a few read-only connections. */
 #ifndef PROVOSTD_STORE_SQLITE_H
 #define PROVOSTD_STORE_SQLITE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sqlite3.h>
 
 #include "src/server/store/change.h"
@@ -15,22 +16,47 @@
 #define SQLITE_STORE_BATCH_MAX 512                /* submissions of one transaction */
 #define SQLITE_STORE_BEHIND_MS 300                /* how long a write behind may wait for company */
 
-/* Statements of the writer; their parameters stand in the order of the columns. A bond is named
- * USER/DEVICE, where '0' comes behind '/' and no DeviceId has a slash. */
+#define SQLITE_STORE_SETTLE_S 10                   /* how long somebody waits for what is queued */
+#define SQLITE_STORE_READERS 4                    /* connections for reading, at most */
+
+/* Of user ?1. '0' comes behind '/', and no DeviceId has a slash. */
+#define SQLITE_BONDS_OF_USER                                                                   \
+    "kind = 'bond' AND name > ?1 || '/' AND name < ?1 || '0'"                                  \
+    " AND instr(substr(name, length(?1) + 2), '/') = 0"
+/* Columns of a device behind its key, in the order of the table. */
+#define SQLITE_DEVICE_VALUES                                                                   \
+    "device_type, user_agent, model, os, version, state, first_seen, last_seen, loop_until,"   \
+    " key, key_at, key_revision, key_hash, acked_offer, acked_status, outcome,"                \
+    " outcome_revision, said, provisioned_once, asked, personal, wipe, wipe_state, wipe_id,"   \
+    " shut, wipe_at, wipe_sent_at, wipe_ended_at, wipe_expires_at, wipe_by, wipe_reason, tag"
+#define SQLITE_32_MARKS "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
+
+/* Statements of the writer; their parameters stand in the order of the columns. */
 #define SQLITE_WRITES(X)                                                                       \
-    X(PUT_DEVICE, "INSERT OR REPLACE INTO device VALUES "                                      \
-                  "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")       \
+    X(BEGIN, "BEGIN IMMEDIATE")                                                                \
+    X(COMMIT, "COMMIT")                                                                        \
+    X(ROLLBACK, "ROLLBACK")                                                                    \
+    X(EACH, "SAVEPOINT each")                                                                  \
+    X(EACH_KEEP, "RELEASE each")                                                               \
+    X(EACH_BACK, "ROLLBACK TO each")                                                           \
+    X(ADD_DEVICE, "INSERT INTO device VALUES (?,?," SQLITE_32_MARKS ") ON CONFLICT DO NOTHING") \
+    X(CHANGE_DEVICE, "UPDATE device SET (" SQLITE_DEVICE_VALUES ") = "                         \
+                     "(" SQLITE_32_MARKS ") WHERE user = ? AND device_id = ? AND tag = ?")        \
+    X(PUT_DEVICE, "INSERT OR REPLACE INTO device VALUES (?,?," SQLITE_32_MARKS ")")            \
     X(PUT_OFFER, "INSERT INTO offer VALUES (?,?,?,?,?,?,?)")                                   \
     X(GET_INFO, "SELECT info, history FROM device_info WHERE user = ? AND device_id = ?")      \
     X(PUT_INFO, "INSERT OR REPLACE INTO device_info VALUES (?,?,?,?)")                         \
-    X(PUT_POLICY, "INSERT INTO policy VALUES (?,?,?,?,?,?)")                                   \
+    X(ADD_POLICY, "INSERT INTO policy VALUES (?,?,?,?,?,?) ON CONFLICT DO NOTHING")            \
     X(PUT_USER, "INSERT OR REPLACE INTO user VALUES (?,?,?)")                                  \
     X(PUT_FOLDER_STATE, "INSERT OR REPLACE INTO folder_state VALUES (?,?,?,?,?,?,?)")          \
+    X(GET_FOLDER_IDS, "SELECT ids FROM folder_ids WHERE user = ?")                             \
     X(PUT_FOLDER_IDS, "INSERT OR REPLACE INTO folder_ids VALUES (?,?)")                        \
+    X(GET_ITEM, "SELECT json FROM item WHERE kind = ? AND name = ?")                           \
     X(PUT_ITEM, "INSERT OR REPLACE INTO item VALUES (?,?,?)")                                  \
     X(PUT_TRAIL, "INSERT OR REPLACE INTO trail VALUES (?,?,?)")                                \
     X(ADD_AUDIT, "INSERT INTO audit(json) VALUES (?)")                                         \
     X(ADD_EVENT, "INSERT INTO event(json) VALUES (?)")                                         \
+    X(ADD_CHAIN, "INSERT INTO chain VALUES (?,?) ON CONFLICT DO NOTHING")                      \
     X(DROP_OFFERS, "DELETE FROM offer WHERE user = ? AND device_id = ?")                       \
     X(DROP_DEVICE, "DELETE FROM device WHERE user = ? AND device_id = ?")                      \
     X(DROP_INFO, "DELETE FROM device_info WHERE user = ? AND device_id = ?")                   \
@@ -44,47 +70,96 @@
     X(DROP_USER_FOLDER_STATES, "DELETE FROM folder_state WHERE user = ?")                      \
     X(DROP_USER_FOLDER_IDS, "DELETE FROM folder_ids WHERE user = ?")                           \
     X(DROP_BOND, "DELETE FROM item WHERE kind = 'bond' AND name = ? || '/' || ?")             \
-    X(DROP_USER_BONDS, "DELETE FROM item WHERE kind = 'bond' AND name > ?1 || '/'"             \
-                       " AND name < ?1 || '0' AND instr(substr(name, length(?1) + 2), '/') = 0") \
+    X(DROP_USER_BONDS, "DELETE FROM item WHERE " SQLITE_BONDS_OF_USER)                         \
     X(DROP_ITEM, "DELETE FROM item WHERE kind = ? AND name = ?")                               \
     X(DROP_AUDIT, "DELETE FROM audit WHERE id <= ?")                                           \
+    X(DROP_AUDIT_LINE, "DELETE FROM audit WHERE id = ?")                                       \
+    X(DROP_CHAIN, "DELETE FROM chain WHERE seq <= ?")                                          \
     X(DROP_EVENT, "DELETE FROM event WHERE id = ?")
 #define SQLITE_WRITE_ENUM(id, sql) SQL_##id,
 enum sqlite_write { SQLITE_WRITES(SQLITE_WRITE_ENUM) SQL_COUNT };
 #undef SQLITE_WRITE_ENUM
 
-/* Statements of the reader, each a row of texts for one or two names. */
+/* Pages of devices: ?1, ?2 the key that they are behind, ?3 how many, ?4 the time that some compare
+ * with, ?5 the user. The indices are named, for else the planner may walk over all. */
+#define SQLITE_BY_KEY "(user, device_id) > (?1, ?2)"
+#define SQLITE_OF_USER "user = ?5 AND device_id > ?2"
+#define SQLITE_PAGE " ORDER BY user, device_id LIMIT ?3"
+#define SQLITE_WIPE_PENDING                                                                    \
+    "wipe_expires_at > 0 AND wipe_state IN ('requested', 'sent', 'failed')"
+#define SQLITE_WIPES SQLITE_WIPE_PENDING " AND wipe_expires_at < ?4 AND "
+
+/* Statements of a reader. */
 #define SQLITE_READS(X)                                                                        \
+    X(BEGIN, "BEGIN")                                                                          \
+    X(COMMIT, "COMMIT")                                                                        \
     X(FOLDER_STATE, "SELECT key, previous_key, tree, previous_tree, ping FROM folder_state"    \
                     " WHERE user = ? AND device_id = ?")                                       \
     X(FOLDER_IDS, "SELECT ids FROM folder_ids WHERE user = ?")                                 \
     X(INFO, "SELECT info, history FROM device_info WHERE user = ? AND device_id = ?")          \
     X(TRAIL, "SELECT trail FROM trail WHERE user = ? AND device_id = ?")                       \
     X(ITEM, "SELECT json FROM item WHERE kind = ? AND name = ?")                               \
+    X(ITEMS, "SELECT * FROM item WHERE kind < 'bond' UNION ALL"                                \
+             " SELECT * FROM item WHERE kind > 'bond' ORDER BY kind, name")                    \
+    X(ALL_ITEMS, "SELECT * FROM item ORDER BY kind, name")                                     \
+    X(BONDS, "SELECT * FROM item WHERE " SQLITE_BONDS_OF_USER " ORDER BY name")                \
+    X(POLICIES, "SELECT * FROM policy ORDER BY revision")                                      \
     X(REVISIONS, "SELECT revision, at, settings, parent, by FROM policy WHERE name = ?"        \
                  " ORDER BY revision")                                                         \
+    X(USER, "SELECT * FROM user WHERE name = ?")                                               \
+    X(ALL_USERS, "SELECT * FROM user ORDER BY name")                                           \
+    X(ALL_DEVICES, "SELECT * FROM device ORDER BY user, device_id")                            \
+    X(DEVICES_OF, "SELECT * FROM device WHERE user = ? ORDER BY device_id")                    \
+    X(USERS, "SELECT * FROM user WHERE name > ? ORDER BY name LIMIT ?")                        \
+    X(USERS_OF, "SELECT user FROM device INDEXED BY device_by_id WHERE device_id = ?"          \
+                " ORDER BY user LIMIT ?")                                                      \
+    X(DEVICE_COUNT, "SELECT count(*) FROM device")                                             \
+    X(OFFERS, "SELECT position, key, at, revision, hash FROM offer"                            \
+              " WHERE user = ? AND device_id = ?")                                             \
+    X(DEVICES, "SELECT * FROM device WHERE " SQLITE_BY_KEY SQLITE_PAGE)                        \
+    X(WIPES, "SELECT * FROM device INDEXED BY device_wipe_ends"                                \
+             " WHERE " SQLITE_WIPES SQLITE_BY_KEY SQLITE_PAGE)                                 \
+    X(UNSEEN, "SELECT * FROM device INDEXED BY device_last_seen"                               \
+              " WHERE last_seen < ?4 AND " SQLITE_BY_KEY SQLITE_PAGE)                          \
+    X(USER_DEVICES, "SELECT * FROM device WHERE " SQLITE_OF_USER SQLITE_PAGE)                  \
+    X(USER_WIPES, "SELECT * FROM device WHERE " SQLITE_WIPES SQLITE_OF_USER SQLITE_PAGE)       \
+    X(USER_UNSEEN, "SELECT * FROM device WHERE last_seen < ?4 AND " SQLITE_OF_USER SQLITE_PAGE) \
     X(AUDIT, "SELECT id, json FROM audit WHERE id > ? ORDER BY id LIMIT ?")                    \
-    X(EVENT, "SELECT id, json FROM event WHERE id > ? ORDER BY id LIMIT ?")
+    X(EVENT, "SELECT id, json FROM event WHERE id > ? ORDER BY id LIMIT ?")                    \
+    X(CHAIN, "SELECT seq, json FROM chain WHERE seq > ? ORDER BY seq LIMIT ?")
 #define SQLITE_READ_ENUM(id, sql) SQL_READ_##id,
 enum sqlite_read { SQLITE_READS(SQLITE_READ_ENUM) SQL_READ_COUNT };
 #undef SQLITE_READ_ENUM
 
+/* A connection that only reads. */
+struct sqlite_reader {
+    struct sqlite_reader *next;        /* while it is free */
+    sqlite3 *db;
+    sqlite3_stmt *q[SQL_READ_COUNT];
+};
+
 struct sqlite_store {
     struct store base;
+    char path[SQLITE_PATH_CAP];
     int lock_fd;                       /* holds the lock of the state directory */
 
-    pthread_mutex_t read_mutex;
-    sqlite3 *reader;
-    sqlite3_stmt *reads[SQL_READ_COUNT];
+    pthread_mutex_t read_mutex;        /* guards which readers are free */
+    pthread_cond_t read_wake;
+    struct sqlite_reader *free_readers;
+    unsigned readers;                  /* free or not */
 
     sqlite3 *writer;                   /* of the writer thread once that runs */
     sqlite3_stmt *writes[SQL_COUNT];
     pthread_t thread;
     bool running;
     bool failing;                      /* the last batch failed; of the writer thread */
+    _Atomic uint64_t submitted;        /* submissions taken; changed under mutex */
+    _Atomic uint64_t settled;          /* of them, written or failed; changed under mutex */
 
     pthread_mutex_t mutex;             /* guards what follows */
     pthread_cond_t wake;
+    pthread_cond_t settle_wake;
+    unsigned settling;                 /* threads that wait for what is queued */
     struct submission *head, **tail;
     size_t queued, bytes;
     size_t urgent;                     /* queued submissions that somebody waits for */
@@ -98,19 +173,54 @@ struct store *sqlite_store_open(const char *state, char *error, size_t error_cap
 bool sqlite_writer_start(struct sqlite_store *s, char *error, size_t error_cap);
 bool sqlite_writer_submit(struct store *s, const struct store_change *changes, size_t count,
                           struct store_write *w);
+uint64_t sqlite_writer_submitted(struct store *s);
+bool sqlite_writer_settled(struct store *s, uint64_t position);
+bool sqlite_writer_settle(struct store *s, uint64_t position);
 /* Writes what is queued, ends the thread. Harmless when it does not run. */
 void sqlite_writer_stop(struct sqlite_store *s);
 
 /* sqlite_apply.c: records into rows. SQLITE_OK or why not. */
+#define SQLITE_STORE_CONFLICT (-1) /* the rows are not those that the change was made of */
 int sqlite_apply(struct sqlite_store *s, const struct store_change *c);
+/* A statement without parameters. */
+int sqlite_run(struct sqlite_store *s, enum sqlite_write w);
 
-/* sqlite_load.c: all rows into records, at the start. */
+/* sqlite_reader.c: connections, each for one thread at a time. */
+bool sqlite_readers_start(struct sqlite_store *s, char *error, size_t error_cap);
+void sqlite_readers_finish(struct sqlite_store *s);
+/* Waits for one that is free. NULL: out of reach (logged). */
+struct sqlite_reader *sqlite_reader_take(struct sqlite_store *s);
+void sqlite_reader_give(struct sqlite_store *s, struct sqlite_reader *r);
+
+/* sqlite_rows.c: columns into records, for a visitor. */
+struct sqlite_rows {
+    struct sqlite_reader *reader;
+    const struct store_visitor *v;
+    void *ctx;
+    char *error; /* a sentence, once failed */
+    size_t error_cap;
+    bool failed;
+    char user[256]; /* whose row it is, for the log */
+};
+/* Every row of a statement that is bound goes to `row`, until one fails. */
+void sqlite_rows_each(struct sqlite_rows *l, enum sqlite_read which,
+                      void (*row)(struct sqlite_rows *l, sqlite3_stmt *q));
+void sqlite_rows_sql_fail(struct sqlite_rows *l);
+void sqlite_row_device(struct sqlite_rows *l, sqlite3_stmt *q);
+void sqlite_row_item(struct sqlite_rows *l, sqlite3_stmt *q);
+void sqlite_row_policy(struct sqlite_rows *l, sqlite3_stmt *q);
+void sqlite_row_user(struct sqlite_rows *l, sqlite3_stmt *q);
+
+/* sqlite_load.c: many rows, of one instant. */
 bool sqlite_load(struct store *s, const struct store_visitor *v, void *ctx, char *error,
                  size_t error_cap);
+bool sqlite_read_user(struct store *s, const char *user, const struct store_visitor *v, void *ctx);
+bool sqlite_read_devices(struct store *s, const struct store_query *q,
+                         void (*each)(void *ctx, const struct device_record *r), void *ctx);
+bool sqlite_read_users(struct store *s, const char *after, unsigned most,
+                       void (*each)(void *ctx, const struct user_record *r), void *ctx);
 
 /* sqlite_read.c: single rows, from threads that may block. */
-bool sqlite_reads_prepare(struct sqlite_store *s, char *error, size_t error_cap);
-void sqlite_reads_finish(struct sqlite_store *s);
 int sqlite_read_folder_state(struct store *s, const char *user, const char *device_id,
                              struct folder_state_record *out, void **block_out);
 int sqlite_read_folder_ids(struct store *s, const char *user, struct folder_ids_record *out,
@@ -121,6 +231,9 @@ int sqlite_read_trail(struct store *s, const char *user, const char *device_id,
                       struct trail_record *out, void **block_out);
 int sqlite_read_item(struct store *s, const char *kind, const char *name, struct item_record *out,
                      void **block_out);
+bool sqlite_read_users_of(struct store *s, const char *device_id, unsigned most,
+                          void (*each)(void *ctx, const char *user), void *ctx);
+bool sqlite_count_devices(struct store *s, uint64_t *out);
 bool sqlite_read_revisions(struct store *s, const char *policy,
                            void (*each)(void *ctx, const struct policy_record *r), void *ctx);
 bool sqlite_read_log(struct store *s, enum store_log which, uint64_t after, unsigned most,

@@ -1,4 +1,4 @@
-/* Changes into rows: with sqlite_load.c the only place that knows the order of columns. */
+/* Changes into rows: with sqlite_rows.c the only place that knows the order of columns. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +59,33 @@ static int bind_run(struct bind *b)
     return b->rc;
 }
 
+/* One row was to change: if none has, it is not what the change was made of. */
+static int bind_run_one(struct bind *b)
+{
+    int rc = bind_run(b);
+    return !rc && sqlite3_changes(sqlite3_db_handle(b->q)) == 0 ? SQLITE_STORE_CONFLICT : rc;
+}
+
+int sqlite_run(struct sqlite_store *s, enum sqlite_write w)
+{
+    struct bind b = bind_start(s, w);
+    return bind_run(&b);
+}
+
+/* Is the text of the row `was`, "" if there is no row? */
+static int expect(struct bind *b, const char *was)
+{
+    int rc = b->rc ? b->rc : sqlite3_step(b->q);
+    const char *text = "";
+    if (rc == SQLITE_ROW) {
+        text = (const char *)sqlite3_column_text(b->q, 0);
+        rc = text ? SQLITE_DONE : SQLITE_NOMEM;
+    }
+    if (rc == SQLITE_DONE) rc = strcmp(text, was) == 0 ? SQLITE_OK : SQLITE_STORE_CONFLICT;
+    sqlite3_reset(b->q);
+    return rc;
+}
+
 /* ---- changes ---- */
 static int run_text(struct sqlite_store *s, enum sqlite_write w, const char *a, const char *b)
 {
@@ -87,44 +114,70 @@ static int put_offers(struct sqlite_store *s, const struct device_record *r)
     return rc;
 }
 
-static int put_device(struct sqlite_store *s, const struct device_record *r)
+/* The columns behind the key. */
+static void bind_device(struct bind *b, const struct device_record *r, uint64_t tag)
 {
     const struct pv_partnership *p = &r->partnership;
-    struct bind b = bind_start(s, SQL_PUT_DEVICE);
+    bind_text(b, r->device_type);
+    bind_text(b, r->user_agent);
+    bind_text(b, r->model);
+    bind_text(b, r->os);
+    bind_text(b, pv_version_text(r->version));
+    bind_text(b, pv_state_text(r->state));
+    bind_int(b, r->first_seen);
+    bind_int(b, r->last_seen);
+    bind_int(b, r->loop_until);
+    bind_int(b, p->key);
+    bind_int(b, p->key_at);
+    bind_int(b, (int64_t)p->key_revision);
+    bind_hash(b, p->key_hash);
+    bind_int(b, p->acked_offer);
+    bind_int(b, p->acked_status);
+    bind_text(b, pv_outcome_text((enum pv_outcome)p->outcome));
+    bind_int(b, (int64_t)p->outcome_revision);
+    bind_int(b, p->said);
+    bind_int(b, p->provisioned_once);
+    bind_int(b, p->asked);
+    bind_text(b, pv_personal_text((enum pv_personal)p->personal));
+    bind_text(b, p->wipe <= PV_WIPE_DEVICE ? sqlite_wipe_names[p->wipe] : NULL);
+    bind_text(b, pv_wipe_state_text((enum pv_wipe_state)p->wipe_state));
+    bind_int(b, (int64_t)p->wipe_id);
+    bind_text(b, p->shut <= PV_SHUT_EXPIRED ? sqlite_shut_names[p->shut] : NULL);
+    bind_int(b, p->wipe_at);
+    bind_int(b, p->wipe_sent_at);
+    bind_int(b, p->wipe_ended_at);
+    bind_int(b, p->wipe_expires_at);
+    bind_text(b, r->wipe_by);
+    bind_text(b, r->wipe_reason);
+    bind_int(b, (int64_t)tag);
+}
+
+static int add_device(struct sqlite_store *s, enum sqlite_write w, const struct device_record *r,
+                      uint64_t tag)
+{
+    struct bind b = bind_start(s, w);
     bind_text(&b, r->user);
     bind_text(&b, r->device_id);
-    bind_text(&b, r->device_type);
-    bind_text(&b, r->user_agent);
-    bind_text(&b, r->model);
-    bind_text(&b, r->os);
-    bind_text(&b, pv_version_text(r->version));
-    bind_text(&b, pv_state_text(r->state));
-    bind_int(&b, r->first_seen);
-    bind_int(&b, r->last_seen);
-    bind_int(&b, r->loop_until);
-    bind_int(&b, p->key);
-    bind_int(&b, p->key_at);
-    bind_int(&b, (int64_t)p->key_revision);
-    bind_hash(&b, p->key_hash);
-    bind_int(&b, p->acked_offer);
-    bind_int(&b, p->acked_status);
-    bind_text(&b, pv_outcome_text((enum pv_outcome)p->outcome));
-    bind_int(&b, (int64_t)p->outcome_revision);
-    bind_int(&b, p->said);
-    bind_int(&b, p->provisioned_once);
-    bind_int(&b, p->asked);
-    bind_text(&b, pv_personal_text((enum pv_personal)p->personal));
-    bind_text(&b, p->wipe <= PV_WIPE_DEVICE ? sqlite_wipe_names[p->wipe] : NULL);
-    bind_text(&b, pv_wipe_state_text((enum pv_wipe_state)p->wipe_state));
-    bind_int(&b, (int64_t)p->wipe_id);
-    bind_text(&b, p->shut <= PV_SHUT_EXPIRED ? sqlite_shut_names[p->shut] : NULL);
-    bind_int(&b, p->wipe_at);
-    bind_int(&b, p->wipe_sent_at);
-    bind_int(&b, p->wipe_ended_at);
-    bind_int(&b, p->wipe_expires_at);
-    bind_text(&b, r->wipe_by);
-    bind_text(&b, r->wipe_reason);
-    int rc = bind_run(&b);
+    bind_device(&b, r, tag);
+    return bind_run_one(&b);
+}
+
+static int change_device(struct sqlite_store *s, const struct device_record *r)
+{
+    struct bind b = bind_start(s, SQL_CHANGE_DEVICE);
+    bind_device(&b, r, r->tag);
+    bind_text(&b, r->user);
+    bind_text(&b, r->device_id);
+    bind_int(&b, (int64_t)r->was);
+    return bind_run_one(&b);
+}
+
+/* Without a tag it replaces whatever there is. */
+static int put_device(struct sqlite_store *s, const struct device_record *r)
+{
+    int rc = !r->tag  ? add_device(s, SQL_PUT_DEVICE, r, store_tag())
+             : r->was ? change_device(s, r)
+                      : add_device(s, SQL_ADD_DEVICE, r, r->tag);
     return rc ? rc : put_offers(s, r);
 }
 
@@ -159,14 +212,14 @@ static int put_info(struct sqlite_store *s, const struct info_record *r)
 
 static int put_policy(struct sqlite_store *s, const struct policy_record *r)
 {
-    struct bind b = bind_start(s, SQL_PUT_POLICY);
+    struct bind b = bind_start(s, SQL_ADD_POLICY);
     bind_int(&b, (int64_t)r->revision);
     bind_text(&b, r->name);
     bind_int(&b, r->at);
     bind_text(&b, r->settings_json);
     bind_text(&b, r->parent);
     bind_text(&b, r->by);
-    return bind_run(&b);
+    return bind_run_one(&b);
 }
 
 static int put_user(struct sqlite_store *s, const struct user_record *r)
@@ -191,8 +244,30 @@ static int put_folder_state(struct sqlite_store *s, const struct folder_state_re
     return bind_run(&b);
 }
 
+static int put_folder_ids(struct sqlite_store *s, const struct folder_ids_record *r)
+{
+    if (r->was_json) {
+        struct bind b = bind_start(s, SQL_GET_FOLDER_IDS);
+        bind_text(&b, r->user);
+        int rc = expect(&b, r->was_json);
+        if (rc) return rc;
+    }
+    return run_text(s, SQL_PUT_FOLDER_IDS, r->user, r->ids_json);
+}
+
+static int expect_item(struct sqlite_store *s, const struct item_record *r)
+{
+    if (!r->was_json) return SQLITE_OK;
+    struct bind b = bind_start(s, SQL_GET_ITEM);
+    bind_text(&b, r->kind);
+    bind_text(&b, r->name);
+    return expect(&b, r->was_json);
+}
+
 static int put_item(struct sqlite_store *s, const struct item_record *r)
 {
+    int rc = expect_item(s, r);
+    if (rc) return rc;
     struct bind b = bind_start(s, SQL_PUT_ITEM);
     bind_text(&b, r->kind);
     bind_text(&b, r->name);
@@ -214,6 +289,23 @@ static int drop_log(struct sqlite_store *s, enum sqlite_write w, uint64_t id)
     struct bind b = bind_start(s, w);
     bind_int(&b, (int64_t)id);
     return bind_run(&b);
+}
+
+static int remove_item(struct sqlite_store *s, const struct item_record *r)
+{
+    int rc = expect_item(s, r);
+    return rc ? rc : run_text(s, SQL_DROP_ITEM, r->kind, r->name);
+}
+
+static int seal_audit(struct sqlite_store *s, const struct log_record *r)
+{
+    struct bind line = bind_start(s, SQL_DROP_AUDIT_LINE), chain = bind_start(s, SQL_ADD_CHAIN);
+    bind_int(&line, (int64_t)r->id);
+    int rc = bind_run_one(&line);
+    if (rc) return rc;
+    bind_int(&chain, (int64_t)r->seq);
+    bind_text(&chain, r->json);
+    return bind_run_one(&chain);
 }
 
 /* device_id NULL: all of the user. */
@@ -254,19 +346,18 @@ int sqlite_apply(struct sqlite_store *s, const struct store_change *c)
     case STORE_PUT_POLICY: return put_policy(s, &c->u.policy);
     case STORE_PUT_USER: return put_user(s, &c->u.user);
     case STORE_PUT_FOLDER_STATE: return put_folder_state(s, &c->u.folder_state);
-    case STORE_PUT_FOLDER_IDS:
-        return run_text(s, SQL_PUT_FOLDER_IDS, c->u.folder_ids.user, c->u.folder_ids.ids_json);
+    case STORE_PUT_FOLDER_IDS: return put_folder_ids(s, &c->u.folder_ids);
     case STORE_PUT_ITEM: return put_item(s, &c->u.item);
     case STORE_PUT_TRAIL: return put_trail(s, &c->u.trail);
     case STORE_ADD_AUDIT: return run_text(s, SQL_ADD_AUDIT, c->u.log.json, NULL);
     case STORE_ADD_EVENT: return run_text(s, SQL_ADD_EVENT, c->u.log.json, NULL);
     case STORE_REMOVE_DEVICE: return remove_device(s, &c->u.device);
     case STORE_REMOVE_USER: return remove_user(s, &c->u.user);
-    case STORE_REMOVE_ITEM: return run_text(s, SQL_DROP_ITEM, c->u.item.kind, c->u.item.name);
+    case STORE_REMOVE_ITEM: return remove_item(s, &c->u.item);
     case STORE_REMOVE_AUDIT: return drop_log(s, SQL_DROP_AUDIT, c->u.log.id);
     case STORE_REMOVE_EVENT: return drop_log(s, SQL_DROP_EVENT, c->u.log.id);
-    case STORE_SEAL_AUDIT:
-    case STORE_REMOVE_CHAIN: break;
+    case STORE_SEAL_AUDIT: return seal_audit(s, &c->u.log);
+    case STORE_REMOVE_CHAIN: return drop_log(s, SQL_DROP_CHAIN, c->u.log.seq);
     }
     return SQLITE_MISUSE;
 }

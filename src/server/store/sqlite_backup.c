@@ -165,8 +165,7 @@ static enum store_outcome sqlite_backup(struct store *base, struct store_backup 
                                         const struct store_work *w)
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
-    struct backup b = {
-        .w = w, .b = wanted, .fd = -1, .file = sqlite3_db_filename(s->reader, "main")};
+    struct backup b = {.w = w, .b = wanted, .fd = -1, .file = s->path};
     enum store_outcome out = look_at_target(&b);
     if (out == STORE_DONE &&
         !sqlite_connect(b.file, SQLITE_OPEN_READONLY, &b.from, w->error, w->error_cap))

@@ -1,33 +1,9 @@
-/* Blocking reads over one connection of their own. */
+/* Single rows and lists. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/server/store/sqlite.h"
-
-static const char *const read_sql[] = {
-#define SQLITE_READ_SQL(id, sql) [SQL_READ_##id] = sql,
-    SQLITE_READS(SQLITE_READ_SQL)
-#undef SQLITE_READ_SQL
-};
-
-bool sqlite_reads_prepare(struct sqlite_store *s, char *error, size_t error_cap)
-{
-    for (size_t i = 0; i < SQL_READ_COUNT; i++) {
-        if (sqlite3_prepare_v3(s->reader, read_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->reads[i],
-                               NULL) == SQLITE_OK)
-            continue;
-        snprintf(error, error_cap, "%s: %s", sqlite3_db_filename(s->reader, "main"),
-                 sqlite3_errmsg(s->reader));
-        return false;
-    }
-    return true;
-}
-
-void sqlite_reads_finish(struct sqlite_store *s)
-{
-    for (size_t i = 0; i < SQL_READ_COUNT; i++) sqlite3_finalize(s->reads[i]);
-}
 
 /* One block: the texts of the columns from..to of the row, one after the other. */
 static char *copy_columns(sqlite3_stmt *q, int from, int to, const char *out[])
@@ -60,8 +36,9 @@ static int read_row(struct store *base, enum sqlite_read which, const char *a, c
                     int numbers, struct row *out, void **block_out)
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
-    sqlite3_stmt *q = s->reads[which];
-    pthread_mutex_lock(&s->read_mutex);
+    struct sqlite_reader *reader = sqlite_reader_take(s);
+    if (!reader) return -1;
+    sqlite3_stmt *q = reader->q[which];
     int rc = sqlite3_bind_text(q, 1, a, -1, SQLITE_STATIC);
     if (rc == SQLITE_OK && b) rc = sqlite3_bind_text(q, 2, b, -1, SQLITE_STATIC);
     if (rc == SQLITE_OK) rc = sqlite3_step(q);
@@ -73,7 +50,7 @@ static int read_row(struct store *base, enum sqlite_read which, const char *a, c
     }
     sqlite3_reset(q);
     sqlite3_clear_bindings(q); /* they point to the caller's texts */
-    pthread_mutex_unlock(&s->read_mutex);
+    sqlite_reader_give(s, reader);
     return found;
 }
 
@@ -147,9 +124,10 @@ bool sqlite_read_revisions(struct store *base, const char *policy,
                            void (*each)(void *ctx, const struct policy_record *r), void *ctx)
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
-    sqlite3_stmt *q = s->reads[SQL_READ_REVISIONS];
+    struct sqlite_reader *reader = sqlite_reader_take(s);
+    if (!reader) return false;
+    sqlite3_stmt *q = reader->q[SQL_READ_REVISIONS];
     bool ok = true;
-    pthread_mutex_lock(&s->read_mutex);
     int rc = sqlite3_bind_text(q, 1, policy, -1, SQLITE_STATIC);
     while (ok && rc == SQLITE_OK && (rc = sqlite3_step(q)) == SQLITE_ROW) {
         const struct policy_record r = {
@@ -165,25 +143,67 @@ bool sqlite_read_revisions(struct store *base, const char *policy,
     }
     sqlite3_reset(q);
     sqlite3_clear_bindings(q);
-    pthread_mutex_unlock(&s->read_mutex);
+    sqlite_reader_give(s, reader);
     return ok && rc == SQLITE_DONE;
 }
+
+static const enum sqlite_read log_statements[] = {
+    [STORE_LOG_AUDIT] = SQL_READ_AUDIT,
+    [STORE_LOG_EVENT] = SQL_READ_EVENT,
+    [STORE_LOG_CHAIN] = SQL_READ_CHAIN,
+};
 
 bool sqlite_read_log(struct store *base, enum store_log which, uint64_t after, unsigned most,
                      void (*each)(void *ctx, const struct log_record *r), void *ctx)
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
-    sqlite3_stmt *q = s->reads[which == STORE_LOG_AUDIT ? SQL_READ_AUDIT : SQL_READ_EVENT];
+    struct sqlite_reader *reader = sqlite_reader_take(s);
+    if (!reader) return false;
+    sqlite3_stmt *q = reader->q[log_statements[which]];
     bool ok = true;
-    pthread_mutex_lock(&s->read_mutex);
     int rc = sqlite3_bind_int64(q, 1, (int64_t)after);
     if (rc == SQLITE_OK) rc = sqlite3_bind_int64(q, 2, most);
     while (ok && rc == SQLITE_OK && (rc = sqlite3_step(q)) == SQLITE_ROW) {
-        const struct log_record r = {(uint64_t)sqlite3_column_int64(q, 0), text_of(q, 1, &ok)};
+        uint64_t id = (uint64_t)sqlite3_column_int64(q, 0);
+        const struct log_record r = {id, text_of(q, 1, &ok), which == STORE_LOG_CHAIN ? id : 0};
         if (ok) each(ctx, &r);
         rc = SQLITE_OK;
     }
     sqlite3_reset(q);
-    pthread_mutex_unlock(&s->read_mutex);
+    sqlite_reader_give(s, reader);
     return ok && rc == SQLITE_DONE;
+}
+
+bool sqlite_read_users_of(struct store *base, const char *device_id, unsigned most,
+                          void (*each)(void *ctx, const char *user), void *ctx)
+{
+    struct sqlite_store *s = (struct sqlite_store *)base;
+    struct sqlite_reader *reader = sqlite_reader_take(s);
+    if (!reader) return false;
+    sqlite3_stmt *q = reader->q[SQL_READ_USERS_OF];
+    bool ok = true;
+    int rc = sqlite3_bind_text(q, 1, device_id, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK) rc = sqlite3_bind_int64(q, 2, most);
+    while (ok && rc == SQLITE_OK && (rc = sqlite3_step(q)) == SQLITE_ROW) {
+        const char *user = text_of(q, 0, &ok);
+        if (ok) each(ctx, user);
+        rc = SQLITE_OK;
+    }
+    sqlite3_reset(q);
+    sqlite3_clear_bindings(q);
+    sqlite_reader_give(s, reader);
+    return ok && rc == SQLITE_DONE;
+}
+
+bool sqlite_count_devices(struct store *base, uint64_t *out)
+{
+    struct sqlite_store *s = (struct sqlite_store *)base;
+    struct sqlite_reader *reader = sqlite_reader_take(s);
+    if (!reader) return false;
+    sqlite3_stmt *q = reader->q[SQL_READ_DEVICE_COUNT];
+    bool ok = sqlite3_step(q) == SQLITE_ROW;
+    if (ok) *out = (uint64_t)sqlite3_column_int64(q, 0);
+    sqlite3_reset(q);
+    sqlite_reader_give(s, reader);
+    return ok;
 }

@@ -82,6 +82,14 @@ static const char *const migrations[] = {
     " PRIMARY KEY (user, device_id)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, json TEXT NOT NULL) STRICT;"
     "CREATE TABLE event (id INTEGER PRIMARY KEY AUTOINCREMENT, json TEXT NOT NULL) STRICT;",
+
+    /* Which saved state it is; pages by other things than the key; the audit log that is sealed. A
+     * state that was saved before is named 1. */
+    "ALTER TABLE device ADD COLUMN tag INTEGER NOT NULL DEFAULT 1;"
+    "CREATE INDEX device_by_id ON device (device_id);"
+    "CREATE INDEX device_last_seen ON device (last_seen);"
+    "CREATE INDEX device_wipe_ends ON device (wipe_expires_at) WHERE " SQLITE_WIPE_PENDING ";"
+    "CREATE TABLE chain (seq INTEGER PRIMARY KEY, json TEXT NOT NULL) STRICT;",
 };
 #define SCHEMA (sizeof migrations / sizeof *migrations)
 

@@ -21,12 +21,14 @@ static void deliver(struct task *t)
     w->done(w);
 }
 
-static void finish(struct submission *sub, bool durable)
+static void finish(struct submission *sub, int rc)
 {
     struct store_write *w = sub->write;
     free(sub);
     if (!w) return;
-    w->durable = durable;
+    w->durable = rc == SQLITE_OK;
+    w->conflict = rc == SQLITE_STORE_CONFLICT;
+    w->lost = false;
     w->task.fn = deliver;
     if (w->home)
         worker_post(w->home, &w->task);
@@ -51,56 +53,77 @@ static void tell_listeners(struct sqlite_store *s)
 }
 
 /* ---- one transaction ---- */
-struct attempt {
-    int rc;
+struct batch {
+    struct submission *first;
+    unsigned count, failed;
+    int rc; /* of what failed last, and why */
     char why[160];
 };
 
-/* Everything from first up to (not including) end, or nothing of it. */
-static bool attempt(struct sqlite_store *s, struct submission *first, struct submission *end,
-                    struct attempt *a)
+static int failed(struct sqlite_store *s, struct batch *b, int rc)
 {
-    int rc = sqlite3_exec(s->writer, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-    for (struct submission *sub = first; sub != end && !rc; sub = sub->next)
-        for (size_t i = 0; i < sub->count && !rc; i++) rc = sqlite_apply(s, &sub->changes[i]);
-    if (!rc) rc = sqlite3_exec(s->writer, "COMMIT", NULL, NULL, NULL);
+    b->rc = rc;
+    snprintf(b->why, sizeof b->why, "%s", sqlite3_errmsg(s->writer));
+    return rc;
+}
+
+/* One submission, or nothing of it; its neighbours stay. What is not its own fault ends the transaction
+ * here. */
+static int apply_one(struct sqlite_store *s, struct batch *b, struct submission *sub)
+{
+    int rc = sqlite_run(s, SQL_EACH);
+    for (size_t i = 0; i < sub->count && !rc; i++) rc = sqlite_apply(s, &sub->changes[i]);
+    if (!rc) return sqlite_run(s, SQL_EACH_KEEP);
+    sub->rc = rc;
+    if (rc != SQLITE_STORE_CONFLICT) failed(s, b, rc);
+    if (sqlite3_get_autocommit(s->writer)) return rc; /* SQLite has taken all back */
+    rc = sqlite_run(s, SQL_EACH_BACK);
+    return rc ? rc : sqlite_run(s, SQL_EACH_KEEP);
+}
+
+/* SQLITE_OK: all are on the disk, but those whose rc says why not. */
+static int attempt(struct sqlite_store *s, struct batch *b)
+{
+    int rc = sqlite_run(s, SQL_BEGIN);
+    for (struct submission *sub = b->first; sub && !rc; sub = sub->next) rc = apply_one(s, b, sub);
+    if (!rc) rc = sqlite_run(s, SQL_COMMIT);
     if (rc) {
-        a->rc = rc;
-        snprintf(a->why, sizeof a->why, "%s", sqlite3_errmsg(s->writer));
-        if (!sqlite3_get_autocommit(s->writer))
-            sqlite3_exec(s->writer, "ROLLBACK", NULL, NULL, NULL);
-        return false;
+        failed(s, b, rc);
+        if (!sqlite3_get_autocommit(s->writer)) sqlite_run(s, SQL_ROLLBACK);
+        return rc;
     }
     pthread_mutex_lock(&s->mutex);
     s->commits++;
     pthread_mutex_unlock(&s->mutex);
-    return true;
+    return SQLITE_OK;
 }
 
-/* One submission that cannot be stored must not fail its neighbours: each then gets a transaction
- * of its own. */
-static void write_batch(struct sqlite_store *s, struct submission *first)
+static void settle_batch(struct sqlite_store *s, unsigned count)
 {
-    struct attempt a = {0};
-    unsigned failed = 0, count = 0;
+    pthread_mutex_lock(&s->mutex);
+    atomic_fetch_add(&s->settled, count);
+    pthread_cond_broadcast(&s->settle_wake);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+static void write_batch(struct sqlite_store *s, struct batch *b)
+{
     bool logged = false;
-    bool all = attempt(s, first, NULL, &a);
-    bool alone = !first->next;
-    for (struct submission *sub = first, *next; sub; sub = next) {
+    int rc = attempt(s, b);
+    settle_batch(s, b->count);
+    for (struct submission *sub = b->first, *next; sub; sub = next) {
+        int own = rc ? rc : sub->rc;
         next = sub->next;
-        heart_beat(&s->base.heart);
-        bool durable = all || (!alone && attempt(s, sub, next, &a));
-        failed += !durable;
-        logged = logged || (durable && adds_to_log(sub));
-        count++;
-        finish(sub, durable);
+        b->failed += own != SQLITE_OK && own != SQLITE_STORE_CONFLICT;
+        logged = logged || (!own && adds_to_log(sub));
+        finish(sub, own);
     }
     if (logged) tell_listeners(s);
-    if (failed)
-        LOG(LOG_ERROR, 0, "store-failed", KV_UINT("changes", failed), KV_UINT("of", count),
-            KV_INT("code", a.rc), KV_TEXT("error", a.why));
-    if (s->failing && !failed) LOG(LOG_WARN, 0, "store-back", KV_UINT("changes", count));
-    s->failing = failed > 0;
+    if (b->failed)
+        LOG(LOG_ERROR, 0, "store-failed", KV_UINT("changes", b->failed), KV_UINT("of", b->count),
+            KV_INT("code", b->rc), KV_TEXT("error", b->why));
+    if (s->failing && !b->failed) LOG(LOG_WARN, 0, "store-back", KV_UINT("changes", b->count));
+    s->failing = b->failed > 0;
 }
 
 /* ---- the queue ---- */
@@ -115,18 +138,20 @@ static void deadline_in(struct timespec *at, unsigned ms)
     }
 }
 
-/* The next batch, in the order of submission; NULL when all is written and the store closes. */
-static struct submission *take_batch(struct sqlite_store *s)
+/* The next batch, in the order of submission; empty when all is written and the store closes. */
+static struct batch take_batch(struct sqlite_store *s)
 {
     pthread_mutex_lock(&s->mutex);
     while (!s->head && !s->closing) pthread_cond_wait(&s->wake, &s->mutex);
     struct timespec at;
     deadline_in(&at, SQLITE_STORE_BEHIND_MS);
-    while (s->head && !s->urgent && !s->closing && s->queued < SQLITE_STORE_BATCH_MAX)
+    while (s->head && !s->urgent && !s->settling && !s->closing &&
+           s->queued < SQLITE_STORE_BATCH_MAX)
         if (pthread_cond_timedwait(&s->wake, &s->mutex, &at) == ETIMEDOUT) break;
 
-    struct submission *first = s->head, *last = NULL;
-    for (size_t n = 0; s->head && n < SQLITE_STORE_BATCH_MAX; n++) {
+    struct batch b = {.first = s->head};
+    struct submission *last = NULL;
+    for (; s->head && b.count < SQLITE_STORE_BATCH_MAX; b.count++) {
         last = s->head;
         s->head = last->next;
         s->queued--;
@@ -136,17 +161,16 @@ static struct submission *take_batch(struct sqlite_store *s)
     if (last) last->next = NULL;
     if (!s->head) s->tail = &s->head;
     pthread_mutex_unlock(&s->mutex);
-    return first;
+    return b;
 }
 
 static void *writer_main(void *arg)
 {
     struct sqlite_store *s = arg;
-    struct submission *batch;
     pthread_setname_np(pthread_self(), "store");
-    while ((batch = take_batch(s)) != NULL) {
+    for (struct batch b = take_batch(s); b.first; b = take_batch(s)) {
         heart_beat(&s->base.heart);
-        write_batch(s, batch);
+        write_batch(s, &b);
         heart_rest(&s->base.heart);
     }
     return NULL;
@@ -169,11 +193,39 @@ bool sqlite_writer_submit(struct store *base, const struct store_change *changes
         s->queued++;
         s->bytes += sub->bytes;
         s->urgent += w != NULL;
+        atomic_fetch_add(&s->submitted, 1);
         pthread_cond_signal(&s->wake);
     }
     pthread_mutex_unlock(&s->mutex);
     if (!room) free(sub);
     return room;
+}
+
+uint64_t sqlite_writer_submitted(struct store *base)
+{
+    return atomic_load(&((struct sqlite_store *)base)->submitted);
+}
+
+bool sqlite_writer_settled(struct store *base, uint64_t position)
+{
+    return atomic_load(&((struct sqlite_store *)base)->settled) >= position;
+}
+
+bool sqlite_writer_settle(struct store *base, uint64_t position)
+{
+    struct sqlite_store *s = (struct sqlite_store *)base;
+    struct timespec until;
+    deadline_in(&until, SQLITE_STORE_SETTLE_S * 1000);
+    pthread_mutex_lock(&s->mutex);
+    s->settling++;
+    pthread_cond_signal(&s->wake);
+    bool late = false;
+    while (!late && s->settled < position)
+        late = pthread_cond_timedwait(&s->settle_wake, &s->mutex, &until) == ETIMEDOUT;
+    bool settled = s->settled >= position;
+    s->settling--;
+    pthread_mutex_unlock(&s->mutex);
+    return settled;
 }
 
 static bool writer_prepare(struct sqlite_store *s, char *error, size_t error_cap)
@@ -197,11 +249,13 @@ bool sqlite_writer_start(struct sqlite_store *s, char *error, size_t error_cap)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&s->mutex, NULL);
     pthread_cond_init(&s->wake, &attr);
+    pthread_cond_init(&s->settle_wake, &attr);
     pthread_condattr_destroy(&attr);
     s->tail = &s->head;
     int rc = pthread_create(&s->thread, NULL, writer_main, s);
     s->running = rc == 0;
     if (s->running) return true;
+    pthread_cond_destroy(&s->settle_wake);
     pthread_cond_destroy(&s->wake);
     pthread_mutex_destroy(&s->mutex);
     snprintf(error, error_cap, "the store's writer cannot be started: %s", strerror(rc));
@@ -216,6 +270,7 @@ void sqlite_writer_stop(struct sqlite_store *s)
         pthread_cond_signal(&s->wake);
         pthread_mutex_unlock(&s->mutex);
         pthread_join(s->thread, NULL);
+        pthread_cond_destroy(&s->settle_wake);
         pthread_cond_destroy(&s->wake);
         pthread_mutex_destroy(&s->mutex);
         s->running = false;

@@ -1,0 +1,204 @@
+/* Columns into records: with sqlite_apply.c the only place that knows their order. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/server/store/sqlite.h"
+
+static void rows_fail(struct sqlite_rows *l, const char *what, const char *value)
+{
+    if (!l->failed)
+        snprintf(l->error, l->error_cap, "%s: %s \"%.60s\" cannot be understood",
+                 sqlite3_db_filename(l->reader->db, "main"), what, value);
+    l->failed = true;
+}
+
+void sqlite_rows_sql_fail(struct sqlite_rows *l)
+{
+    if (!l->failed)
+        snprintf(l->error, l->error_cap, "%s: %s", sqlite3_db_filename(l->reader->db, "main"),
+                 sqlite3_errmsg(l->reader->db));
+    l->failed = true;
+}
+
+/* Out of memory gives NULL for a text; the caller's row is then not used. */
+static const char *col_text(struct sqlite_rows *l, sqlite3_stmt *q, int at)
+{
+    const char *text = (const char *)sqlite3_column_text(q, at);
+    if (text) return text;
+    sqlite_rows_sql_fail(l);
+    return "";
+}
+
+/* The number whose word stands in the column. */
+static uint8_t col_word(struct sqlite_rows *l, sqlite3_stmt *q, int at,
+                        const char *(*word)(unsigned), unsigned count)
+{
+    const char *text = col_text(l, q, at);
+    for (unsigned i = 0; i < count; i++)
+        if (strcmp(word(i), text) == 0) return (uint8_t)i;
+    rows_fail(l, sqlite3_column_name(q, at), text);
+    return 0;
+}
+
+static const char *state_word(unsigned i)
+{
+    return pv_state_text((enum pv_state)i);
+}
+
+static const char *outcome_word(unsigned i)
+{
+    return pv_outcome_text((enum pv_outcome)i);
+}
+
+static const char *personal_word(unsigned i)
+{
+    return pv_personal_text((enum pv_personal)i);
+}
+
+static const char *wipe_word(unsigned i)
+{
+    return sqlite_wipe_names[i];
+}
+
+static const char *shut_word(unsigned i)
+{
+    return sqlite_shut_names[i];
+}
+
+static const char *wipe_state_word(unsigned i)
+{
+    return pv_wipe_state_text((enum pv_wipe_state)i);
+}
+
+static int64_t col_range(struct sqlite_rows *l, sqlite3_stmt *q, int at, int64_t most)
+{
+    int64_t v = sqlite3_column_int64(q, at);
+    if (v >= 0 && v <= most) return v;
+    rows_fail(l, sqlite3_column_name(q, at), col_text(l, q, at));
+    return 0;
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static void col_hash(struct sqlite_rows *l, sqlite3_stmt *q, int at, uint8_t out[PV_HASH_LEN])
+{
+    const char *text = col_text(l, q, at);
+    bool ok = strlen(text) == 2 * PV_HASH_LEN;
+    for (size_t i = 0; i < PV_HASH_LEN && ok; i++) {
+        int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+        ok = high >= 0 && low >= 0;
+        out[i] = ok ? (uint8_t)(high << 4 | low) : 0;
+    }
+    if (!ok) rows_fail(l, sqlite3_column_name(q, at), text);
+}
+
+static void row_offer(struct sqlite_rows *l, sqlite3_stmt *q, struct pv_offer *offers)
+{
+    struct pv_offer *o = &offers[col_range(l, q, 0, PV_OFFER_MAX - 1)];
+    o->key = (uint32_t)col_range(l, q, 1, UINT32_MAX);
+    o->at = sqlite3_column_int64(q, 2);
+    o->revision = (uint64_t)col_range(l, q, 3, INT64_MAX);
+    col_hash(l, q, 4, o->hash);
+}
+
+static void read_offers(struct sqlite_rows *l, struct device_record *r)
+{
+    sqlite3_stmt *q = l->reader->q[SQL_READ_OFFERS];
+    int rc = sqlite3_bind_text(q, 1, r->user, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK) rc = sqlite3_bind_text(q, 2, r->device_id, -1, SQLITE_STATIC);
+    while (!l->failed && rc == SQLITE_OK && (rc = sqlite3_step(q)) == SQLITE_ROW) {
+        row_offer(l, q, r->partnership.offers);
+        rc = SQLITE_OK;
+    }
+    if (rc != SQLITE_DONE) sqlite_rows_sql_fail(l);
+    sqlite3_reset(q);
+    sqlite3_clear_bindings(q);
+}
+
+void sqlite_row_device(struct sqlite_rows *l, sqlite3_stmt *q)
+{
+    snprintf(l->user, sizeof l->user, "%s", col_text(l, q, 0));
+    struct device_record r = {
+        .user = col_text(l, q, 0),
+        .device_id = col_text(l, q, 1),
+        .device_type = col_text(l, q, 2),
+        .user_agent = col_text(l, q, 3),
+        .model = col_text(l, q, 4),
+        .os = col_text(l, q, 5),
+        .state = (enum pv_state)col_word(l, q, 7, state_word, PV_STATE_COUNT),
+        .first_seen = sqlite3_column_int64(q, 8),
+        .last_seen = sqlite3_column_int64(q, 9),
+        .loop_until = sqlite3_column_int64(q, 10),
+        .wipe_by = col_text(l, q, 31),
+        .wipe_reason = col_text(l, q, 32),
+        .tag = (uint64_t)col_range(l, q, 33, INT64_MAX),
+    };
+    const char *version = col_text(l, q, 6);
+    if (!pv_version_parse(version, strlen(version), &r.version)) rows_fail(l, "version", version);
+
+    struct pv_partnership *p = &r.partnership;
+    p->key = (uint32_t)col_range(l, q, 11, UINT32_MAX);
+    p->key_at = sqlite3_column_int64(q, 12);
+    p->key_revision = (uint64_t)col_range(l, q, 13, INT64_MAX);
+    col_hash(l, q, 14, p->key_hash);
+    p->acked_offer = (uint32_t)col_range(l, q, 15, UINT32_MAX);
+    p->acked_status = (uint8_t)col_range(l, q, 16, UINT8_MAX);
+    p->outcome = col_word(l, q, 17, outcome_word, PV_OUTCOME_COUNT);
+    p->outcome_revision = (uint64_t)col_range(l, q, 18, INT64_MAX);
+    p->said = (uint8_t)col_range(l, q, 19, 4);
+    p->provisioned_once = col_range(l, q, 20, 1);
+    p->asked = col_range(l, q, 21, 1);
+    p->personal = col_word(l, q, 22, personal_word, PV_PERSONAL_COUNT);
+    p->wipe = col_word(l, q, 23, wipe_word, PV_WIPE_DEVICE + 1);
+    p->wipe_state = col_word(l, q, 24, wipe_state_word, PV_WIPE_STATE_COUNT);
+    p->wipe_id = (uint64_t)col_range(l, q, 25, INT64_MAX);
+    p->shut = col_word(l, q, 26, shut_word, PV_SHUT_EXPIRED + 1);
+    p->wipe_at = sqlite3_column_int64(q, 27);
+    p->wipe_sent_at = sqlite3_column_int64(q, 28);
+    p->wipe_ended_at = sqlite3_column_int64(q, 29);
+    p->wipe_expires_at = sqlite3_column_int64(q, 30);
+    read_offers(l, &r);
+    if (!l->failed) l->v->device(l->ctx, &r);
+}
+
+void sqlite_row_item(struct sqlite_rows *l, sqlite3_stmt *q)
+{
+    struct item_record r = {col_text(l, q, 0), col_text(l, q, 1), col_text(l, q, 2)};
+    if (!l->failed) l->v->item(l->ctx, &r);
+}
+
+void sqlite_row_policy(struct sqlite_rows *l, sqlite3_stmt *q)
+{
+    struct policy_record r = {
+        .revision = (uint64_t)col_range(l, q, 0, INT64_MAX),
+        .name = col_text(l, q, 1),
+        .at = sqlite3_column_int64(q, 2),
+        .settings_json = col_text(l, q, 3),
+        .parent = col_text(l, q, 4),
+        .by = col_text(l, q, 5),
+    };
+    if (!l->failed) l->v->policy(l->ctx, &r);
+}
+
+void sqlite_row_user(struct sqlite_rows *l, sqlite3_stmt *q)
+{
+    snprintf(l->user, sizeof l->user, "%s", col_text(l, q, 0));
+    struct user_record r = {.user = col_text(l, q, 0),
+                            .enabled = col_range(l, q, 1, 1),
+                            .no_device_wipe = col_range(l, q, 2, 1)};
+    if (!l->failed) l->v->user(l->ctx, &r);
+}
+
+void sqlite_rows_each(struct sqlite_rows *l, enum sqlite_read which,
+                      void (*row)(struct sqlite_rows *l, sqlite3_stmt *q))
+{
+    sqlite3_stmt *q = l->reader->q[which];
+    int rc = SQLITE_DONE;
+    while (!l->failed && (rc = sqlite3_step(q)) == SQLITE_ROW) row(l, q);
+    if (!l->failed && rc != SQLITE_DONE) sqlite_rows_sql_fail(l);
+    sqlite3_reset(q);
+    sqlite3_clear_bindings(q); /* they point to the caller's texts */
+}

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "src/server/http/pool.h"
 #include "src/server/observe/log.h"
 #include "src/server/store/info.h"
 
@@ -80,7 +81,7 @@ unsigned run_tasks(void)
     return n;
 }
 
-/* ---- threads: what they do is done at once ---- */
+/* ---- threads: what they do is done at once, or if it is for no worker when the tasks run ---- */
 static char the_pool;
 
 struct pool *pool_create(const char *name, unsigned threads, unsigned queue_max)
@@ -104,6 +105,23 @@ bool pool_submit(struct pool *p, struct job *j)
     j->task.fn = finish_job;
     if (j->done)
         worker_post(&the_worker, &j->task);
+    return true;
+}
+
+static void run_job(struct task *t)
+{
+    struct job *j = CONTAINER_OF(t, struct job, task);
+    j->run(j);
+}
+
+bool pool_submit_for(struct pool *p, struct job *j, struct worker *home)
+{
+    (void)p;
+    assert_null(home);
+    if (world.pool_full)
+        return false;
+    j->task.fn = run_job;
+    worker_post(&the_worker, &j->task);
     return true;
 }
 
@@ -163,7 +181,8 @@ static bool take_change(const struct store_change *c)
 bool store_submit(struct store *s, const struct store_change *changes, size_t count,
                   struct store_write *w)
 {
-    (void)s;
+    if (s)
+        return s->ops->submit(s, changes, count, w);
     if (world.store == STORE_REFUSES)
         return false;
     for (size_t i = 0; i < count; i++)
@@ -173,6 +192,7 @@ bool store_submit(struct store *s, const struct store_change *changes, size_t co
     if (!w)
         return true;
     w->durable = world.store != STORE_FAILS;
+    w->conflict = w->lost = false;
     if (world.store == STORE_HOLDS) {
         held[world.held++] = w;
     } else if (world.store == STORE_AT_ONCE) {
@@ -196,7 +216,8 @@ void release(bool durable)
 bool store_load(struct store *s, const struct store_visitor *v, void *ctx, char *why,
                 size_t why_cap)
 {
-    (void)s, (void)why, (void)why_cap;
+    if (s)
+        return s->ops->load(s, v, ctx, why, why_cap);
     for (size_t i = 0; i < world.loaded_count; i++) {
         switch (world.loaded[i].kind) {
         case STORE_PUT_DEVICE: v->device(ctx, &world.loaded[i].u.device); break;
@@ -215,7 +236,8 @@ bool store_load(struct store *s, const struct store_visitor *v, void *ctx, char 
 int store_read_trail(struct store *s, const char *user, const char *device_id,
                      struct trail_record *out, void **block_out)
 {
-    (void)s;
+    if (s)
+        return s->ops->read_trail(s, user, device_id, out, block_out);
     if (world.store == STORE_FAILS)
         return -1;
     if (!*world.last_trail)
@@ -223,6 +245,33 @@ int store_read_trail(struct store *s, const char *user, const char *device_id,
     *block_out = strdup(world.last_trail);
     *out = (struct trail_record){user, device_id, *block_out};
     return *block_out ? 1 : -1;
+}
+
+int store_read_item(struct store *s, const char *kind, const char *name, struct item_record *out,
+                    void **block_out)
+{
+    return s ? s->ops->read_item(s, kind, name, out, block_out) : 0;
+}
+
+uint64_t store_tag(void)
+{
+    static uint64_t last;
+    return ++last;
+}
+
+bool store_is_shared(const struct store *s)
+{
+    return s && s->ops->shared;
+}
+
+bool store_is_heard(const struct store *s)
+{
+    return !store_is_shared(s) || s->ops->is_heard(s);
+}
+
+bool store_follow(struct store *s, const struct store_follower *f)
+{
+    return !store_is_shared(s) || s->ops->follow(s, f);
 }
 
 /* ---- login: the value of Authorization is the user ---- */
@@ -416,7 +465,7 @@ static const struct command commands[] = {
 bool try_gate(void)
 {
     error[0] = '\0';
-    gate = gate_create(&config, NULL, NULL, error, sizeof error);
+    gate = gate_create(&config, NULL, world.shared, error, sizeof error);
     if (gate)
         gate_register(gate, commands, sizeof commands / sizeof *commands);
     return gate != NULL;

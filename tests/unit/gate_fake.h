@@ -25,6 +25,7 @@ struct world {
     struct auth_check *auth_waiting;   /* of the user "slow" */
     struct timer *timer;               /* set last */
     bool pool_full;                    /* no thread has time */
+    struct store *shared;              /* of fake_store.h, for gates that are made; NULL: none of all this */
 };
 extern struct world world;
 

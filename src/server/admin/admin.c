@@ -24,6 +24,8 @@ static void call_free(void *data)
     json_decref(c->revisions.row[0]);
     json_decref(c->revisions.row[1]);
     free(c->groups);
+    free(c->kept);
+    free(c->line);
     admin_target_finish(&c->target);
     json_decref(c->body);
     json_decref(c->list);

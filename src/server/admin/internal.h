@@ -11,6 +11,7 @@
 #include "src/server/admin/limiter.h"
 #include "src/server/admin/route.h"
 #include "src/server/admin/tokens.h"
+#include "src/server/gate/lists.h"
 #include "src/server/gate/order.h"
 #include "src/server/http/pool.h"
 
@@ -40,6 +41,7 @@ struct store_jobs;
 struct admin {
     struct admin_door doors[2];
     struct tokens *tokens;
+    struct lists_part token_list;
     struct limiter *calls, *failures;
     uint8_t secret[32]; /* of the keys in both */
     struct gate *gate;
@@ -89,7 +91,9 @@ struct admin_call {
         char error[256];
         bool failed;
     } audit;
-    struct store_write write;
+    struct lists_submit lists;     /* with the next three: a token that is made or removed */
+    struct store_change changes[2];
+    char *kept, *line;
     struct token made; /* or to be removed */
     char made_text[TOKEN_TEXT_LEN + 1];
 };

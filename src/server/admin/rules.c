@@ -112,6 +112,7 @@ static void set_done(struct rules_set *s)
         admin_error(c, 422, "too_many_rules", "There are 1000 rules already; remove some first.");
         return;
     case RULES_ASK: ask(c, s->devices); return;
+    case RULES_CONFLICT: admin_error(c, 409, "conflict", LISTS_CONFLICT); return;
     case RULES_STORE: break;
     }
     admin_error(c, 503, "store", "The store is out of reach; nothing was changed.");

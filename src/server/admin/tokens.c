@@ -163,6 +163,37 @@ void tokens_forget(struct tokens *t, const char *name, bool durable)
     pthread_mutex_unlock(&t->lock);
 }
 
+void tokens_reopen(struct tokens *t, const char *name)
+{
+    pthread_mutex_lock(&t->lock);
+    struct slot *s = find(t, name);
+    if (s && s->use == CLOSING) s->use = LIVE;
+    pthread_mutex_unlock(&t->lock);
+}
+
+static const struct token *find_in(const struct token *all, size_t count, const struct token *t)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(all[i].name, t->name) == 0 && memcmp(all[i].hash, t->hash, TOKEN_HASH_LEN) == 0)
+            return &all[i];
+    return NULL;
+}
+
+void tokens_take(struct tokens *t, const struct token *all, size_t count)
+{
+    pthread_mutex_lock(&t->lock);
+    for (size_t i = 0; i < TOKENS_MAX; i++) {
+        struct slot *s = &t->slots[i];
+        if ((s->use == LIVE || s->use == CLOSED) && !find_in(all, count, &s->token)) empty(s);
+    }
+    for (size_t i = 0, at = 0; i < count; i++) {
+        if (find(t, all[i].name)) continue;
+        while (at < TOKENS_MAX && t->slots[at].use != FREE) at++;
+        if (at < TOKENS_MAX) t->slots[at] = (struct slot){LIVE, all[i]};
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
 /* ---- the check ---- */
 
 /* Always the same bytes to hash: what is no token is one of zeros. */

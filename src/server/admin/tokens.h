@@ -43,6 +43,11 @@ void tokens_settle(struct tokens *t, const char *name, bool durable);
  * and can be removed once more. TOKENS_UNKNOWN while another removal is under way. */
 enum tokens_result tokens_close(struct tokens *t, const char *name);
 void tokens_forget(struct tokens *t, const char *name, bool durable);
+/* It is not to be removed after all: it opens again. */
+void tokens_reopen(struct tokens *t, const char *name);
+/* Those that the store has, instead of those that are open now; who stays keeps its last use. What is
+ * being added or removed stays as it is, until that has ended. */
+void tokens_take(struct tokens *t, const struct token *all, size_t count);
 
 /* The value of an Authorization field (NULL: there is none) held against all tokens, in the same
  * time whatever it is. true: *out is the token, its last use noted. */

@@ -14,23 +14,42 @@
 
 /* ---- loading ---- */
 
-static void load_item(void *ctx, const struct item_record *r)
+/* Those that the store has. */
+struct reading {
+    size_t count;
+    struct token all[TOKENS_MAX];
+};
+
+static void *begin(void *ctx)
 {
-    struct admin *a = ctx;
-    struct token token;
-    if (strcmp(r->kind, ITEM_KIND) != 0) return;
+    (void)ctx;
+    return calloc(1, sizeof(struct reading));
+}
+
+static void read_item(void *reading, const struct item_record *item)
+{
+    struct reading *r = reading;
+    if (strcmp(item->kind, ITEM_KIND) != 0) return;
     /* Nothing is opened by a token that cannot be read: that is no reason not to start. */
-    if (token_of_json(r->name, r->json, &token) && tokens_add(a->tokens, &token) == TOKENS_OK)
-        tokens_settle(a->tokens, r->name, true);
+    if (r->count < TOKENS_MAX && token_of_json(item->name, item->json, &r->all[r->count]))
+        r->count++;
     else
-        LOG(LOG_ERROR, 0, "token-lost", KV_TEXT("name", r->name),
-            KV_TEXT("why", "its record is damaged, or memory was short"));
+        LOG(LOG_ERROR, 0, "token-lost", KV_TEXT("name", item->name),
+            KV_TEXT("why", "its record is damaged, or there are too many"));
+}
+
+static void end(void *ctx, void *reading, bool take)
+{
+    const struct admin *a = ctx;
+    const struct reading *r = reading;
+    if (take) tokens_take(a->tokens, r->all, r->count);
+    free(reading);
 }
 
 bool admin_load_tokens(struct admin *a, char *error, size_t error_cap)
 {
-    static const struct store_visitor visitor = {.item = load_item};
-    return store_load(gate_store(a->gate), &visitor, a, error, error_cap);
+    a->token_list = (struct lists_part){begin, read_item, end, a};
+    return gate_add_lists(a->gate, &a->token_list, error, error_cap);
 }
 
 /* ---- answers ---- */
@@ -60,22 +79,32 @@ void admin_tokens(struct admin_call *c)
 
 /* ---- changes: two, with the line that tells of them ---- */
 
+/* change goes with the line that tells of it; texts live as long as the call. */
 static bool submit(struct admin_call *c, const struct store_change *change, const char *act,
-                   json_t *before, json_t *after, void (*done)(struct store_write *))
+                   json_t *before, json_t *after,
+                   void (*done)(struct lists_submit *, enum gate_result))
 {
-    char *line = note_act(admin_actor(c), act, time(NULL),
-                          json_pack("{s:s}", "token", c->made.name), before, after);
-    const struct store_change changes[] = {*change, {.kind = STORE_ADD_AUDIT, .u.log.json = line}};
-    c->write.done = done;
-    bool ok = line && store_submit(gate_store(c->admin->gate), changes, 2, &c->write);
-    free(line);
-    if (ok) http_wait(c->http, NULL);
-    return ok;
+    c->line = note_act(admin_actor(c), act, time(NULL), json_pack("{s:s}", "token", c->made.name),
+                       before, after);
+    if (!c->line) return false;
+    c->changes[0] = *change;
+    c->changes[1] = (struct store_change){.kind = STORE_ADD_AUDIT, .u.log.json = c->line};
+    c->lists.changes = c->changes;
+    c->lists.count = 2;
+    c->lists.done = done;
+    http_wait(c->http, NULL);
+    gate_submit_lists(c->admin->gate, &c->lists);
+    return true;
 }
 
-static struct admin_call *call_of_write(struct store_write *w)
+static struct admin_call *call_of_lists(struct lists_submit *s)
 {
-    return CONTAINER_OF(w, struct admin_call, write);
+    return CONTAINER_OF(s, struct admin_call, lists);
+}
+
+static void changed_elsewhere(struct admin_call *c)
+{
+    admin_error(c, 409, "conflict", LISTS_CONFLICT);
 }
 
 static void log_change(struct admin_call *c, const char *verb)
@@ -90,14 +119,24 @@ static void not_added(struct admin_call *c)
     admin_error(c, 503, "store", "The store is out of reach; no token was made.");
 }
 
-static void added(struct store_write *w)
+static void keep_added(struct lists_submit *s)
 {
-    struct admin_call *c = call_of_write(w);
-    if (!w->durable) {
+    struct admin_call *c = call_of_lists(s);
+    tokens_settle(c->admin->tokens, c->made.name, true);
+}
+
+static void added(struct lists_submit *s, enum gate_result result)
+{
+    struct admin_call *c = call_of_lists(s);
+    if (result == GATE_CONFLICT) {
+        tokens_settle(c->admin->tokens, c->made.name, false);
+        changed_elsewhere(c);
+        return;
+    }
+    if (result != GATE_OK) {
         not_added(c);
         return;
     }
-    tokens_settle(c->admin->tokens, c->made.name, true);
     log_change(c, "token-add");
     json_t *answer = view_json(&c->made);
     if (json_object_set_new(answer, "token", json_string(c->made_text)) != 0) {
@@ -156,12 +195,12 @@ void admin_token_add(struct admin_call *c)
     explicit_bzero(random, sizeof random);
     if (!reserve(c)) return;
     json_t *kept = token_to_json(&c->made);
-    char *text = text_of_json(kept, JSON_COMPACT);
+    c->kept = text_of_json(kept, JSON_COMPACT);
     const struct store_change put = {.kind = STORE_PUT_ITEM,
-                                     .u.item = {ITEM_KIND, c->made.name, text}};
+                                     .u.item = {ITEM_KIND, c->made.name, c->kept}};
     json_decref(kept);
-    if (!text || !submit(c, &put, "token.add", NULL, view_json(&c->made), added)) not_added(c);
-    free(text);
+    c->lists.keep = keep_added;
+    if (!c->kept || !submit(c, &put, "token.add", NULL, view_json(&c->made), added)) not_added(c);
 }
 
 static void not_removed(struct admin_call *c)
@@ -172,14 +211,24 @@ static void not_removed(struct admin_call *c)
                 "restart. Remove it once more.");
 }
 
-static void removed(struct store_write *w)
+static void keep_removed(struct lists_submit *s)
 {
-    struct admin_call *c = call_of_write(w);
-    if (!w->durable) {
+    struct admin_call *c = call_of_lists(s);
+    tokens_forget(c->admin->tokens, c->made.name, true);
+}
+
+static void removed(struct lists_submit *s, enum gate_result result)
+{
+    struct admin_call *c = call_of_lists(s);
+    if (result == GATE_CONFLICT) {
+        tokens_reopen(c->admin->tokens, c->made.name);
+        changed_elsewhere(c);
+        return;
+    }
+    if (result != GATE_OK) {
         not_removed(c);
         return;
     }
-    tokens_forget(c->admin->tokens, c->made.name, true);
     log_change(c, "token-remove");
     admin_reply(c, 200, json_pack("{s:s,s:b}", "name", c->made.name, "removed", 1));
 }
@@ -202,6 +251,7 @@ void admin_token_remove(struct admin_call *c)
         return;
     }
     memcpy(c->made.name, name, strlen(name) + 1);
+    c->lists.keep = keep_removed;
     const struct store_change remove = {.kind = STORE_REMOVE_ITEM,
                                         .u.item = {ITEM_KIND, c->made.name, NULL}};
     if (!submit(c, &remove, "token.remove", before, NULL, removed)) not_removed(c);

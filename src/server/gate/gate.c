@@ -313,6 +313,7 @@ void gate_destroy(struct gate *g)
     gate_stop(g);
     pool_destroy(g->walks);
     gate_save_all(g);
+    lists_destroy(g);
     keeper_destroy(g->keeper);
     claims_close(g->claims);
     table_destroy(g->table);
@@ -327,6 +328,13 @@ bool gate_start(struct gate *g, char *error, size_t error_cap)
     if (keeper_start(g->keeper)) return true;
     snprintf(error, error_cap, "no thread to keep the trails of devices");
     return false;
+}
+
+void gate_revision_given(struct gate *g, uint64_t revision)
+{
+    uint64_t last = g->last_revision;
+    while (last < revision && !atomic_compare_exchange_weak(&g->last_revision, &last, revision)) {
+    }
 }
 
 struct gate *gate_create(const struct config *c, struct auth *a, struct store *s, char *error,
@@ -353,7 +361,7 @@ struct gate *gate_create(const struct config *c, struct auth *a, struct store *s
     g->claims = claims_create(s);
     g->walks = pool_create("walks", WALKS_AT_ONCE, WALKS_WAITING_MAX);
     bool made = g->table && g->keeper && g->claims && g->walks;
-    if (made && gate_load(g, error, error_cap)) return g;
+    if (made && lists_create(g, error, error_cap) && gate_load(g, error, error_cap)) return g;
     if (!made) snprintf(error, error_cap, "out of memory");
     gate_destroy(g);
     return NULL;

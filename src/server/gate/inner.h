@@ -43,7 +43,8 @@ struct gate {
     enum pv_version version_least, version_most; /* that are spoken */
     pthread_mutex_t admin_mutex;                 /* guards the desk */
     struct desk admin_desk;                      /* changes of policies and users, one at a time */
-    uint64_t last_revision;                      /* of whoever is at the desk */
+    _Atomic uint64_t last_revision;              /* of policies, the newest that was given or seen */
+    struct lists *lists;
     struct bell bells[WORKERS_MAX];
     struct keeper *keeper; /* of trails */
     struct claims *claims; /* of upstreams */
@@ -289,11 +290,28 @@ void call_refused(struct gate_call *gc, const struct pv_server_out *out, uint32_
 /* OPTIONS, with the gate's own lists. */
 void call_options(struct call *c);
 
+/* ---- lists.c ---- */
+bool lists_create(struct gate *g, char *error, size_t error_cap); /* false: error is set */
+void lists_destroy(struct gate *g);
+struct lists_guard;
+/* What is in memory now, held, and the guard of a change that is made of it; what is not wanted is
+ * NULL. No shard locked. */
+void lists_made_of(struct gate *g, struct lists_guard *guard, struct book **book_out,
+                   struct rules **rules_out);
+
 /* ---- manage.c ---- */
 /* Changes of administrators take turns. true: *now_out, or run comes later on this worker. false:
  * too many wait. */
 bool admin_turn_take(struct gate *g, struct ticket *t, void (*run)(struct ticket *), bool *now_out);
 void admin_turn_end(struct gate *g);
+
+/* ---- gate.c ---- */
+/* No policy gets this revision, or an earlier one. */
+void gate_revision_given(struct gate *g, uint64_t revision);
+
+/* ---- rules_admin.c ---- */
+/* Devices are judged by them from now on, and who waits is woken. No shard locked. */
+void rules_put_in_force(struct gate *g, struct rules *next);
 
 /* ---- policy_effect.c: whom a change of the book concerns ---- */
 struct effect {

@@ -255,7 +255,8 @@ bool store_settle(struct store *s, uint64_t position);
 
 /* ---- a store that several nodes share ---- */
 bool store_is_shared(const struct store *s);
-/* f is called from now on; once, before the first submission. false: it cannot be followed. */
+/* f is called from now on; once, before the first submission. false: it cannot be followed. Later with f
+ * NULL: no longer, and it is not being called either. */
 bool store_follow(struct store *s, const struct store_follower *f);
 /* May what is in memory be believed: every change that was durable lease_s seconds ago is known, or has
  * been told to the follower. Always, if the store is not shared. Cheap, any thread. */

@@ -3,13 +3,16 @@
 #define PROVOSTD_GATE_POLICY_ACT_H
 
 #include "src/server/gate/inner.h"
+#include "src/server/gate/lists.h"
 
-#define ACT_CHANGES 3 /* revision, item, audit line */
+#define ACT_CHANGES 4 /* revision, item, audit line, generation */
 
 struct act {
     struct ticket ticket; /* first: the ticket is the act */
     struct gate *g;
     struct policy_change *c;
+    struct lists_waiter waiter;
+    struct lists_guard guard; /* of old */
     struct book *old, *book; /* in force, to be in force */
     const char *user;        /* only this one's devices can be concerned; NULL: all */
     struct effect effect;

@@ -1,4 +1,5 @@
 /* Changes of policies: in turn, tried on a draft of the book, durable, then in force. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -73,17 +74,25 @@ static void count(struct act *a)
     tell_later(c, c->result);
 }
 
+static enum gate_result overtaken(struct policy_change *c)
+{
+    snprintf(c->message, sizeof c->message, "%s", LISTS_CONFLICT);
+    return GATE_CONFLICT;
+}
+
 static void stored(struct store_write *w)
 {
     struct policy_change *c = CONTAINER_OF(w, struct policy_change, write);
     struct act *a = c->priv;
-    c->result = w->durable ? GATE_OK : GATE_STORE;
     if (w->durable) {
-        effect_apply(&a->effect);
+        c->result = GATE_OK;
+        if (lists_enter(a->g, &a->guard)) effect_apply(&a->effect);
+        lists_leave(a->g);
         c->revision = revision_of(a->book, c);
         count(a);
         return;
     }
+    c->result = lists_failed(a->g, w) ? overtaken(c) : GATE_STORE;
     admin_turn_end(a->g);
     act_free(a);
     c->done(c);
@@ -93,7 +102,7 @@ static void stored(struct store_write *w)
 static bool run_act(struct act *a, enum gate_result *result_out)
 {
     struct policy_change *c = a->c;
-    a->old = gate_book(a->g);
+    lists_made_of(a->g, &a->guard, &a->old, NULL);
     a->book = book_draft(a->old, a->old->groups);
     a->now = time(NULL);
     enum gate_result result = a->book ? act_plan(a) : GATE_STORE;
@@ -110,7 +119,8 @@ static bool run_act(struct act *a, enum gate_result *result_out)
     } else if (result == GATE_OK) {
         c->priv = a;
         c->write.done = stored;
-        if (a->saved) a->g->last_revision = a->saved->id;
+        if (a->saved) gate_revision_given(a->g, a->saved->id);
+        a->changes[a->count++] = lists_change(&a->guard);
         if (store_submit(a->g->store, a->changes, a->count, &c->write)) return true;
         result = GATE_STORE;
     }
@@ -130,9 +140,22 @@ static void run(struct ticket *t)
     tell_later(c, result);
 }
 
+/* Lists are as the store has them; ok false: nobody knows. */
+static void start(struct lists_waiter *w, bool ok)
+{
+    struct act *a = CONTAINER_OF(w, struct act, waiter);
+    struct policy_change *c = a->c;
+    bool now = false;
+    if (!ok || !admin_turn_take(a->g, &a->ticket, run, &now)) {
+        free(a);
+        tell_later(c, GATE_STORE);
+    } else if (now) {
+        run(&a->ticket);
+    }
+}
+
 void gate_change_policies(struct gate *g, struct policy_change *c)
 {
-    bool now = false;
     struct act *a = calloc(1, sizeof *a);
     c->message[0] = '\0';
     c->revision = 0;
@@ -140,16 +163,14 @@ void gate_change_policies(struct gate *g, struct policy_change *c)
     c->counted = false;
     c->devices = NULL;
     c->device_count = 0;
-    if (a) {
-        a->g = g;
-        a->c = c;
-    }
-    if (!a || !admin_turn_take(g, &a->ticket, run, &now)) {
-        free(a);
+    if (!a) {
         tell_later(c, GATE_STORE);
-    } else if (now) {
-        run(&a->ticket);
+        return;
     }
+    a->g = g;
+    a->c = c;
+    a->waiter.ready = start;
+    if (lists_want(g, &a->waiter, LISTS_FRESH)) start(&a->waiter, true);
 }
 
 void policy_change_finish(struct policy_change *c)

@@ -8,6 +8,7 @@
 
 #include "src/json_text.h"
 #include "src/server/gate/inner.h"
+#include "src/server/gate/lists.h"
 
 #define ACCESS_ITEM "default" /* the only item of kind "access" */
 #define KEEP_AT_ONCE 2048     /* devices that get a word before the store must have followed */
@@ -17,6 +18,8 @@ struct change {
     struct ticket ticket; /* first: see run */
     struct gate *g;
     struct rules_set *set;
+    struct lists_waiter waiter;
+    struct lists_guard guard;     /* of current */
     struct rules *current, *next; /* held while it is its turn */
     unsigned kept;                /* of this round */
     bool keep_failed;
@@ -89,8 +92,7 @@ static void result_later(struct rules_set *s, enum rules_result result)
     worker_post(worker_self(), &s->write.task);
 }
 
-/* From here on devices are judged by the new rules. */
-static void put_in_force(struct gate *g, struct shard *s, struct rules *next)
+static void put_in_shard(struct gate *g, struct shard *s, struct rules *next)
 {
     pthread_mutex_lock(&s->mutex);
     struct rules *old = s->rules;
@@ -106,13 +108,27 @@ static void put_in_force(struct gate *g, struct shard *s, struct rules *next)
     rules_release(old);
 }
 
+void rules_put_in_force(struct gate *g, struct rules *next)
+{
+    for (size_t i = 0; i < TABLE_SHARDS; i++) put_in_shard(g, &g->table->shards[i], next);
+}
+
+static enum rules_result why_not(struct change *ch, const struct store_write *w)
+{
+    return lists_failed(ch->g, w) ? RULES_CONFLICT : RULES_STORE;
+}
+
 static void stored(struct store_write *w)
 {
     struct rules_set *s = CONTAINER_OF(w, struct rules_set, write);
     struct change *ch = s->priv;
-    s->result = w->durable ? RULES_DONE : RULES_STORE;
-    for (size_t i = 0; w->durable && i < TABLE_SHARDS; i++)
-        put_in_force(ch->g, &ch->g->table->shards[i], ch->next);
+    if (w->durable) {
+        s->result = RULES_DONE;
+        if (lists_enter(ch->g, &ch->guard)) rules_put_in_force(ch->g, ch->next);
+        lists_leave(ch->g);
+    } else {
+        s->result = why_not(ch, w);
+    }
     change_end(ch);
     s->done(s);
 }
@@ -191,7 +207,7 @@ static char *access_item(const struct rules *r)
 static bool submit(struct change *ch, int64_t now)
 {
     struct rules_set *s = ch->set;
-    struct store_change changes[3];
+    struct store_change changes[4];
     size_t count = 0;
     char name[16];
     char *access = access_item(ch->next);
@@ -202,6 +218,7 @@ static bool submit(struct change *ch, int64_t now)
     changes[count++] =
         (struct store_change){.kind = STORE_PUT_ITEM, .u.item = {"access", ACCESS_ITEM, access}};
     changes[count++] = (struct store_change){.kind = STORE_ADD_AUDIT, .u.log.json = line};
+    changes[count++] = lists_change(&ch->guard);
     if (s->change != RULES_DEFAULT)
         changes[count++] = (struct store_change){.kind = rule ? STORE_PUT_ITEM : STORE_REMOVE_ITEM,
                                                  .u.item = {"rule", name, rule}};
@@ -219,14 +236,14 @@ static void round_stored(struct store_write *w)
 {
     struct rules_set *s = CONTAINER_OF(w, struct rules_set, write);
     struct change *ch = s->priv;
-    enum rules_result result = w->durable ? keep_round(ch) : RULES_STORE;
+    enum rules_result result = w->durable ? keep_round(ch) : why_not(ch, w);
     if (result == RULES_DONE) return;
     change_end(ch);
     s->result = result;
     s->done(s);
 }
 
-/* A fleet is more than the store takes at once: between two rounds the default is written as it is.
+/* A fleet is more than the store takes at once: between two rounds it is asked whether all is as it was.
  * When a round fails, the words that were given stay; they say what is so. */
 static enum rules_result keep_round(struct change *ch)
 {
@@ -236,13 +253,9 @@ static enum rules_result keep_round(struct change *ch)
     table_each(ch->g->table, keep_one, ch);
     if (ch->keep_failed) return RULES_STORE;
     if (ch->kept < KEEP_AT_ONCE) return submit(ch, time(NULL)) ? RULES_DONE : RULES_STORE;
-    char *access = access_item(ch->current);
-    const struct store_change c = {.kind = STORE_PUT_ITEM,
-                                   .u.item = {"access", ACCESS_ITEM, access}};
+    const struct store_change c = lists_check(&ch->guard);
     s->write.done = round_stored;
-    bool ok = access && store_submit(ch->g->store, &c, 1, &s->write);
-    free(access);
-    return ok ? RULES_DONE : RULES_STORE;
+    return store_submit(ch->g->store, &c, 1, &s->write) ? RULES_DONE : RULES_STORE;
 }
 
 /* RULES_DONE, and not only a dry run: it is on its way to the disk. */
@@ -265,29 +278,40 @@ static void run(struct ticket *t)
 {
     struct change *ch = (struct change *)t;
     struct rules_set *s = ch->set;
-    ch->current = gate_rules(ch->g);
+    lists_made_of(ch->g, &ch->guard, NULL, &ch->current);
     enum rules_result result = start(ch);
     if (result == RULES_DONE && !s->dry_run) return;
     change_end(ch);
     result_later(s, result);
 }
 
-void gate_set_rules(struct gate *g, struct rules_set *s)
+/* Lists are as the store has them; ok false: nobody knows. */
+static void begin(struct lists_waiter *w, bool ok)
 {
-    struct change *ch = calloc(1, sizeof *ch);
+    struct change *ch = CONTAINER_OF(w, struct change, waiter);
+    struct rules_set *s = ch->set;
     bool now;
-    s->devices = 0;
-    s->priv = ch;
-    if (ch) {
-        ch->g = g;
-        ch->set = s;
-    }
-    if (!ch || !admin_turn_take(g, &ch->ticket, run, &now)) {
+    if (!ok || !admin_turn_take(ch->g, &ch->ticket, run, &now)) {
         free(ch);
         result_later(s, RULES_STORE);
     } else if (now) {
         run(&ch->ticket);
     }
+}
+
+void gate_set_rules(struct gate *g, struct rules_set *s)
+{
+    struct change *ch = calloc(1, sizeof *ch);
+    s->devices = 0;
+    s->priv = ch;
+    if (!ch) {
+        result_later(s, RULES_STORE);
+        return;
+    }
+    ch->g = g;
+    ch->set = s;
+    ch->waiter.ready = begin;
+    if (lists_want(g, &ch->waiter, LISTS_FRESH)) begin(&ch->waiter, true);
 }
 
 /* ---- what a rule would do ---- */

@@ -15,6 +15,7 @@ enum rules_result {
     RULES_UNKNOWN, /* REMOVE: no rule has that number */
     RULES_FULL,    /* ADD: RULES_MAX are there */
     RULES_ASK,     /* devices that are in would be kept out, and nobody has confirmed that */
+    RULES_CONFLICT, /* another server has changed lists meanwhile; as of RULES_STORE */
     RULES_STORE    /* out of reach, or no memory; nothing has changed, but that some devices may
                               have got the word that keep_known gives */
 };

@@ -130,6 +130,68 @@ static void the_life_of_a_token(void **unused)
     tokens_destroy(all);
 }
 
+static void note_name(void *ctx, const struct token *t);
+
+/* The store has others by now. */
+static void taken_anew(void **unused)
+{
+    char text[6][TOKEN_TEXT_LEN + 1];
+    struct token t[6], out;
+    static const char *const names[] = {"stays", "goes", "added", "removed", "shut", "comes"};
+    struct tokens *all = tokens_create();
+    (void)unused;
+    for (size_t i = 0; i < COUNT(t); i++) {
+        t[i] = token_of(names[i], (uint8_t)(i + 1), text[i]);
+        if (i == 5) break; /* known to the store alone */
+        assert_int_equal(tokens_add(all, &t[i]), TOKENS_OK);
+        if (i != 2) tokens_settle(all, names[i], true);
+    }
+    assert_true(opens(all, text[0], NOW));
+    assert_int_equal(tokens_close(all, "removed"), TOKENS_OK);
+    assert_int_equal(tokens_close(all, "shut"), TOKENS_OK);
+    tokens_forget(all, "shut", false);
+
+    const struct token stored[] = {t[0], t[3], t[4], t[5]};
+    tokens_take(all, stored, COUNT(stored));
+    char field[64];
+    snprintf(field, sizeof field, "Bearer %s", text[0]);
+    assert_true(tokens_check(all, field, NOW + 1, &out));
+    for (size_t i = 1; i < COUNT(t); i++) assert_int_equal(opens(all, text[i], NOW), i == 5);
+    tokens_settle(all, "added", true); /* what was under way ends as ever */
+    assert_true(opens(all, text[2], NOW));
+    tokens_reopen(all, "removed");
+    assert_true(opens(all, text[3], NOW));
+    tokens_reopen(all, "shut"); /* no removal is under way */
+    assert_false(opens(all, text[4], NOW));
+
+    /* Another one of that name, and nothing at all. */
+    t[0] = token_of("stays", 77, text[1]);
+    tokens_take(all, t, 1);
+    assert_true(opens(all, text[1], NOW));
+    assert_false(opens(all, text[0], NOW));
+    assert_false(opens(all, text[5], NOW));
+    assert_int_equal(tokens_add(all, &stored[2]), TOKENS_OK); /* its place is free again */
+    tokens_take(all, NULL, 0);
+    assert_false(opens(all, text[1], NOW));
+    tokens_destroy(all);
+}
+
+static void last_use_stays(void **unused)
+{
+    char text[TOKEN_TEXT_LEN + 1], field[64];
+    struct token t = token_of("ci", 1, text), out;
+    struct tokens *all = tokens_create();
+    (void)unused;
+    tokens_take(all, &t, 1);
+    snprintf(field, sizeof field, "Bearer %s", text);
+    assert_true(tokens_check(all, field, NOW, &out));
+    tokens_take(all, &t, 1);
+    char seen[80] = "";
+    tokens_each(all, note_name, seen);
+    assert_string_equal(seen, "ci!");
+    tokens_destroy(all);
+}
+
 static void note_name(void *ctx, const struct token *t)
 {
     strcat(ctx, t->name);
@@ -345,7 +407,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_token_looks_like),
         cmocka_unit_test(fields),
-        cmocka_unit_test(the_life_of_a_token),
+        cmocka_unit_test(the_life_of_a_token), cmocka_unit_test(taken_anew),
+        cmocka_unit_test(last_use_stays),
         cmocka_unit_test(how_many),
         cmocka_unit_test(names),
         cmocka_unit_test(kept_and_read_again),

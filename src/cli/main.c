@@ -91,6 +91,8 @@ static const struct cli_command commands[] = {
      "Forget a device, with its keys, and a block or wipe of it.", 2, 2, device_remove},
     {"store", "backup", "FILE [--force]",
      "Copy the whole store into a file, while the server runs.", 1, 1, store_backup},
+    {"store", "check", "", "Look through the whole store, and the audit log, for damage.", 0, 0,
+     store_check},
     {"token", "add", "NAME --scope SCOPES [--expires WHEN]",
      "Make a token for administration over HTTPS.", 1, 1, token_add},
     {"token", "list", "", "List the tokens.", 0, 0, token_list},

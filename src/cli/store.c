@@ -1,4 +1,4 @@
-/* provost store backup */
+/* provost store backup, check */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -50,4 +50,40 @@ enum cli_exit store_backup(struct cli *cli)
     printf(".\n");
     json_decref(result);
     return CLI_DONE;
+}
+
+static enum cli_exit show_findings(const json_t *result)
+{
+    static const char *const titles[] = {"WHERE", "WHAT"};
+    const json_t *list = json_object_get(result, "findings"), *f;
+    struct table t;
+    size_t i;
+    table_begin(&t, 2, titles);
+    json_array_foreach(list, i, f)
+    {
+        table_cell(&t, json_string_value(json_object_get(f, "where")));
+        table_cell(&t, json_string_value(json_object_get(f, "why")));
+    }
+    if (table_end(&t, stdout, 0) != 0) return cli_fail(CLI_FAILED, "no memory");
+    long long more = number(result, "count") - (long long)json_array_size(list);
+    if (more > 0) printf("and %lld more\n", more);
+    return CLI_FAILED;
+}
+
+enum cli_exit store_check(struct cli *cli)
+{
+    json_t *result;
+    enum cli_exit code = store_job(cli, api_path("/v1/store/check"), NULL, &result);
+    if (code != CLI_DONE) return code;
+    bool good = json_is_true(json_object_get(result, "good"));
+    if (cli->json) {
+        code = print_and_free(result);
+        return code == CLI_DONE && !good ? CLI_FAILED : code;
+    }
+    if (good)
+        printf("%lld rows, all as they should be.\n", number(result, "rows"));
+    else
+        code = show_findings(result);
+    json_decref(result);
+    return code;
 }

@@ -1,6 +1,7 @@
-"""`provost store`: backup, while the server runs."""
+"""`provost store`: backup and check, while the server runs."""
 
 import http.client
+import json
 import os
 import pathlib
 import resource
@@ -214,6 +215,119 @@ class Backup(StoreCase):
         self.assertRegex(self.refused("backup", str(small / "copy.db")),
                          r"has \d+ bytes free, the backup needs \d+")
         self.assertEqual(os.listdir(small), [])
+
+
+class Check(StoreCase):
+    def used(self):
+        """A store with something of everything."""
+        self.provisioned(device_id="PHONE")
+        self.provisioned(device_id="LOST", version="16.1")
+        self.admin("device", "wipe", "ann", "LOST", "--yes")
+        self.admin("policy", "new", "strict", "DevicePasswordEnabled=1")
+        self.admin("policy", "assign", "strict", "--user", "bob")
+        self.admin("rule", "add", "block", "Model=Bad*", "--yes")
+        self.admin("token", "add", "robot", "--scope", "read")
+        self.admin("user", "disable", "carl")
+
+    def check(self):
+        """Exit code, and what is found as (where, why)."""
+        run = self.admin.run("store", "check", json_out=True)
+        result = json.loads(run.stdout)
+        self.assertEqual(result["good"], run.returncode == 0, run)
+        self.assertEqual(result["count"], len(result["findings"]))
+        return run.returncode, [(f["where"], f["why"]) for f in result["findings"]]
+
+    def spoil(self, *statements):
+        with sqlite3.connect(self.server.state / "provost.db", timeout=10) as db:
+            for statement in statements:
+                db.execute(statement)
+        db.close()
+
+    def test_a_sound_store(self):
+        self.used()
+        run = self.admin.run("store", "check")
+        self.assertEqual(run.returncode, 0, run)
+        self.assertRegex(run.stdout, r"^\d+ rows, all as they should be\.\n$")
+        self.assertGreater(int(run.stdout.split()[0]), 10)
+
+    def test_a_sound_store_under_load(self):
+        phones, end = self.phones(6)
+        while min(len(p.told) for p in phones) < 1:
+            time.sleep(0.01)
+        for _ in range(5):
+            self.assertEqual(self.check(), (0, []))
+        end()
+        self.assertEqual([p.failures for p in phones], [[]] * len(phones))
+
+    def test_whatever_is_spoilt_is_found_and_named(self):
+        self.used()
+        rows = [
+            ("UPDATE device SET version = '14.7' WHERE device_id = 'PHONE'",
+             "UPDATE device SET version = '14.1' WHERE device_id = 'PHONE'",
+             "device ann/PHONE", 'version "14.7" cannot be understood'),
+            ("UPDATE device SET key = -1 WHERE device_id = 'LOST'",
+             "UPDATE device SET key = 1 WHERE device_id = 'LOST'", "device ann/LOST", 'key "-1"'),
+            ("INSERT INTO offer VALUES ('ann', 'NOBODY', 0, 1, 1, 1, printf('%032d', 0))",
+             "DELETE FROM offer WHERE device_id = 'NOBODY'", "offer", "1 rows belong to no device, as ann/NOBODY"),
+            ("INSERT INTO trail VALUES ('ann', 'NOBODY', '[]')",
+             "DELETE FROM trail WHERE device_id = 'NOBODY'", "trail", "belong to no device"),
+            ("INSERT INTO device_info VALUES ('ann', 'NOBODY', '{}', '[]')",
+             "DELETE FROM device_info WHERE device_id = 'NOBODY'", "device_info", "belong to no device"),
+            ("INSERT INTO folder_state VALUES ('ann', 'NOBODY', 1, 0, '', '', '')",
+             "DELETE FROM folder_state WHERE device_id = 'NOBODY'", "folder_state", "belong to no device"),
+            ("INSERT INTO item VALUES ('bond', 'a/b/NOBODY', '{}')",
+             "DELETE FROM item WHERE kind = 'bond'", "item bond", "belong to no device, as a/b/NOBODY"),
+            ("UPDATE device_info SET info = '{' WHERE device_id = 'PHONE'",
+             "UPDATE device_info SET info = '{}' WHERE device_id = 'PHONE'",
+             "device_info ann/PHONE", "no JSON"),
+            ("UPDATE user SET enabled = 2 WHERE name = 'carl'",
+             "UPDATE user SET enabled = 0 WHERE name = 'carl'", "user carl", 'enabled "2"'),
+            ("INSERT INTO item VALUES ('line', 'odd', '{\"current\": 9}')",
+             "DELETE FROM item WHERE name = 'odd'", "item line", "a revision that is not there, as odd"),
+            ("INSERT INTO item VALUES ('assignment', 'odd', '{\"policy\": \"none\"}')",
+             "DELETE FROM item WHERE name = 'odd'", "item assignment", "a policy that is not there"),
+            ("INSERT INTO event(json) VALUES ('no')", "DELETE FROM event", "event ", "no JSON"),
+            ("PRAGMA user_version = 1", f"PRAGMA user_version = {self.schema()}", "file",
+             "it has schema 1, not"),
+        ]
+        for spoil, mend, where, why in rows:
+            with self.subTest(spoil):
+                self.spoil(spoil)
+                code, found = self.check()
+                self.assertEqual(code, 1)
+                self.assertTrue(any(w.startswith(where) and why in y for w, y in found), found)
+                self.spoil(mend)
+                self.assertEqual(self.check(), (0, []))
+        self.spoil(rows[0][0], rows[2][0])
+        run = self.admin.run("store", "check")
+        self.assertEqual(run.returncode, 1, run)
+        self.assertRegex(run.stdout, r"WHERE +WHAT\ndevice ann/PHONE +version")
+        self.spoil(rows[0][1], rows[2][1])
+
+    def schema(self):
+        return self.rows(self.server.state / "provost.db", "PRAGMA user_version")[0][0]
+
+    def test_a_damaged_page_and_a_changed_audit_line(self):
+        self.used()
+        self.spoil(*[f"INSERT INTO folder_ids VALUES ('u{i:04}', '{json.dumps('x' * 900)}')"
+                     for i in range(200)])
+        self.server.stop()
+        file = self.server.state / "provost.db"
+        data = bytearray(file.read_bytes())
+        at = data.rindex(b"x" * 900)
+        page = at - at % 4096
+        data[page:page + 8] = b"\0" * 8  # the head of the page
+        file.write_bytes(data)
+        audit = self.server.state / "audit" / "audit.jsonl"
+        text = audit.read_text(encoding="utf-8")
+        audit.write_text(text.replace('"act":"policy.save"', '"act":"policy.sold"', 1)
+                         if '"act":"policy.save"' in text else text.replace("ann", "ben", 1),
+                         encoding="utf-8")
+        self.server.start()
+        code, found = self.check()
+        self.assertEqual(code, 1)
+        self.assertTrue(any(w == "file" and "age" in y for w, y in found), found)
+        self.assertTrue(any(w.startswith("audit audit.jsonl:") and "changed" in y for w, y in found), found)
 
 
 class Doors(ServerCase):

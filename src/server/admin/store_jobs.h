@@ -15,6 +15,7 @@ struct store_job {
     const char *actor; /* for the audit log */
     const char *file;  /* NULL: none */
     bool flag;         /* what it means depends on the act */
+    void *ctx;         /* of whoever has begun it */
     /* On the thread; j is the copy. *result_out: what has come of it, taken over; NULL counts as failed
      * for want of memory. */
     enum store_outcome (*run)(struct store *s, const struct store_job *j, const struct store_work *w,

@@ -92,3 +92,57 @@ void admin_store_backup(struct admin_call *c)
                                  .flag = admin_body_flag(c, "replace"),
                                  .run = backup_run});
 }
+
+/* ---- check ---- */
+struct finding_list {
+    json_t *list;
+    bool out_of_memory;
+};
+
+static void take_finding(void *ctx, const char *where, const char *why)
+{
+    struct finding_list *f = ctx;
+    json_t *one = json_pack("{s:o,s:o}", "where", admin_text(where), "why", admin_text(why));
+    if (json_array_append_new(f->list, one) != 0) f->out_of_memory = true;
+}
+
+/* The head that the store remembers must be in the files. */
+static void check_audit(struct admin *a, struct store_check *k)
+{
+    struct audit_head known;
+    struct audit_report r;
+    char error[256], where[NAME_MAX + 32];
+    if (!audit_mover_flush(a->audit))
+        check_found(k, "audit", "lines cannot be moved to the files at present");
+    audit_mover_known(a->audit, &known);
+    if (!audit_verify(audit_mover_dir(a->audit), &known, &r, error, sizeof error)) {
+        check_found(k, "audit", error);
+    } else if (r.fault != AUDIT_FAULT_NONE) {
+        snprintf(where, sizeof where, "audit %s:%llu", r.file, (unsigned long long)r.line);
+        check_found(k, where, r.why);
+    }
+}
+
+static enum store_outcome check_run(struct store *s, const struct store_job *j,
+                                    const struct store_work *w, json_t **result_out)
+{
+    struct finding_list f = {.list = json_array()};
+    struct store_check k = {.found = take_finding, .ctx = &f};
+    enum store_outcome out = f.list ? store_check(s, &k, w) : STORE_FAILED;
+    if (out == STORE_DONE && !store_is_shared(s)) {
+        w->step(w->ctx, "verifying the audit log", 0, 0);
+        check_audit(j->ctx, &k);
+    }
+    if (out == STORE_DONE && !f.out_of_memory)
+        *result_out =
+            json_pack("{s:b,s:I,s:I,s:O}", "good", k.findings == 0, "rows", (json_int_t)k.rows,
+                      "count", (json_int_t)k.findings, "findings", f.list);
+    json_decref(f.list);
+    return out;
+}
+
+void admin_store_check(struct admin_call *c)
+{
+    begin(c, &(struct store_job){
+                 .act = "check", .actor = admin_actor(c), .ctx = c->admin, .run = check_run});
+}

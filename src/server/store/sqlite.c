@@ -30,6 +30,11 @@ static void store_close_sqlite(struct store *base)
     free(s);
 }
 
+static const struct store_upkeep upkeep = {
+    .backup = sqlite_backup,
+    .check = sqlite_check,
+};
+
 static const struct store_ops sqlite_ops = {
     .name = "sqlite",
     .load = sqlite_load,
@@ -50,7 +55,7 @@ static const struct store_ops sqlite_ops = {
     .read_revisions = sqlite_read_revisions,
     .read_log = sqlite_read_log,
     .close = store_close_sqlite,
-    .upkeep = &sqlite_upkeep,
+    .upkeep = &upkeep,
 };
 
 struct store *sqlite_store_open(const char *state, char *error, size_t error_cap)

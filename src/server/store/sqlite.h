@@ -188,6 +188,9 @@ int sqlite_run(struct sqlite_store *s, enum sqlite_write w);
 /* sqlite_reader.c: connections, each for one thread at a time. */
 bool sqlite_readers_start(struct sqlite_store *s, char *error, size_t error_cap);
 void sqlite_readers_finish(struct sqlite_store *s);
+/* One of its own, for that file. NULL: error. */
+struct sqlite_reader *sqlite_reader_create(const char *path, char *error, size_t error_cap);
+void sqlite_reader_destroy(struct sqlite_reader *r); /* NULL is accepted */
 /* Waits for one that is free. NULL: out of reach (logged). */
 struct sqlite_reader *sqlite_reader_take(struct sqlite_store *s);
 void sqlite_reader_give(struct sqlite_store *s, struct sqlite_reader *r);
@@ -239,8 +242,12 @@ bool sqlite_read_revisions(struct store *s, const char *policy,
 bool sqlite_read_log(struct store *s, enum store_log which, uint64_t after, unsigned most,
                      void (*each)(void *ctx, const struct log_record *r), void *ctx);
 
-/* sqlite_backup.c */
-extern const struct store_upkeep sqlite_upkeep;
+/* sqlite_backup.c, sqlite_check.c */
+enum store_outcome sqlite_backup(struct store *s, struct store_backup *b, const struct store_work *w);
+enum store_outcome sqlite_check(struct store *s, struct store_check *c, const struct store_work *w);
+/* Of a file that is a store, in use or not. */
+enum store_outcome sqlite_check_file(const char *path, struct store_check *c,
+                                     const struct store_work *w);
 
 /* The words that rows hold for small numbers. */
 extern const char *const sqlite_wipe_names[PV_WIPE_DEVICE + 1];

@@ -161,8 +161,8 @@ static void clean_up(struct backup *b)
     if (b->temporary[0]) unlink(b->temporary);
 }
 
-static enum store_outcome sqlite_backup(struct store *base, struct store_backup *wanted,
-                                        const struct store_work *w)
+enum store_outcome sqlite_backup(struct store *base, struct store_backup *wanted,
+                                 const struct store_work *w)
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
     struct backup b = {.w = w, .b = wanted, .fd = -1, .file = s->path};
@@ -177,5 +177,3 @@ static enum store_outcome sqlite_backup(struct store *base, struct store_backup 
     clean_up(&b);
     return out;
 }
-
-const struct store_upkeep sqlite_upkeep = {.backup = sqlite_backup};

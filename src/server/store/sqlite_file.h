@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define SQLITE_PATH_CAP 4096
 
@@ -23,6 +24,7 @@ bool sqlite_connect(const char *path, int flags, sqlite3 **db_out, char *error, 
 bool sqlite_pragma(sqlite3 *db, const char *sql, const char *expected);
 
 /* sqlite_schema.c: bring the file to the present schema; refuses a newer one. */
+int64_t sqlite_store_schema(void); /* the present one */
 bool sqlite_store_migrate(sqlite3 *db, char *error, size_t error_cap);
 
 #endif

@@ -11,8 +11,9 @@ static const char *const read_sql[] = {
 #undef SQLITE_READ_SQL
 };
 
-static void reader_destroy(struct sqlite_reader *r)
+void sqlite_reader_destroy(struct sqlite_reader *r)
 {
+    if (!r) return;
     for (size_t i = 0; i < SQL_READ_COUNT; i++) sqlite3_finalize(r->q[i]);
     sqlite3_close(r->db);
     free(r);
@@ -30,7 +31,7 @@ static bool prepare(struct sqlite_reader *r, const char *path, char *error, size
     return true;
 }
 
-static struct sqlite_reader *reader_create(const char *path, char *error, size_t error_cap)
+struct sqlite_reader *sqlite_reader_create(const char *path, char *error, size_t error_cap)
 {
     struct sqlite_reader *r = calloc(1, sizeof *r);
     if (!r) {
@@ -40,7 +41,7 @@ static struct sqlite_reader *reader_create(const char *path, char *error, size_t
     if (sqlite_connect(path, SQLITE_OPEN_READONLY, &r->db, error, error_cap) &&
         prepare(r, path, error, error_cap))
         return r;
-    reader_destroy(r);
+    sqlite_reader_destroy(r);
     return NULL;
 }
 
@@ -56,7 +57,7 @@ struct sqlite_reader *sqlite_reader_take(struct sqlite_store *s)
     else
         s->readers++;
     pthread_mutex_unlock(&s->read_mutex);
-    if (r || (r = reader_create(s->path, error, sizeof error)) != NULL) return r;
+    if (r || (r = sqlite_reader_create(s->path, error, sizeof error)) != NULL) return r;
 
     LOG(LOG_ERROR, 0, "store-failed", KV_TEXT("error", error));
     pthread_mutex_lock(&s->read_mutex);
@@ -77,7 +78,7 @@ void sqlite_reader_give(struct sqlite_store *s, struct sqlite_reader *r)
 
 bool sqlite_readers_start(struct sqlite_store *s, char *error, size_t error_cap)
 {
-    s->free_readers = reader_create(s->path, error, error_cap);
+    s->free_readers = sqlite_reader_create(s->path, error, error_cap);
     s->readers = s->free_readers != NULL;
     return s->free_readers;
 }
@@ -86,6 +87,6 @@ void sqlite_readers_finish(struct sqlite_store *s)
 {
     for (struct sqlite_reader *r = s->free_readers, *next; r; r = next) {
         next = r->next;
-        reader_destroy(r);
+        sqlite_reader_destroy(r);
     }
 }

@@ -114,6 +114,11 @@ static bool migrate_one(sqlite3 *db, size_t from)
     return false; /* the connection is closed, which rolls back */
 }
 
+int64_t sqlite_store_schema(void)
+{
+    return SCHEMA;
+}
+
 bool sqlite_store_migrate(sqlite3 *db, char *error, size_t error_cap)
 {
     int64_t version;

@@ -13,3 +13,14 @@ enum store_outcome store_backup(struct store *s, struct store_backup *b, const s
     const struct store_upkeep *u = s->ops->upkeep;
     return u->backup ? u->backup(s, b, w) : not_here(s, w);
 }
+
+enum store_outcome store_check(struct store *s, struct store_check *c, const struct store_work *w)
+{
+    const struct store_upkeep *u = s->ops->upkeep;
+    return u->check ? u->check(s, c, w) : not_here(s, w);
+}
+
+void check_found(struct store_check *c, const char *where, const char *why)
+{
+    if (c->findings++ < STORE_FINDINGS_MAX) c->found(c->ctx, where, why);
+}

@@ -40,10 +40,25 @@ struct store_backup {
 enum store_outcome store_backup(struct store *s, struct store_backup *b,
                                 const struct store_work *w);
 
+#define STORE_FINDINGS_MAX 1000 /* that are told; all are counted */
+struct store_check {
+    /* What is wrong: "device ann/PHONE", and a sentence. */
+    void (*found)(void *ctx, const char *where, const char *why);
+    void *ctx;
+    /* Results. */
+    uint64_t rows, findings;
+};
+/* Every row of every table is read and understood, of one instant, and what they say of each other
+ * holds. DONE whatever was found. */
+enum store_outcome store_check(struct store *s, struct store_check *c, const struct store_work *w);
+/* Counts it, and tells it if it is not one too many. */
+void check_found(struct store_check *c, const char *where, const char *why);
+
 /* What a kind of store can do of it; what it cannot is NULL. */
 struct store_upkeep {
     enum store_outcome (*backup)(struct store *s, struct store_backup *b,
                                  const struct store_work *w);
+    enum store_outcome (*check)(struct store *s, struct store_check *c, const struct store_work *w);
     const char *instead; /* a sentence, for what is NULL */
 };
 

@@ -1,5 +1,6 @@
 """A provostd of its own in a temporary directory, from the build that PROVOST_BUILD names."""
 
+import functools
 import os
 import pathlib
 import re
@@ -56,6 +57,7 @@ def own_address():
     return None if address.startswith("127.") else address
 
 
+@functools.cache
 def hash_password(password, salt="$6$rounds=1000$provosttests"):
     return crypt.crypt(password, salt)
 

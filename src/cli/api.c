@@ -232,6 +232,20 @@ enum cli_exit api_call(struct cli *cli, const char *method, char *path, json_t *
     return code;
 }
 
+enum cli_exit api_next(struct cli *cli, char **path_out)
+{
+    static const char end[] = ">; rel=\"next\"";
+    struct curl_header *link;
+    *path_out = NULL;
+    if (curl_easy_header(cli->api->curl, "Link", 0, CURLH_HEADER, -1, &link) != CURLHE_OK)
+        return CLI_DONE;
+    const char *path = link->value + 1, *stop = strstr(link->value, end);
+    if (link->value[0] != '<' || path[0] != '/' || stop == NULL)
+        return cli_fail(CLI_FAILED, "the server's answer makes no sense");
+    *path_out = strndup(path, (size_t)(stop - path));
+    return *path_out ? CLI_DONE : no_memory();
+}
+
 bool api_conflict(const struct cli *cli)
 {
     long http = 0;

@@ -35,6 +35,16 @@ static void list_row(struct table *t, const json_t *device)
     table_cell(t, *notes ? notes : NULL);
 }
 
+static bool list_rows(void *table, const json_t *devices)
+{
+    const json_t *device;
+    size_t i;
+    struct table *t = table;
+    json_array_foreach(devices, i, device) list_row(t, device);
+    table_flush(t, stdout, 0);
+    return !t->failed;
+}
+
 enum cli_exit device_list(struct cli *cli)
 {
     static const char *const titles[] = {"USER",   "DEVICE",  "TYPE",      "VERSION", "STATE",
@@ -45,19 +55,20 @@ enum cli_exit device_list(struct cli *cli)
     } filters[] = {{"state", CLI_OPT_STATE},       {"policy", CLI_OPT_POLICY},
                    {"revision", CLI_OPT_REVISION}, {"not_seen_since", CLI_OPT_NOT_SEEN_SINCE},
                    {"user", CLI_OPT_USER},         {"outcome", CLI_OPT_OUTCOME},
-                   {"limit", CLI_OPT_LIMIT},       {"after", CLI_OPT_AFTER}};
-    json_t *devices, *device;
-    size_t i;
+                   {"after", CLI_OPT_AFTER}};
+    unsigned long long most = 0;
     struct table t;
     char *path = api_path("/v1/devices");
-    for (i = 0; i < sizeof filters / sizeof *filters; i++)
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)
         path = api_query(path, filters[i].parameter, cli_value(cli, filters[i].option));
     path = api_query(path, "loop", cli_has(cli, CLI_OPT_LOOP) ? "true" : NULL);
-    enum cli_exit code = api_show(cli, "GET", path, NULL, &devices);
-    if (code != CLI_DONE || devices == NULL) return code;
+    path = api_limit(path, cli_value(cli, CLI_OPT_LIMIT), &most);
     table_begin(&t, sizeof titles / sizeof *titles, titles);
-    json_array_foreach(devices, i, device) list_row(&t, device);
-    json_decref(devices);
+    enum cli_exit code = api_pages(cli, path, most, list_rows, &t);
+    if (code != CLI_DONE || cli->json) {
+        table_drop(&t);
+        return code;
+    }
     return table_end(&t, stdout, 0) == 0 ? CLI_DONE : cli_fail(CLI_FAILED, "no memory");
 }
 

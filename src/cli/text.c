@@ -107,24 +107,35 @@ static size_t width_of(const char *text)
     return n;
 }
 
-int table_end(struct table *t, FILE *to, unsigned indent)
+void table_flush(struct table *t, FILE *to, unsigned indent)
 {
-    size_t width[TABLE_COLUMNS_MAX] = {0};
     for (size_t i = 0; i < t->count; i++) {
         size_t w = width_of(t->cells[i]);
-        if (w > width[i % t->columns]) width[i % t->columns] = w;
+        if (w > t->width[i % t->columns]) t->width[i % t->columns] = w;
     }
     for (size_t i = 0; i < t->count; i++) {
         unsigned column = (unsigned)(i % t->columns);
         bool last = column + 1 == t->columns;
-        size_t pad = last ? 0 : width[column] + 2 - width_of(t->cells[i]);
+        size_t pad = last ? 0 : t->width[column] + 2 - width_of(t->cells[i]);
         if (!t->failed)
             fprintf(to, "%*s%s%*s%s", column ? 0 : (int)indent, "", t->cells[i], (int)pad, "",
                     last ? "\n" : "");
         free(t->cells[i]);
     }
+    t->count = 0;
+}
+
+int table_end(struct table *t, FILE *to, unsigned indent)
+{
+    table_flush(t, to, indent);
     free(t->cells);
     return t->failed ? -1 : 0;
+}
+
+void table_drop(struct table *t)
+{
+    for (size_t i = 0; i < t->count; i++) free(t->cells[i]);
+    free(t->cells);
 }
 
 int json_print(const json_t *json)

@@ -175,6 +175,15 @@ static bool fits(const struct fake_db *db, const struct store_change *c)
         r = find(db, STORE_PUT_DEVICE, c);
         return (r ? change_of(r)->u.device.tag : 0) == c->u.device.was;
     case STORE_PUT_POLICY: return !find(db, STORE_PUT_POLICY, c);
+    case STORE_PUT_USER:
+        r = find(db, STORE_PUT_USER, c);
+        return !c->u.user.checked ||
+               (c->u.user.was_enabled == (r ? change_of(r)->u.user.enabled : true) &&
+                c->u.user.was_no_device_wipe == (r && change_of(r)->u.user.no_device_wipe));
+    case STORE_PUT_FOLDER_STATE:
+        r = find(db, STORE_PUT_FOLDER_STATE, c);
+        return !c->u.folder_state.checked ||
+               c->u.folder_state.was_key == (r ? change_of(r)->u.folder_state.key : 0);
     case STORE_PUT_FOLDER_IDS:
         r = find(db, STORE_PUT_FOLDER_IDS, c);
         return text_fits(c->u.folder_ids.was_json, r ? change_of(r)->u.folder_ids.ids_json : "");

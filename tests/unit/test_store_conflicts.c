@@ -127,6 +127,66 @@ static void a_text_is_replaced_by_who_knows_it(void **unused)
     store_close(s);
 }
 
+static void flags_are_replaced_by_who_knows_them(void **unused)
+{
+    (void)unused;
+    struct store *s = open_store();
+    /* Bit 0: enabled, bit 1: no_device_wipe; there 4: no row. */
+    for (unsigned there = 0; there <= 4; there++)
+        for (unsigned was = 0; was < 5; was++) { /* 4: whatever there is */
+            const struct store_change clean = {.kind = STORE_REMOVE_USER, .u.user = {.user = "u"}};
+            const struct store_change first = {.kind = STORE_PUT_USER,
+                                               .u.user = {"u", there & 1, there & 2}};
+            const struct store_change change = {
+                .kind = STORE_PUT_USER,
+                .u.user = {"u", false, true, was < 4, was & 1, was & 2}};
+            bool fits = was == 4 || was == (there == 4 ? 1 : there);
+            print_message("# %u, expected %u\n", there, was);
+            assert_true(put(s, &clean, 1));
+            if (there < 4)
+                assert_true(put(s, &first, 1));
+            assert_int_equal(conflicts(s, &change, 1), !fits);
+            struct seen *seen = read_user(s, "u");
+            assert_int_equal(seen->user_count, there < 4 || fits);
+            if (seen->user_count) {
+                assert_int_equal(seen->users[0].enabled, fits ? false : there & 1);
+                assert_int_equal(seen->users[0].no_device_wipe, fits ? true : (there & 2) != 0);
+            }
+            forget(seen);
+        }
+    store_close(s);
+}
+
+static void a_folder_state_is_replaced_by_who_knows_its_key(void **unused)
+{
+    (void)unused;
+    struct store *s = open_store();
+    for (unsigned there = 0; there < 3; there++) /* 0: none */
+        for (unsigned was = 0; was < 4; was++) { /* 3: whatever there is */
+            struct folder_state_record r = {.user = "u", .device_id = "d", .key = there,
+                                            .tree_json = "[]", .previous_tree_json = "",
+                                            .ping_json = ""};
+            const struct store_change clean = {.kind = STORE_REMOVE_USER, .u.user = {.user = "u"}};
+            const struct store_change first = {.kind = STORE_PUT_FOLDER_STATE, .u.folder_state = r};
+            struct store_change change = first;
+            void *block = NULL;
+            change.u.folder_state.key = 7;
+            change.u.folder_state.checked = was < 3;
+            change.u.folder_state.was_key = was;
+            bool fits = was == 3 || was == there;
+            print_message("# %u, expected %u\n", there, was);
+            assert_true(put(s, &clean, 1));
+            if (there)
+                assert_true(put(s, &first, 1));
+            assert_int_equal(conflicts(s, &change, 1), !fits);
+            assert_int_equal(store_read_folder_state(s, "u", "d", &r, &block), there || fits);
+            if (there || fits)
+                assert_int_equal(r.key, fits ? 7 : there);
+            free(block);
+        }
+    store_close(s);
+}
+
 /* A revision is never changed: the second one of that number fails, and all that came with it. */
 static void a_submission_is_atomic(void **unused)
 {
@@ -260,6 +320,8 @@ int main(void)
         TEST(a_device_is_replaced_by_who_knows_its_state),
         TEST(of_two_successors_one_is_stored_whole),
         TEST(a_text_is_replaced_by_who_knows_it),
+        TEST(flags_are_replaced_by_who_knows_them),
+        TEST(a_folder_state_is_replaced_by_who_knows_its_key),
         TEST(a_submission_is_atomic),
         TEST(one_bad_submission_fails_alone_and_order_is_kept),
         TEST(lines_are_sealed_into_a_chain),

@@ -47,7 +47,9 @@
     X(GET_INFO, "SELECT info, history FROM device_info WHERE user = ? AND device_id = ?")      \
     X(PUT_INFO, "INSERT OR REPLACE INTO device_info VALUES (?,?,?,?)")                         \
     X(ADD_POLICY, "INSERT INTO policy VALUES (?,?,?,?,?,?) ON CONFLICT DO NOTHING")            \
+    X(GET_USER, "SELECT enabled, no_device_wipe FROM user WHERE name = ?")                     \
     X(PUT_USER, "INSERT OR REPLACE INTO user VALUES (?,?,?)")                                  \
+    X(GET_FOLDER_KEY, "SELECT key, 0 FROM folder_state WHERE user = ? AND device_id = ?")      \
     X(PUT_FOLDER_STATE, "INSERT OR REPLACE INTO folder_state VALUES (?,?,?,?,?,?,?)")          \
     X(GET_FOLDER_IDS, "SELECT ids FROM folder_ids WHERE user = ?")                             \
     X(PUT_FOLDER_IDS, "INSERT OR REPLACE INTO folder_ids VALUES (?,?)")                        \

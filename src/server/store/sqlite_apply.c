@@ -86,6 +86,18 @@ static int expect(struct bind *b, const char *was)
     return rc;
 }
 
+/* Has the row those two numbers? Without a row `otherwise` says whether it is as expected. */
+static int expect_numbers(struct bind *b, int64_t first, int64_t second, bool otherwise)
+{
+    int rc = b->rc ? b->rc : sqlite3_step(b->q);
+    bool fits = rc == SQLITE_DONE ? otherwise
+                                  : rc == SQLITE_ROW && sqlite3_column_int64(b->q, 0) == first &&
+                                        sqlite3_column_int64(b->q, 1) == second;
+    if (rc == SQLITE_ROW || rc == SQLITE_DONE) rc = fits ? SQLITE_OK : SQLITE_STORE_CONFLICT;
+    sqlite3_reset(b->q);
+    return rc;
+}
+
 /* ---- changes ---- */
 static int run_text(struct sqlite_store *s, enum sqlite_write w, const char *a, const char *b)
 {
@@ -224,6 +236,13 @@ static int put_policy(struct sqlite_store *s, const struct policy_record *r)
 
 static int put_user(struct sqlite_store *s, const struct user_record *r)
 {
+    if (r->checked) {
+        struct bind was = bind_start(s, SQL_GET_USER);
+        bind_text(&was, r->user);
+        int rc = expect_numbers(&was, r->was_enabled, r->was_no_device_wipe,
+                                r->was_enabled && !r->was_no_device_wipe);
+        if (rc) return rc;
+    }
     struct bind b = bind_start(s, SQL_PUT_USER);
     bind_text(&b, r->user);
     bind_int(&b, r->enabled);
@@ -233,6 +252,13 @@ static int put_user(struct sqlite_store *s, const struct user_record *r)
 
 static int put_folder_state(struct sqlite_store *s, const struct folder_state_record *r)
 {
+    if (r->checked) {
+        struct bind was = bind_start(s, SQL_GET_FOLDER_KEY);
+        bind_text(&was, r->user);
+        bind_text(&was, r->device_id);
+        int rc = expect_numbers(&was, r->was_key, 0, r->was_key == 0);
+        if (rc) return rc;
+    }
     struct bind b = bind_start(s, SQL_PUT_FOLDER_STATE);
     bind_text(&b, r->user);
     bind_text(&b, r->device_id);

@@ -60,6 +60,9 @@ struct user_record {
     const char *user;
     bool enabled;
     bool no_device_wipe;                      /* whole devices of this user are never wiped */
+    /* What must be there to be replaced, if checked (no row: enabled, and not no_device_wipe); else the
+     * submission is a conflict. */
+    bool checked, was_enabled, was_no_device_wipe;
 };
 /* What a device knows of the folder tree, and its Ping parameters. */
 struct folder_state_record {
@@ -67,6 +70,10 @@ struct folder_state_record {
     uint32_t key, previous_key;               /* SyncKeys; 0: none */
     const char *tree_json, *previous_tree_json; /* opaque to the store */
     const char *ping_json;
+    /* The key that must be there to be replaced, if checked (0: no row); else the submission is a
+     * conflict. */
+    bool checked;
+    uint32_t was_key;
 };
 /* ServerIds of a user's folders: opaque to the store. was_json: what must be there to be replaced, ""
  * nothing, NULL whatever there is; else the submission is a conflict. */

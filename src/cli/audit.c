@@ -113,9 +113,13 @@ static enum cli_exit verify(struct cli *cli)
         if (json_print(report) != 0) code = cli_fail(CLI_FAILED, "the answer cannot be printed");
     } else {
         long long files = json_integer_value(json_object_get(report, "files"));
-        printf("%lld lines in %lld file%s, from %lld to %lld.\n",
-               (long long)json_integer_value(json_object_get(report, "lines")), files,
-               files == 1 ? "" : "s",
+        long long lines = (long long)json_integer_value(json_object_get(report, "lines"));
+        printf("%lld lines in ", lines);
+        if (lines && !files)
+            fputs("the database", stdout);
+        else
+            printf("%lld file%s", files, files == 1 ? "" : "s");
+        printf(", from %lld to %lld.\n",
                (long long)json_integer_value(json_object_get(report, "first_seq")),
                (long long)json_integer_value(json_object_get(report, "last_seq")));
         printf("Head: %lld ", (long long)json_integer_value(json_object_get(head, "seq")));

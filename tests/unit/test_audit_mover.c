@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "src/server/observe/audit_mover.h"
 #include "src/server/observe/log.h"
@@ -67,12 +68,34 @@ static void shell(const char *command)
     assert_int_equal(system(command), 0);
 }
 
+/* The same store, as if others had it, too. */
+static bool shared;
+static unsigned keep;
+static _Atomic bool leads;
+
+static bool is_leader(const struct store *s)
+{
+    (void)s;
+    return leads;
+}
+
+static void share(struct store *s)
+{
+    static struct store_ops ops;
+    ops = *s->ops;
+    ops.shared = true;
+    ops.is_leader = is_leader;
+    s->ops = &ops;
+}
+
 static void start(void)
 {
     store = store_open(&(struct store_options){.url = "sqlite", .state = state}, error, sizeof error);
     if (!store)
         fail_msg("%s", error);
-    mover = audit_mover_start(store, dir, 1500, 0, error, sizeof error);
+    if (shared)
+        share(store);
+    mover = audit_mover_start(store, dir, 1500, keep, error, sizeof error);
     if (!mover)
         fail_msg("%s", error);
 }
@@ -89,6 +112,8 @@ static int set_up(void **unused)
 {
     (void)unused;
     failed = back = cut = other = 0;
+    leads = true;
+    keep = 0;
     snprintf(state, sizeof state, "/tmp/provost-mover-XXXXXX");
     if (!mkdtemp(state))
         return -1;
@@ -97,12 +122,19 @@ static int set_up(void **unused)
     return 0;
 }
 
+static int set_up_shared(void **unused)
+{
+    shared = true;
+    return set_up(unused);
+}
+
 static int tear_down(void **unused)
 {
     (void)unused;
     if (store)
         stop();
     shell("rm -rf $STATE $STATE.old");
+    shared = false;
     return 0;
 }
 
@@ -152,17 +184,17 @@ static const char *seen(void)
 {
     static char out[4096];
     out[0] = '\0';
-    assert_true(audit_read(dir, 0, 1000, see, out, error, sizeof error));
+    assert_true(audit_mover_read(mover, 0, 1000, see, out, error, sizeof error));
     return out;
 }
 
+static struct audit_report report;
+
 static enum audit_fault verified(void)
 {
-    struct audit_report r;
-    struct audit_head known;
-    audit_mover_known(mover, &known);
-    assert_true(audit_verify(dir, &known, &r, error, sizeof error));
-    return r.fault;
+    if (!audit_mover_verify(mover, &report, error, sizeof error))
+        fail_msg("%s", error);
+    return report.fault;
 }
 
 static void count_line(void *ctx, const struct log_record *r)
@@ -315,6 +347,132 @@ static void lines_may_come_until_the_store_closes(void **unused)
     assert_string_equal(seen(), "1:1 ");
 }
 
+/* ---- a store that several servers share ---- */
+static void await_empty_store(void)
+{
+    for (int i = 0; i < 1000 && left_in_store(); i++)
+        usleep(10000);
+    assert_int_equal(left_in_store(), 0);
+}
+
+static void the_chain_is_in_the_shared_store(void **unused)
+{
+    (void)unused;
+    add(1, 3);
+    assert_true(audit_mover_flush(mover));
+    assert_string_equal(seen(), "1:1 2:2 3:3 ");
+    assert_int_equal(left_in_store(), 0);
+    assert_int_not_equal(access(dir, F_OK), 0);
+    stop();
+    start();
+    add(4, 300); /* more than go at once */
+    await_empty_store();
+    assert_int_equal(verified(), AUDIT_FAULT_NONE);
+    assert_int_equal(report.lines, 300);
+    struct audit_head known;
+    audit_mover_known(mover, &known);
+    assert_int_equal(known.seq, 300);
+}
+
+/* Who is not the leader leaves the lines to it, unless somebody wants to see them. */
+static void the_leader_seals(void **unused)
+{
+    (void)unused;
+    leads = false;
+    add(1, 3);
+    usleep(300000);
+    assert_int_equal(left_in_store(), 3);
+    assert_true(audit_mover_flush(mover));
+    assert_int_equal(left_in_store(), 0);
+    add(4, 4);
+    leads = true; /* it has become one: nobody tells it */
+    await_empty_store();
+    assert_string_equal(seen(), "1:1 2:2 3:3 4:4 ");
+}
+
+static void *flush_often(void *arg)
+{
+    for (int i = 0; i < 40; i++)
+        assert_true(audit_mover_flush(arg));
+    return NULL;
+}
+
+static void two_servers_make_one_chain(void **unused)
+{
+    (void)unused;
+    pthread_t threads[2];
+    struct audit_mover *second = audit_mover_start(store, dir, 1500, 0, error, sizeof error);
+    assert_non_null(second);
+    assert_int_equal(pthread_create(&threads[0], NULL, flush_often, mover), 0);
+    assert_int_equal(pthread_create(&threads[1], NULL, flush_often, second), 0);
+    add(1, 150);
+    for (size_t i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    assert_true(audit_mover_flush(second));
+    assert_int_equal(verified(), AUDIT_FAULT_NONE);
+    assert_int_equal(report.lines, 150);
+    assert_non_null(strstr(seen(), "149:149 150:150 "));
+    assert_int_equal(failed, 0);
+    audit_mover_stop(second);
+    audit_mover_destroy(second);
+}
+
+static void old_parts_of_the_chain_are_dropped(void **unused)
+{
+    (void)unused;
+    stop();
+    keep = 2;
+    start();
+    add(1, 100);
+    assert_true(audit_mover_flush(mover));
+    assert_int_equal(verified(), AUDIT_FAULT_NONE);
+    assert_int_equal(report.last_seq, 100);
+    assert_in_range(report.lines, 15, 40); /* 1500 bytes have about eight lines */
+    assert_int_equal(report.first_seq, 101 - report.lines);
+}
+
+static void damage_in_the_store_is_found(void **unused)
+{
+    static const struct {
+        const char *sql;
+        enum audit_fault fault;
+        uint64_t seq;
+    } cases[] = {
+        { "UPDATE chain SET json = replace(json, '\"n\":7', '\"n\":8') WHERE seq = 7", AUDIT_FAULT_CHANGED, 7 },
+        { "DELETE FROM chain WHERE seq = 5", AUDIT_FAULT_MISSING, 5 },
+        { "DELETE FROM chain WHERE seq = 1", AUDIT_FAULT_MISSING, 1 },
+        { "DELETE FROM chain WHERE seq > 17", AUDIT_FAULT_CUT, 18 },
+        { "DELETE FROM chain", AUDIT_FAULT_CUT, 1 },
+        { "UPDATE chain SET json = 'x' WHERE seq = 3", AUDIT_FAULT_NOT_SEALED, 3 },
+        { "UPDATE chain SET json = (SELECT json FROM chain WHERE seq = 4) WHERE seq = 3",
+          AUDIT_FAULT_NOT_SEALED, 3 },
+        { "UPDATE item SET json = replace(json, '\"hash\":\"', '\"hash\":\"0') WHERE name = 'head'",
+          AUDIT_FAULT_COUNT, 0 },
+    };
+    (void)unused;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tear_down(NULL);
+        set_up_shared(NULL);
+        add(1, 20);
+        assert_true(audit_mover_flush(mover));
+        assert_int_equal(verified(), AUDIT_FAULT_NONE);
+        sqlite3 *db;
+        char path[96];
+        snprintf(path, sizeof path, "%s/provost.db", state);
+        assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+        assert_int_equal(sqlite3_exec(db, cases[i].sql, NULL, NULL, NULL), SQLITE_OK);
+        sqlite3_close(db);
+        if (cases[i].fault == AUDIT_FAULT_COUNT) { /* nothing to be judged by */
+            assert_false(audit_mover_verify(mover, &report, error, sizeof error));
+            continue;
+        }
+        assert_int_equal(verified(), cases[i].fault);
+        assert_int_equal(report.seq, cases[i].seq);
+        assert_string_equal(report.file, "the database");
+    }
+}
+
+#define SHARED(f) cmocka_unit_test_setup_teardown(f, set_up_shared, tear_down)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -327,6 +485,11 @@ int main(void)
         TEST(a_full_disk_holds_lines_back),
         TEST(a_line_that_cannot_be_sealed_leaves_no_gap),
         TEST(lines_may_come_until_the_store_closes),
+        SHARED(the_chain_is_in_the_shared_store),
+        SHARED(the_leader_seals),
+        SHARED(two_servers_make_one_chain),
+        SHARED(old_parts_of_the_chain_are_dropped),
+        SHARED(damage_in_the_store_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

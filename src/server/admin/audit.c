@@ -20,7 +20,6 @@ static void read_run(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
     uint64_t after = 0, last = 0, limit = AUDIT_LINES_USUAL;
-    const char *dir = audit_mover_dir(c->admin->audit);
     (void)audit_mover_flush(c->admin->audit); /* else what is there is shown */
     audit_mover_known(c->admin->audit, &c->audit.known);
     (void)admin_query_number(c, "after", &after);
@@ -29,8 +28,8 @@ static void read_run(struct job *j)
         after = c->audit.known.seq - last > after ? c->audit.known.seq - last : after;
     if (limit > AUDIT_LINES_MOST) limit = AUDIT_LINES_MOST;
     c->list = json_array();
-    c->audit.failed =
-        !audit_read(dir, after, (size_t)limit, take_line, c, c->audit.error, sizeof c->audit.error);
+    c->audit.failed = !audit_mover_read(c->admin->audit, after, (size_t)limit, take_line, c,
+                                        c->audit.error, sizeof c->audit.error);
 }
 
 static void read_done(struct job *j)
@@ -54,9 +53,8 @@ static void verify_run(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
     (void)audit_mover_flush(c->admin->audit);
-    audit_mover_known(c->admin->audit, &c->audit.known);
-    c->audit.failed = !audit_verify(audit_mover_dir(c->admin->audit), &c->audit.known,
-                                    &c->audit.report, c->audit.error, sizeof c->audit.error);
+    c->audit.failed = !audit_mover_verify(c->admin->audit, &c->audit.report, c->audit.error,
+                                          sizeof c->audit.error);
 }
 
 static json_t *fault_json(const struct audit_report *r)

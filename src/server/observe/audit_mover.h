@@ -1,6 +1,7 @@
-/* Carries audit lines from the store, where they come into being with the change that they tell,
- * into the files, where they stay: a thread of its own. A line leaves the store only once it is on
- * the disk in its file, so that kill -9 and a full disk lose none. */
+/* Carries audit lines from where they come into being in the store, with the change that they tell, into
+ * the chain, where they stay: files, or a table of a store that several servers share. A thread of its
+ * own. A line leaves its place only once it is on the disk in the other, so that kill -9 and a full disk
+ * lose none. */
 #ifndef PROVOSTD_AUDIT_MOVER_H
 #define PROVOSTD_AUDIT_MOVER_H
 
@@ -9,12 +10,17 @@
 
 struct audit_mover;
 
-/* dir, rotate_size, keep: as in audit_files_open. Before the first submission to the store. NULL:
+/* dir, rotate_size, keep: as in audit_files_open; dir is for a store that is not shared. Before the first submission to the store. NULL:
  * error tells why. */
 struct audit_mover *audit_mover_start(struct store *s, const char *dir, size_t rotate_size,
                                       unsigned keep, char *error, size_t error_cap);
-const char *audit_mover_dir(const struct audit_mover *m);
-/* Waits until what the store holds now is in the files; from a thread that may block. false: it
+/* As audit_read and audit_verify; from a thread that may block. */
+bool audit_mover_read(struct audit_mover *m, uint64_t after, size_t most,
+                      void (*each)(void *ctx, uint64_t seq, const char *line, size_t len),
+                      void *ctx, char *error, size_t error_cap);
+bool audit_mover_verify(struct audit_mover *m, struct audit_report *report_out, char *error,
+                        size_t error_cap);
+/* Waits until what the store holds now is in the chain; from a thread that may block. false: it
  * cannot be moved at present, the log says why. */
 bool audit_mover_flush(struct audit_mover *m);
 /* The last line that was moved, as this process and, after a start, the store remember it; zeroed if

@@ -8,25 +8,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "src/server/observe/audit_dir.h"
+#include "src/server/observe/audit_check.h"
 
 #define LOOKS_MAX 100 /* at the directory, while files are rotated under our eyes */
 
 /* ---- the walk ---- */
 
-struct place {
-    char file[NAME_MAX + 1];
-    struct audit_span span; /* by the file's name; 0: the current file */
-    uint64_t line;          /* from 1 */
-    bool after_others;      /* a full file is before it, or was until it was dropped */
-};
 struct walk {
     int dir_fd, current_fd; /* -1: there is none */
     struct audit_spans spans;
     struct audit_lines lines;
-    struct place at;
+    struct audit_place at;
     /* One line, a part of one, or the end of the file (AUDIT_GOT_END). false: enough. */
-    bool (*step)(void *ctx, const struct place *at, enum audit_got what, const char *line,
+    bool (*step)(void *ctx, const struct audit_place *at, enum audit_got what, const char *line,
                  size_t len);
     /* Everything up to here was dropped by rotation while it was looked at. */
     void (*begin_anew)(void *ctx);
@@ -151,126 +145,52 @@ static bool walk(struct walk *w, uint64_t after, const char *dir, char *error, s
 
 /* ---- verifying ---- */
 
-struct verifying {
-    struct audit_report *report;
-    const struct audit_head *known; /* NULL: nobody knows one */
-    bool part;                      /* the last line has no end */
-    struct place at;                /* where it ended */
-};
-
-static void blame(struct audit_report *r, enum audit_fault fault, const struct place *at,
-                  uint64_t seq)
-{
-    r->fault = fault;
-    memcpy(r->file, at->file, sizeof r->file);
-    r->line = at->line;
-    r->seq = seq;
-    snprintf(r->why, sizeof r->why, "%s", audit_fault_text(fault));
-}
-
-/* With the numbers of the lines that are not there, first to last. */
-static void blame_missing(struct audit_report *r, enum audit_fault fault, const struct place *at,
-                          uint64_t seq, uint64_t first, uint64_t last)
-{
-    blame(r, fault, at, seq);
-    size_t len = strlen(r->why);
-    if (first == last)
-        snprintf(r->why + len, sizeof r->why - len, ": %" PRIu64, first);
-    else
-        snprintf(r->why + len, sizeof r->why - len, ": %" PRIu64 " to %" PRIu64, first, last);
-}
-
-/* The first line of all. A file's name tells which it begins with. Rotation leaves a full file, so
- * a log that has none begins with line 1. */
-static uint64_t first_due(const struct place *at)
-{
-    if (at->span.first) return at->span.first;
-    return at->after_others ? 0 : 1;
-}
-
-static bool check_line(struct verifying *v, const struct place *at, const char *line, size_t len)
-{
-    struct audit_report *r = v->report;
-    struct audit_head next = r->head;
-    uint64_t due = r->head.seq ? r->head.seq + 1 : first_due(at), seq;
-    enum audit_fault fault = audit_line_follows(&next, line, len, &seq);
-    if (fault == AUDIT_FAULT_NONE && due && seq != due)
-        fault = seq > due ? AUDIT_FAULT_MISSING : AUDIT_FAULT_ORDER;
-    if (fault == AUDIT_FAULT_NONE && v->known && seq == v->known->seq &&
-        strcmp(next.hash, v->known->hash) != 0)
-        fault = AUDIT_FAULT_OTHER_HEAD;
-    if (fault == AUDIT_FAULT_MISSING && at->line == 1 && at->after_others && at->span.first == seq)
-        fault = AUDIT_FAULT_FILE_MISSING;
-    if (fault == AUDIT_FAULT_MISSING || fault == AUDIT_FAULT_FILE_MISSING) {
-        blame_missing(r, fault, at, seq, due, seq - 1);
-    } else if (fault != AUDIT_FAULT_NONE) {
-        bool told = fault > AUDIT_FAULT_CHANGED; /* the line itself tells its seq */
-        blame(r, fault, at, told ? seq : due);
-    } else {
-        if (r->lines++ == 0) r->first_seq = seq;
-        r->last_seq = seq;
-        r->head = next;
-    }
-    return fault == AUDIT_FAULT_NONE;
-}
-
 /* A full file ends with the line that its name tells; only the current one may be written now. */
-static bool check_end(struct verifying *v, const struct place *at)
+static bool check_end(struct audit_check *v, const struct audit_place *at)
 {
     struct audit_report *r = v->report;
     if (at->span.first && r->head.seq < at->span.last) {
-        blame_missing(r, AUDIT_FAULT_FILE_CUT, at, r->head.seq + 1, r->head.seq + 1, at->span.last);
+        audit_blame_missing(r, AUDIT_FAULT_FILE_CUT, at, r->head.seq + 1, r->head.seq + 1,
+                            at->span.last);
         return false;
     }
     r->files++;
     return true;
 }
 
-static bool verify_step(void *ctx, const struct place *at, enum audit_got what, const char *line,
-                        size_t len)
+static bool verify_step(void *ctx, const struct audit_place *at, enum audit_got what,
+                        const char *line, size_t len)
 {
-    struct verifying *v = ctx;
+    struct audit_check *v = ctx;
     if (!v->part) v->at = *at; /* nothing comes behind a part */
     switch (what) {
-    case AUDIT_GOT_LINE: return check_line(v, at, line, len);
+    case AUDIT_GOT_LINE: return audit_check_line(v, at, line, len);
     case AUDIT_GOT_PART:
         v->part = true;
-        if (at->span.first) blame(v->report, AUDIT_FAULT_PART, at, v->report->head.seq + 1);
+        if (at->span.first) audit_blame(v->report, AUDIT_FAULT_PART, at, v->report->head.seq + 1);
         return !at->span.first;
     case AUDIT_GOT_END: return check_end(v, at);
-    default: blame(v->report, AUDIT_FAULT_LONG, at, v->report->head.seq + 1); return false;
+    default: audit_blame(v->report, AUDIT_FAULT_LONG, at, v->report->head.seq + 1); return false;
     }
 }
 
 /* The log begins behind what was dropped: that is no fault. */
 static void verify_anew(void *ctx)
 {
-    struct verifying *v = ctx;
+    struct audit_check *v = ctx;
     *v->report = (struct audit_report){0};
-}
-
-/* Everything that is there is good. Is everything there? */
-static void check_head(struct verifying *v)
-{
-    struct audit_report *r = v->report;
-    uint64_t due = v->known ? v->known->seq : 0;
-    if (r->fault != AUDIT_FAULT_NONE) return;
-    if (v->at.line == 0) v->at = (struct place){.file = AUDIT_CURRENT, .line = 1};
-    if (r->last_seq < due)
-        blame_missing(r, AUDIT_FAULT_CUT, &v->at, r->last_seq + 1, r->last_seq + 1, due);
-    else if (v->part && !due)
-        blame(r, AUDIT_FAULT_PART, &v->at, r->last_seq + 1);
 }
 
 bool audit_verify(const char *dir, const struct audit_head *known, struct audit_report *report_out,
                   char *error, size_t error_cap)
 {
     *report_out = (struct audit_report){0};
-    struct verifying v = {.report = report_out, .known = known && known->seq ? known : NULL};
+    struct audit_check v = {.report = report_out, .known = known && known->seq ? known : NULL};
+    snprintf(v.at.file, sizeof v.at.file, "%s", AUDIT_CURRENT);
     struct walk w = {.step = verify_step, .begin_anew = verify_anew, .ctx = &v};
     bool good = walk(&w, 0, dir, error, error_cap);
     walk_close(&w);
-    if (good) check_head(&v);
+    if (good) audit_check_end(&v);
     return good;
 }
 
@@ -283,8 +203,8 @@ struct reading {
     void *ctx;
 };
 
-static bool read_step(void *ctx, const struct place *at, enum audit_got what, const char *line,
-                      size_t len)
+static bool read_step(void *ctx, const struct audit_place *at, enum audit_got what,
+                      const char *line, size_t len)
 {
     (void)at;
     struct reading *r = ctx;

@@ -17,6 +17,8 @@ static bool read_events(void *ctx, uint64_t after, unsigned most,
                         void (*each)(void *each_ctx, uint64_t id, const char *json), void *each_ctx)
 {
     struct reading r = {each, each_ctx};
+    if (!store_is_leader(ctx))
+        return false; /* another server tells; perhaps we are asked to soon */
     return store_read_log(ctx, STORE_LOG_EVENT, after, most, pass_on, &r);
 }
 

@@ -378,7 +378,9 @@ static void the_chain_is_in_the_shared_store(void **unused)
 static void the_leader_seals(void **unused)
 {
     (void)unused;
+    stop();
     leads = false;
+    start();
     add(1, 3);
     usleep(300000);
     assert_int_equal(left_in_store(), 3);
@@ -439,8 +441,8 @@ static void damage_in_the_store_is_found(void **unused)
         uint64_t seq;
     } cases[] = {
         { "UPDATE chain SET json = replace(json, '\"n\":7', '\"n\":8') WHERE seq = 7", AUDIT_FAULT_CHANGED, 7 },
-        { "DELETE FROM chain WHERE seq = 5", AUDIT_FAULT_MISSING, 5 },
-        { "DELETE FROM chain WHERE seq = 1", AUDIT_FAULT_MISSING, 1 },
+        { "DELETE FROM chain WHERE seq = 5", AUDIT_FAULT_MISSING, 6 },
+        { "DELETE FROM chain WHERE seq = 1", AUDIT_FAULT_MISSING, 2 },
         { "DELETE FROM chain WHERE seq > 17", AUDIT_FAULT_CUT, 18 },
         { "DELETE FROM chain", AUDIT_FAULT_CUT, 1 },
         { "UPDATE chain SET json = 'x' WHERE seq = 3", AUDIT_FAULT_NOT_SEALED, 3 },

@@ -159,7 +159,7 @@ struct audit_mover *audit_mover_start(struct store *s, const char *dir, size_t r
     pthread_cond_init(&m->done, NULL);
     pthread_condattr_destroy(&attr);
     m->store = s;
-    m->more = true; /* what the last process left */
+    m->more = store_is_leader(s); /* what the last process left */
     snprintf(error, error_cap, "out of memory");
     m->to = store_is_shared(s) ? audit_to_store(s, rotate_size, keep)
                                : audit_to_files(s, dir, rotate_size, keep, error, error_cap);

@@ -239,7 +239,8 @@ struct verifying {
     struct audit_check check;
     uint64_t first; /* line that is due first */
     unsigned page;  /* lines of this page that were looked at */
-    bool gap;       /* the page does not go on where the last one ended */
+    uint64_t
+        gap; /* line that the page begins with instead of the one that is due; 0: it does not */
 };
 
 static void verify_line(void *ctx, const struct log_record *r)
@@ -249,7 +250,7 @@ static void verify_line(void *ctx, const struct log_record *r)
     uint64_t due = report->head.seq ? report->head.seq + 1 : v->first;
     if (v->gap || report->fault != AUDIT_FAULT_NONE) return;
     if (v->page++ == 0 && r->id > due) {
-        v->gap = true;
+        v->gap = r->id;
         return;
     }
     v->check.at.line++;
@@ -274,7 +275,7 @@ static bool look_again(struct to_store *t, struct verifying *v, char *error, siz
         v->first = h.first;
     } else {
         v->check.at.line++;
-        audit_blame(r, AUDIT_FAULT_MISSING, &v->check.at, due);
+        audit_blame_missing(r, AUDIT_FAULT_MISSING, &v->check.at, v->gap, due, v->gap - 1);
     }
     head_free(&h);
     return true;
@@ -294,7 +295,7 @@ static bool chain_verify(struct audit_carrier *c, const struct audit_head *known
     bool ok = true;
     do {
         v.page = 0;
-        v.gap = false;
+        v.gap = 0;
         uint64_t after = report_out->head.seq ? report_out->head.seq : v.first - 1;
         ok = store_read_log(c->store, STORE_LOG_CHAIN, after, PAGE, verify_line, &v);
         if (!ok) snprintf(error, cap, "the store cannot be read");

@@ -106,16 +106,14 @@ static void take_finding(void *ctx, const char *where, const char *why)
     if (json_array_append_new(f->list, one) != 0) f->out_of_memory = true;
 }
 
-/* The head that the store remembers must be in the files. */
+/* The head that the store remembers must be in the chain. */
 static void check_audit(struct admin *a, struct store_check *k)
 {
-    struct audit_head known;
     struct audit_report r;
     char error[256], where[NAME_MAX + 32];
     if (!audit_mover_flush(a->audit))
-        check_found(k, "audit", "lines cannot be moved to the files at present");
-    audit_mover_known(a->audit, &known);
-    if (!audit_verify(audit_mover_dir(a->audit), &known, &r, error, sizeof error)) {
+        check_found(k, "audit", "lines cannot be moved into the chain at present");
+    if (!audit_mover_verify(a->audit, &r, error, sizeof error)) {
         check_found(k, "audit", error);
     } else if (r.fault != AUDIT_FAULT_NONE) {
         snprintf(where, sizeof where, "audit %s:%llu", r.file, (unsigned long long)r.line);
@@ -129,7 +127,7 @@ static enum store_outcome check_run(struct store *s, const struct store_job *j,
     struct finding_list f = {.list = json_array()};
     struct store_check k = {.found = take_finding, .ctx = &f};
     enum store_outcome out = f.list ? store_check(s, &k, w) : STORE_FAILED;
-    if (out == STORE_DONE && !store_is_shared(s)) {
+    if (out == STORE_DONE) {
         w->step(w->ctx, "verifying the audit log", 0, 0);
         check_audit(j->ctx, &k);
     }

@@ -60,9 +60,36 @@ static void reply_list(struct admin_call *c)
         admin_reply(c, 200, json_incref(c->list));
 }
 
+static void find_roll(void *ctx, const struct policy_view *v)
+{
+    if (v->roll) *(bool *)ctx = true;
+}
+
+static void list_run(struct job *j)
+{
+    struct admin_call *c = admin_call_of_job(j);
+    c->unreachable = !gate_count_rolls(c->admin->gate, NULL, list_one, c);
+}
+
+static void list_done(struct job *j)
+{
+    struct admin_call *c = admin_call_of_job(j);
+    if (c->unreachable)
+        admin_unreachable(c);
+    else
+        reply_list(c);
+}
+
+/* Who waits for devices to be counted does so only where there is something to count. */
 void admin_policies(struct admin_call *c)
 {
+    bool rolls = false;
     c->list = json_array();
+    gate_each_policy(c->admin->gate, find_roll, &rolls);
+    if (rolls) {
+        admin_on_walks(c, list_run, list_done);
+        return;
+    }
     gate_each_policy(c->admin->gate, list_one, c);
     reply_list(c);
 }
@@ -82,6 +109,23 @@ static void show_one(void *ctx, const struct policy_view *v)
     if (json_object_set_new(c->list, "settings", settings_json(v->own)) != 0 ||
         json_object_set_new(c->list, "effective", settings_json(v->policy)) != 0)
         c->out_of_memory = true;
+}
+
+static void show_run(struct job *j)
+{
+    struct admin_call *c = admin_call_of_job(j);
+    c->unreachable = !gate_count_rolls(c->admin->gate, admin_arg(c, "name"), show_one, c);
+}
+
+static void show_done(struct job *j)
+{
+    struct admin_call *c = admin_call_of_job(j);
+    if (c->unreachable)
+        admin_unreachable(c);
+    else if (!c->list)
+        admin_unknown_policy(c);
+    else
+        reply_list(c);
 }
 
 /* ---- as it was saved ---- */
@@ -187,5 +231,10 @@ void admin_policy(struct admin_call *c)
         admin_read_revisions(c, revision_read);
         return;
     }
-    if (admin_find_policy(c, admin_arg(c, "name"), show_one, c)) reply_list(c);
+    bool rolls = false;
+    if (!admin_find_policy(c, admin_arg(c, "name"), find_roll, &rolls)) return;
+    if (rolls)
+        admin_on_walks(c, show_run, show_done);
+    else if (admin_find_policy(c, admin_arg(c, "name"), show_one, c))
+        reply_list(c);
 }

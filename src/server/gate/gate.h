@@ -289,7 +289,7 @@ struct roll_view {
     size_t group_count;
     char *const *groups;
     /* Devices that are to have it and hold a key: they have confirmed its document, will be asked
-     * for it, have refused it. */
+     * for it, have refused it. Of gate_count_rolls, else 0. */
     unsigned confirmed, to_ask, refused;
 };
 struct policy_view {
@@ -306,6 +306,10 @@ bool gate_show_policy(struct gate *g, const char *name,
                       void (*show)(void *ctx, const struct policy_view *v), void *ctx);
 void gate_each_policy(struct gate *g, void (*each)(void *ctx, const struct policy_view *v),
                       void *ctx);
+/* The same of one policy, or (NULL) all, with the counts of roll-outs; each is not called for a name that
+ * there is not. Blocks. false: the store is out of reach, or no memory. */
+bool gate_count_rolls(struct gate *g, const char *name,
+                      void (*each)(void *ctx, const struct policy_view *v), void *ctx);
 /* In the order of the scopes. The strings live for the callback. */
 void gate_each_assignment(struct gate *g,
                           void (*each)(void *ctx, const struct gate_assignee *to,

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "src/server/gate/inner.h"
+#include "src/server/gate/table/resident.h"
 
 /* ---- how far roll-outs have come ---- */
 static struct roll_view roll_view_of(const struct line *roller)
@@ -27,28 +28,56 @@ static void count_device(const struct device *d, const struct revision *r, struc
         v->to_ask++;
 }
 
-static void count_roll(struct gate *g, const struct book *b, const struct line *l,
-                       struct roll_view *v)
+/* Those that are being rolled out, and how far they have come. */
+struct rolls {
+    struct book *book;
+    const struct line **lines;
+    struct roll_view *views; /* of each of lines */
+    size_t count;
+    bool failed;
+};
+
+static bool count_one(void *ctx, struct shard *s, struct device *d)
 {
-    for (size_t i = 0; i < TABLE_SHARDS; i++) {
-        struct shard *s = &g->table->shards[i];
-        pthread_mutex_lock(&s->mutex);
-        for (size_t n = 0; n <= s->mask; n++)
-            for (struct owner *o = s->buckets[n]; o; o = o->next)
-                for (struct device *d = o->devices; d; d = d->next) {
-                    const struct pick p = book_pick(b, o->name, d->id);
-                    if (p.in_roll && p.line->roller == l) count_device(d, policy_in(b, s, d), v);
-                }
-        pthread_mutex_unlock(&s->mutex);
+    struct rolls *r = ctx;
+    const struct pick p = book_pick(r->book, d->owner->name, d->id);
+    for (size_t i = 0; p.in_roll && i < r->count; i++) {
+        if (r->lines[i] != p.line->roller) continue;
+        const struct revision *is = policy_in(r->book, s, d);
+        r->failed = !is;
+        count_device(d, is, &r->views[i]);
     }
+    return !r->failed;
+}
+
+/* Of one policy, or (NULL) all. false: no memory. */
+static bool find_rolls(struct rolls *r, const char *name)
+{
+    const struct book *b = r->book;
+    r->lines = calloc(b->line_count, sizeof *r->lines);
+    r->views = calloc(b->line_count, sizeof *r->views);
+    if (!r->lines || !r->views) return false;
+    for (size_t i = 0; i < b->line_count; i++) {
+        const struct line *l = b->lines[i];
+        if (!l->candidate || (name && strcmp(l->name, name) != 0)) continue;
+        r->views[r->count] = roll_view_of(l);
+        r->lines[r->count++] = l;
+    }
+    return true;
+}
+
+static const struct roll_view *roll_of(const struct rolls *r, const struct line *l)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (r->lines[i] == l) return &r->views[i];
+    return NULL;
 }
 
 /* ---- policies ---- */
-static void show_line(struct gate *g, const struct book *b, const struct line *l,
+static void show_line(const struct line *l, const struct roll_view *roll,
                       void (*show)(void *ctx, const struct policy_view *v), void *ctx)
 {
-    struct roll_view roll;
-    struct policy_view v = {
+    const struct policy_view v = {
         .name = l->name,
         .parent = l->current->parent,
         .by = l->effective->newest->by,
@@ -57,13 +86,17 @@ static void show_line(struct gate *g, const struct book *b, const struct line *l
         .own_revision = l->current->id,
         .policy = &l->effective->policy,
         .own = &l->current->policy,
+        .roll = roll,
     };
-    if (l->candidate) {
-        roll = roll_view_of(l);
-        count_roll(g, b, l, &roll);
-        v.roll = &roll;
-    }
     show(ctx, &v);
+}
+
+static void show_uncounted(const struct line *l,
+                           void (*show)(void *ctx, const struct policy_view *v), void *ctx)
+{
+    struct roll_view roll;
+    if (l->candidate) roll = roll_view_of(l);
+    show_line(l, l->candidate ? &roll : NULL, show, ctx);
 }
 
 bool gate_show_policy(struct gate *g, const char *name,
@@ -71,7 +104,7 @@ bool gate_show_policy(struct gate *g, const char *name,
 {
     struct book *b = gate_book(g);
     const struct line *l = book_line(b, name);
-    if (l) show_line(g, b, l, show, ctx);
+    if (l) show_uncounted(l, show, ctx);
     book_release(b);
     return l != NULL;
 }
@@ -80,8 +113,24 @@ void gate_each_policy(struct gate *g, void (*each)(void *ctx, const struct polic
                       void *ctx)
 {
     struct book *b = gate_book(g);
-    for (size_t i = 0; i < b->line_count; i++) show_line(g, b, b->lines[i], each, ctx);
+    for (size_t i = 0; i < b->line_count; i++) show_uncounted(b->lines[i], each, ctx);
     book_release(b);
+}
+
+bool gate_count_rolls(struct gate *g, const char *name,
+                      void (*each)(void *ctx, const struct policy_view *v), void *ctx)
+{
+    struct rolls r = {.book = gate_book(g)};
+    const struct walk w = {.each = count_one, .ctx = &r};
+    bool ok = find_rolls(&r, name) && (r.count == 0 || gate_walk(g, &w)) && !r.failed;
+    for (size_t i = 0; ok && i < r.book->line_count; i++) {
+        const struct line *l = r.book->lines[i];
+        if (!name || strcmp(l->name, name) == 0) show_line(l, roll_of(&r, l), each, ctx);
+    }
+    book_release(r.book);
+    free(r.lines);
+    free(r.views);
+    return ok;
 }
 
 void gate_each_assignment(struct gate *g,

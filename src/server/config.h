@@ -36,6 +36,7 @@ struct config {
     const char *log_level;
     size_t body_max;                           /* bytes */
     unsigned head_timeout, body_timeout, idle_timeout; /* seconds */
+    unsigned drain_timeout;                    /* seconds */
     unsigned connections_max;
     struct { struct config_names method;       /* never empty */
              const char *file; unsigned cache_seconds, threads, timeout; bool case_sensitive;

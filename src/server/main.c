@@ -31,8 +31,9 @@
 
 #define DEFAULT_FILE "/etc/provost/provost.conf"
 #define ERROR_MAX 8192
-#define DRAIN_MS 10000
-#define STOP_S 15 /* all of the end: draining, writing what is to be written, closing */
+#define SETTLE_S 5 /* of the end, after draining: writing what is to be written, closing */
+#define DRAIN_LOOK_MS 10
+#define FAREWELL_MS 1000 /* between two requests of one command of administration */
 #define ADMIN_CONNECTIONS_MAX 64
 #define ADMIN_HTTPS_CONNECTIONS_MAX 512 /* strangers may hold some of them */
 #define ADMIN_SOCKET_MODE 0600
@@ -120,6 +121,7 @@ static size_t make_listens(struct server *s, const char *const *proxies,
         listens[n].handler = router_handler(&s->router);
     }
     common.connections_max = ADMIN_CONNECTIONS_MAX;
+    common.farewell_ms = FAREWELL_MS;
     listens[n] = common;
     listens[n].address = c->admin.socket;
     listens[n].inherited = service_sockets_take(&s->sockets, c->admin.socket);
@@ -245,12 +247,35 @@ static bool start(struct server *s, char *error, size_t cap)
            start_admin(s, error, cap) && start_http(s, error, cap);
 }
 
+/* Requests under way end. What takes longer than the limit, at an IMAP server or over the whole fleet,
+ * is given up. */
+static void drain(struct server *s)
+{
+    const uint64_t limit_ms = s->config->drain_timeout * UINT64_C(1000);
+    const uint64_t begin = heart_now_ms(), watchdog_ms = service_watchdog_ms();
+    uint64_t told_at = begin;
+    bool over = false;
+    http_drain(s->http, (unsigned)limit_ms);
+    while (!http_drained(s->http)) {
+        uint64_t now = heart_now_ms();
+        if (!over && now - begin >= limit_ms) {
+            over = true;
+            mailbox_stop(s->mailbox);
+            gate_stop(s->gate);
+        }
+        if (watchdog_ms && now - told_at >= watchdog_ms / 4) {
+            service_alive();
+            told_at = now;
+        }
+        usleep(DRAIN_LOOK_MS * 1000);
+    }
+}
+
 /* What was started, as far as it came. */
 static void stop(struct server *s)
 {
-    mailbox_stop(s->mailbox);
-    gate_stop(s->gate);
-    http_stop(s->http, DRAIN_MS);
+    if (s->http) drain(s);
+    http_stop(s->http, 0);
     admin_destroy(s->admin);
     commands_destroy(s->commands);
     mailbox_close(s->mailbox);
@@ -334,6 +359,12 @@ static void cut(int signal)
     _exit(EXIT_CUT);
 }
 
+/* For all of the end. */
+static unsigned stop_s(const struct server *s)
+{
+    return s->config->drain_timeout + SETTLE_S;
+}
+
 static void serve_until_told(struct server *s, const sigset_t *signals)
 {
     const uint64_t watchdog_ms = service_watchdog_ms();
@@ -346,14 +377,14 @@ static void serve_until_told(struct server *s, const sigset_t *signals)
         which = sigtimedwait(signals, NULL, &tick);
         if (which == SIGHUP) reload(s);
     } while (which < 0 || which == SIGHUP);
-    service_stopping(STOP_S * 1000);
+    service_stopping(stop_s(s) * UINT64_C(1000));
     LOG(LOG_INFO, 0, "draining", KV_TEXT("signal", sigabbrev_np(which)));
     /* A second one ends the process at once. */
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
     pthread_sigmask(SIG_UNBLOCK, signals, NULL);
     signal(SIGALRM, cut);
-    alarm(STOP_S);
+    alarm(stop_s(s));
 }
 
 static int run(struct config *c)

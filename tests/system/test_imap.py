@@ -309,7 +309,7 @@ class Misbehaving(ImapCase):
     def test_stopped_while_the_server_is_silent(self):
         self.imap.faults["LIST"] = lambda *_: time.sleep(30) or True
         self.server.stop()
-        self.config = self.config.replace("timeout = 1", "timeout = 60")
+        self.config = self.config.replace("timeout = 1", "timeout = 60") + "drain_timeout = 1;\n"
         self.server.write_config(self.config)
         self.server.start()
         device = self.known()

@@ -396,6 +396,12 @@ void *http_data(const struct http_exchange *x)
     return x->data;
 }
 
+void http_hang_up(struct http_exchange *x)
+{
+    assert_false(x->done);
+    x->done = true;
+}
+
 bool http_is_gone(const struct http_exchange *x)
 {
     return x->is_gone;

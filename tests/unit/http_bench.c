@@ -19,7 +19,7 @@
 
 struct http_server *server;
 char socket_path[64], cert_path[64], key_path[64], ca_path[64];
-atomic_uint gone_count, freed_count, served_count, waiting_count;
+atomic_uint gone_count, stop_count, freed_count, served_count, waiting_count;
 
 static char dir[] = "/tmp/provost-http-XXXXXX";
 static struct pool *pool;
@@ -62,6 +62,20 @@ static void on_gone(struct http_exchange *x)
     reply_text(x, 200, "for nobody");
 }
 
+/* Waits no longer: hangs up, or answers. */
+static void on_stop(struct http_exchange *x)
+{
+    struct waiting *w = http_data(x);
+    atomic_fetch_add(&stop_count, 1);
+    atomic_fetch_sub(&waiting_count, 1);
+    timer_stop(worker_self(), &w->timer);
+    assert_false(http_is_gone(x));
+    if (strncmp(http_target(x), "/wait", 5) == 0)
+        http_hang_up(x);
+    else
+        reply_text(x, 200, "stops");
+}
+
 /* Lets the timer end it. */
 static void on_gone_later(struct http_exchange *x)
 {
@@ -98,6 +112,8 @@ static void wait_for(struct http_exchange *x, const char *how)
     atomic_fetch_add(&waiting_count, 1);
     timer_set(worker_self(), &w->timer, strtoul(strpbrk(how, "0123456789"), NULL, 10), on_later);
     http_wait(x, NULL); /* as a handler that first looks up a user */
+    if (strncmp(how, "/wait", 5) == 0 || strncmp(how, "/until", 6) == 0)
+        http_on_stop(x, on_stop);
     if (strncmp(how, "/wait", 5) == 0)
         http_wait(x, on_gone);
     else if (strncmp(how, "/slow", 5) == 0)
@@ -114,6 +130,7 @@ void serve(struct http_exchange *x, void *ctx)
     atomic_fetch_add(&served_count, 1);
     assert_non_null(worker_self());
     if (strncmp(t, "/wait", 5) == 0 || strncmp(t, "/slow", 5) == 0 ||
+        strncmp(t, "/until", 6) == 0 ||
         strncmp(t, "/short", 6) == 0 || strncmp(t, "/pool", 5) == 0) {
         wait_for(x, t);
     } else if (strcmp(t, "/empty") == 0) {

@@ -16,10 +16,11 @@ enum { PLAIN, UNIX_SOCKET, TLS, LISTENERS };
 
 /* Targets that the handler knows: /empty, /big, /huge, /fields, /forget, /no (answered at the
  * head), and those that wait N ms: /waitN (told when the peer goes away, ends at once), /slowN
- * (told, ends in time), /shortN (not told), /pool (a job). Others are echoed. */
+ * (told, ends in time), /shortN (not told), /untilN (answered when the server stops, /waitN hangs up
+ * then), /pool (a job). Others are echoed. */
 extern struct http_server *server;
 extern char socket_path[64], cert_path[64], key_path[64], ca_path[64];
-extern atomic_uint gone_count, freed_count, served_count, waiting_count;
+extern atomic_uint gone_count, stop_count, freed_count, served_count, waiting_count;
 void serve(struct http_exchange *x, void *ctx);
 
 struct talk {

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -134,27 +135,81 @@ static void test_stop(void **state)
     unsigned gone = atomic_load(&gone_count), freed = atomic_load(&freed_count);
     const char *text;
     struct talk idle = begin(), waiting = begin(), soon = begin(), fresh = begin();
+    struct talk answered = begin();
     say(&idle, GET("/1"));
     assert_int_equal(answer(&idle, NULL), 200);
     say(&waiting, GET("/wait60000"));
     say(&soon, GET("/short400"));
-    until(&waiting_count, 2);
+    say(&answered, GET("/until60000"));
+    until(&waiting_count, 3);
     uint64_t from = now_ms();
     http_stop(server, 5000);
     server = NULL;
     uint64_t took = now_ms() - from;
     assert_true(took >= 200 && took < 4000); /* as long as the one that ends by itself */
-    assert_int_equal(atomic_load(&gone_count), gone + 1);
-    assert_int_equal(atomic_load(&freed_count), freed + 2);
+    assert_int_equal(atomic_load(&gone_count), gone);
+    assert_int_equal(atomic_load(&stop_count), 2);
+    assert_int_equal(atomic_load(&freed_count), freed + 3);
     assert_int_equal(answer(&soon, &text), 200);
     assert_non_null(strstr(text, "Connection: close"));
+    assert_int_equal(answer(&answered, &text), 200);
+    assert_string_equal(strstr(text, "\r\n\r\n") + 4, "stops");
     assert_true(closes_within(&idle, 1000));
     assert_true(closes_within(&waiting, 1000));
+    assert_null(strstr(waiting.buf, "HTTP/"));
     assert_true(closes_within(&fresh, 1000));
     end(&idle);
     end(&waiting);
     end(&soon);
     end(&fresh);
+    end(&answered);
+}
+
+/* Who has connected just before is served. */
+static void test_stop_is_no_surprise(void **state)
+{
+    (void)state;
+    struct talk fresh[] = { begin(), begin() };
+    usleep(100000); /* accepted */
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        bool good = true;
+        usleep(300000); /* the server is stopping */
+        for (int i = 0; i < 2; i++) {
+            say(&fresh[i], GET("/1"));
+            good = answer(&fresh[i], NULL) == 200 && good;
+        }
+        _exit(good ? 0 : 1);
+    }
+    http_stop(server, 5000);
+    server = NULL;
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    for (int i = 0; i < 2; i++) end(&fresh[i]);
+}
+
+/* What still waits when the limit is over is told so, and cut. */
+static void test_gone_at_the_limit(void **state)
+{
+    (void)state;
+    unsigned gone = atomic_load(&gone_count);
+    struct talk slow = begin();
+    say(&slow, GET("/slow1200"));
+    until(&waiting_count, 1);
+    uint64_t from = now_ms();
+    http_drain(server, 500);
+    assert_false(http_drained(server));
+    usleep(300000);
+    assert_int_equal(atomic_load(&gone_count), gone);
+    http_stop(server, 0);
+    server = NULL;
+    assert_true(now_ms() - from >= 500);
+    assert_int_equal(atomic_load(&gone_count), gone + 1);
+    assert_true(closes_within(&slow, 1000));
+    assert_null(strstr(slow.buf, "HTTP/"));
+    end(&slow);
 }
 
 static void test_stop_has_a_limit(void **state)
@@ -180,6 +235,8 @@ int main(void)
         TEST(test_tls_reload),
         TEST(test_tls_peer_that_says_nothing),
         TEST(test_stop),
+        TEST(test_stop_is_no_surprise),
+        TEST(test_gone_at_the_limit),
         TEST(test_stop_has_a_limit),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);

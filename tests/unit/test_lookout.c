@@ -103,6 +103,7 @@ static void pass(uint64_t ms)
 
 /* ---- a gate ---- */
 
+static struct config config;
 static struct gate { const struct command *ping; } the_gate;
 static struct phone {
     struct call call;
@@ -111,6 +112,7 @@ static struct phone {
     bool due;
     unsigned due_in;
     void (*gone)(struct call *);
+    void (*stops)(struct http_exchange *);
     struct gate_waiter *waiter;
     /* The answer: */
     unsigned answered, http, status, retry_after, limit;
@@ -128,6 +130,12 @@ void gate_register(struct gate *g, const struct command *commands, size_t count)
     assert_int_equal(count, 1);
     assert_int_equal(commands->cmd, PV_CMD_Ping);
     g->ping = commands;
+}
+
+const struct config *gate_config(const struct gate *g)
+{
+    (void)g;
+    return &config;
 }
 
 static unsigned forgotten;
@@ -173,6 +181,16 @@ const char *http_field(const struct http_exchange *x, const char *name)
     struct phone *p = (struct phone *)x;
     if (strcmp(name, "Authorization") == 0) return p->authorization;
     return strcmp(name, "User-Agent") == 0 ? "Test/1" : NULL;
+}
+
+void *http_data(const struct http_exchange *x)
+{
+    return &((struct phone *)x)->call;
+}
+
+void http_on_stop(struct http_exchange *x, void (*stops)(struct http_exchange *x))
+{
+    ((struct phone *)x)->stops = stops;
 }
 
 const char *call_authorization(const struct call *c)
@@ -223,6 +241,11 @@ void call_http(struct call *c, unsigned http, unsigned retry_after)
 {
     phone_of(c)->retry_after = retry_after;
     answered(c, http, 0);
+}
+
+void call_hang_up(struct call *c)
+{
+    answered(c, 0, 0);
 }
 
 void call_unauthorized(struct call *c)
@@ -367,7 +390,6 @@ static void say_http(struct asked *k, unsigned http)
 
 /* ---- the world ---- */
 
-static struct config config;
 static struct pings *pings;
 
 /* No IMAP server stands beside this upstream. */
@@ -676,6 +698,22 @@ static void the_heartbeat_ends(void **unused)
     end();
 }
 
+/* Status 1 once the shortest heartbeat is over; before that the connection is closed. */
+static void the_server_ends(void **unused)
+{
+    (void)unused;
+    begin(1);
+    ping(&phones[0]);
+    pass(30001);
+    ping(&phones[1]);
+    pass(29999);
+    for (size_t i = 0; i < 2; i++) phones[i].stops(phones[i].call.http);
+    assert_told(&phones[0], 200, 1);
+    assert_told(&phones[1], 0, 0);
+    assert_int_equal(figure(0, "waiting"), 0);
+    end();
+}
+
 static void a_second_ping_ends_the_first(void **unused)
 {
     (void)unused;
@@ -847,6 +885,7 @@ int main(void)
         cmocka_unit_test(each_upstream_has_its_own_slots),
         cmocka_unit_test(news_of_a_user),
         cmocka_unit_test(the_heartbeat_ends),
+        cmocka_unit_test(the_server_ends),
         cmocka_unit_test(a_second_ping_ends_the_first),
         cmocka_unit_test(the_gate_ends_it),
         cmocka_unit_test(a_peer_goes_while_it_is_looked_at),

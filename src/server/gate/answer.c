@@ -19,6 +19,13 @@ void call_reply(struct call *c, const struct http_reply *r)
     http_reply(gc->call.http, &told);
 }
 
+void call_hang_up(struct call *c)
+{
+    gate_call_of(c)->answered = true;
+    LOG(LOG_DEBUG, http_session(c->http), "hang-up");
+    http_hang_up(c->http);
+}
+
 void call_reply_begin(struct call *c, const struct http_reply *head, uint64_t length)
 {
     gate_call_of(c)->answered = true;

@@ -92,6 +92,8 @@ void call_reply(struct call *c, const struct http_reply *r);
 void call_reply_begin(struct call *c, const struct http_reply *head, uint64_t length);
 /* With an HTTP status, header fields and no body. */
 void call_http_with(struct call *c, unsigned http, const struct http_field *fields);
+/* The connection is closed instead of an answer. */
+void call_hang_up(struct call *c);
 /* Authorization for a server behind. NULL: there is none, or it may be somebody else's: a certificate has
  * told who asks, and nobody has verified it. */
 const char *call_authorization(const struct call *c);

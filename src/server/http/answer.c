@@ -29,7 +29,7 @@ static bool add_fields(const struct http_exchange *x, const struct http_reply *r
         snprintf(seconds, sizeof seconds, "%u", r->retry_after);
         ok &= add(m, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
     }
-    if (r->close || x->conn->lane->station->draining)
+    if (r->close || (x->conn->lane->station->draining && !exchange_config(x)->farewell_ms))
         ok &= add(m, MHD_HTTP_HEADER_CONNECTION, "close");
     return ok;
 }
@@ -118,6 +118,12 @@ void http_reply(struct http_exchange *x, const struct http_reply *r)
 {
     conn_unpack(x->conn);
     if (x->mhd) give(x, r->status, x->is_gone ? NULL : make_whole(x, r), pace_ms(r->len));
+    end(x);
+}
+
+void http_hang_up(struct http_exchange *x)
+{
+    if (x->mhd) give(x, 0, NULL, 0);
     end(x);
 }
 

@@ -15,6 +15,7 @@
 #include "src/server/observe/log.h"
 
 #define LINGER_MS 2000
+#define FRESH_MS 1000 /* for who has connected just before the server stops */
 #define LINGER_BYTES_MAX ((unsigned)4 * 1024 * 1024)
 
 static struct worker *worker_of(const struct http_conn *c)
@@ -322,10 +323,6 @@ void conn_start(struct http_conn *c)
     if (l->conns) l->conns->prev = c;
     l->conns = c;
     c->deadline = UINT64_MAX;
-    if (l->station->draining) {
-        conn_close(c);
-        return;
-    }
     conn_set_deadline(c, l->endpoint->cfg.head_ms);
     if (l->endpoint->cfg.tls_certificate) {
         c->cert = current_cert(l->endpoint);
@@ -359,14 +356,65 @@ void conn_on_notify(void *cls, struct MHD_Connection *mhd, void **slot,
         conn_free(c);
 }
 
+/* ---- the server stops ---- */
+
+static void hasten(struct http_conn *c, unsigned in_ms)
+{
+    if (c->deadline > worker_now_ms(worker_of(c)) + in_ms) conn_set_deadline(c, in_ms);
+}
+
+static bool has_bytes(const struct http_conn *c)
+{
+    char one;
+    return recv(c->watch.fd, &one, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* No request of it is known yet. Who has just connected has a moment to say something, and so has one
+ * whose next request is on its way. */
+static void drain_idle(struct http_conn *c)
+{
+    unsigned farewell = c->lane->endpoint->cfg.farewell_ms;
+    if (!c->seen_request || has_bytes(c))
+        hasten(c, FRESH_MS);
+    else if (farewell)
+        hasten(c, farewell);
+    else
+        shutdown(c->watch.fd, SHUT_RDWR);
+}
+
+static void end_now(struct http_conn *c)
+{
+    struct http_exchange *x = c->exchange;
+    bool held = x && exchange_is_held(x);
+    if (c->stage == CONN_FRESH || c->stage == CONN_LINGERING) {
+        conn_close(c);
+    } else if (c->stage == CONN_SERVED) {
+        if (held) exchange_tell_gone(x);
+        if (!held || !x->suspended) shutdown(c->watch.fd, SHUT_RDWR);
+    }
+}
+
 void conn_drain(struct http_conn *c, bool now)
 {
     struct http_exchange *x = c->exchange;
-    if (c->stage == CONN_FRESH || (c->stage == CONN_LINGERING && now)) {
-        conn_close(c);
-    } else if (c->stage == CONN_SERVED) {
-        bool held = x && exchange_is_held(x);
-        if (held && (now || (x->gone && !exchange_flows(x)))) exchange_tell_gone(x);
-        if (held ? now && !x->suspended : !x || now) shutdown(c->watch.fd, SHUT_RDWR);
-    }
+    if (now)
+        end_now(c);
+    else if (c->stage == CONN_FRESH)
+        hasten(c, FRESH_MS);
+    else if (c->stage == CONN_SERVED && !x)
+        drain_idle(c);
+    else if (x && x->stops)
+        exchange_due(x);
+}
+
+void conn_await_next(struct http_conn *c)
+{
+    const struct http_listen *l = &c->lane->endpoint->cfg;
+    bool draining = c->lane->station->draining;
+    if (draining && !l->farewell_ms)
+        shutdown(c->watch.fd, SHUT_RDWR);
+    else if (c->peer_closed)
+        conn_set_deadline(c, HALF_CLOSED_MS);
+    else
+        conn_set_deadline(c, draining ? l->farewell_ms : l->idle_ms);
 }

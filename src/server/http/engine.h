@@ -75,7 +75,9 @@ struct http_server {
     size_t endpoint_count;
     struct station **stations;
     unsigned worker_count, started;
-    unsigned limit_ms;                  /* of http_stop */
+    bool draining;                      /* http_drain was called */
+    unsigned limit_ms;                  /* of http_drain */
+    atomic_uint ended;                  /* workers that have nothing left to do */
     sem_t stopped_accepting;
 };
 
@@ -126,6 +128,7 @@ struct http_exchange {
     void *data;
     void (*free_data)(void *);
     void (*gone)(struct http_exchange *);
+    void (*stops)(struct http_exchange *); /* the server begins to stop */
     void (*more)(struct http_exchange *);
     void (*room)(struct http_exchange *);
     struct http_exchange *due_next, **due_at; /* of the station */
@@ -160,14 +163,19 @@ void endpoint_close(struct endpoint *e);
 void lane_on_accept(struct watch *h, uint32_t events);
 void lane_start_accepting(struct lane *l);
 void lane_stop_accepting(struct lane *l);
+/* Nobody accepts any more: who has connected is taken in, then the socket is closed. One that was handed
+ * over is closed at once: it lives elsewhere, and who waits there is served by another. */
+void endpoint_stop_listening(struct endpoint *e);
 
 /* conn.c */
 void conn_start(struct http_conn *c);
 void conn_on_notify(void *cls, struct MHD_Connection *mhd, void **slot,
                     enum MHD_ConnectionNotificationCode what);
 void conn_set_deadline(struct http_conn *c, uint64_t in_ms);
-/* The server stops: end what is idle, tell who waits; with `now` end everything. */
+/* The server stops: end what is idle, tell who waits and wants to know; with `now` end everything. */
 void conn_drain(struct http_conn *c, bool now);
+/* A request has ended, and another may follow. */
+void conn_await_next(struct http_conn *c);
 int conn_fd(const struct http_conn *c);
 /* Its exchange has been freed after the daemon had closed the connection. */
 void conn_let_go(struct http_conn *c);
@@ -189,11 +197,9 @@ void exchange_on_end(void *cls, struct MHD_Connection *mhd, void **slot,
 const struct http_listen *exchange_config(const struct http_exchange *x);
 /* A handler is still to end it. */
 bool exchange_is_held(const struct http_exchange *x);
-/* Of a body or an answer that is a stream a part is under way: it comes to its end by itself. */
-bool exchange_flows(const struct http_exchange *x);
 /* The peer has gone, or the server stops; the handler hears of it once, in this turn. */
 void exchange_tell_gone(struct http_exchange *x);
-/* Look after it at the end of this turn: gone, more, room. */
+/* Look after it at the end of this turn: gone, stops, more, room. */
 void exchange_due(struct http_exchange *x);
 /* Do so. True: there is more, in the next turn. */
 bool exchange_run_due(struct station *s);

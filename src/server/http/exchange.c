@@ -105,11 +105,6 @@ bool exchange_is_held(const struct http_exchange *x)
     return (x->waiting || x->begun) && !x->ended;
 }
 
-bool exchange_flows(const struct http_exchange *x)
-{
-    return x->begun || (x->reading && !http_body_ended(x));
-}
-
 void exchange_due(struct http_exchange *x)
 {
     struct station *s = x->conn->lane->station;
@@ -134,12 +129,19 @@ void http_wait(struct http_exchange *x, void (*gone)(struct http_exchange *x))
     struct http_conn *c = x->conn;
     x->gone = gone;
     x->waiting = true;
+    if (x->stops && c->lane->station->draining) exchange_due(x);
     if (!gone) return;
-    if (x->is_gone || c->peer_closed || (c->lane->station->draining && !exchange_flows(x))) {
+    if (x->is_gone || c->peer_closed) {
         /* Not from here: the caller is not done with what gone will end. */
         x->gone_due = true;
         exchange_due(x);
     }
+}
+
+void http_on_stop(struct http_exchange *x, void (*stops)(struct http_exchange *x))
+{
+    x->stops = stops;
+    if (stops && x->conn->lane->station->draining) exchange_due(x);
 }
 
 void exchange_tell_gone(struct http_exchange *x)
@@ -175,6 +177,10 @@ static void tell(struct http_exchange *x)
     }
     /* Without a gone of its own the handler learns it from these. */
     if (x->is_gone && x->gone) return;
+    if (x->stops && !x->is_gone && x->conn->lane->station->draining) {
+        call_once(x, &x->stops);
+        return; /* it may have ended the exchange */
+    }
     if (x->more && (x->body.len || x->stage == AT_END || x->is_gone)) call_once(x, &x->more);
     if (x->room && exchange_is_held(x) && http_reply_room(x) >= HTTP_WINDOW / 2)
         call_once(x, &x->room);
@@ -355,8 +361,5 @@ void exchange_on_end(void *cls, struct MHD_Connection *mhd, void **slot,
         c->exchange = NULL;
         exchange_free(x);
     }
-    if (c->lane->station->draining)
-        shutdown(conn_fd(c), SHUT_RDWR);
-    else
-        conn_set_deadline(c, c->peer_closed ? HALF_CLOSED_MS : c->lane->endpoint->cfg.idle_ms);
+    conn_await_next(c);
 }

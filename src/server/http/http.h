@@ -115,12 +115,18 @@ void http_reply_write(struct http_exchange *x, const void *bytes, size_t len);
 void http_reply_end(struct http_exchange *x, bool whole);
 
 /* The answer comes later: the connection is suspended. gone (may be NULL) runs if the peer goes
- * away or the server stops first (what flows, a body or an answer, has until the stop's limit), never
+ * away, or is still held when the limit of a stop is over (http_stop; http_on_stop for earlier), never
  * from here; afterwards x must still be ended with http_reply (which sends nothing), now or later: x
  * lives until then, its fields not (http_field: NULL). May be called again, with another gone. */
 void http_wait(struct http_exchange *x, void (*gone)(struct http_exchange *x));
 /* True after gone was due: an answer will reach nobody. */
 bool http_is_gone(const struct http_exchange *x);
+/* For who waits for something that may be long in coming, with http_wait: stops runs once when the
+ * server begins to stop, never from here. It may answer, or end the exchange otherwise; if it does
+ * neither, the exchange goes on as any. Set before or after http_wait; NULL takes it back. */
+void http_on_stop(struct http_exchange *x, void (*stops)(struct http_exchange *x));
+/* Instead of an answer: the connection is closed. The exchange has ended, as after http_reply. */
+void http_hang_up(struct http_exchange *x);
 
 struct http_listen {
     const char *address; /* "127.0.0.1:8080", "[::1]:8443", or a path for a Unix socket */
@@ -130,6 +136,8 @@ struct http_listen {
     const char *client_crl;         /* file: which of them are revoked; NULL: none */
     const char *const *proxies;     /* "10.0.0.0/8", "::1", "unix"; ends with NULL; may be NULL */
     unsigned head_ms, body_ms, idle_ms; /* deadlines: head and body complete, between requests */
+    unsigned farewell_ms;           /* while the server stops: between requests; 0: a connection ends with
+                                       the request that is under way */
     unsigned connections_max;
     unsigned socket_mode;           /* Unix socket: permissions, such as 0600 */
     int inherited;                  /* a listening socket that is bound to address, taken over; 0: it is
@@ -153,9 +161,16 @@ struct http_server *http_start(const struct http_listen *listens, size_t count, 
 const char *http_address(const struct http_server *s, size_t index);
 unsigned http_worker_count(const struct http_server *s);
 struct worker *http_worker(const struct http_server *s, unsigned index);
-/* No new connections; requests under way end within limit_ms (waiting ones get their gone call).
- * When the last has been answered, the threads are joined. Nothing may be posted to the workers
- * afterwards: a handler answers no exchange before what it has begun for it has come back. */
+/* No new connections: who has connected already, and waits to be accepted, is served, unless the
+ * socket was handed over; then the next server does it. Idle connections are closed, who waits hears of
+ * it (http_on_stop), requests under way end within limit_ms; then what is still held gets its gone call,
+ * and connections are cut. Returns before that; once only. */
+void http_drain(struct http_server *s, unsigned limit_ms);
+/* The last has been answered: http_stop will not wait. */
+bool http_drained(const struct http_server *s);
+/* http_drain if that was not called, and the end: when the last has been answered the threads are
+ * joined. Nothing may be posted to the workers afterwards: a handler answers no exchange before what it
+ * has begun for it has come back. */
 void http_stop(struct http_server *s, unsigned limit_ms);
 /* Read certificate, key and client_ca files again, for new connections; false with error: the old ones stay. */
 bool http_reload_tls(struct http_server *s, char *error, size_t error_cap);

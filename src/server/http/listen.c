@@ -233,10 +233,17 @@ bool endpoint_open(struct endpoint *e, const struct http_listen *l, char *error,
                                     : open_inet(e, error, error_cap);
 }
 
-void endpoint_close(struct endpoint *e)
+static void close_listening(struct endpoint *e)
 {
     if (e->fd >= 0) close(e->fd);
     if (e->is_unix) unlink(e->cfg.address);
+    e->fd = -1;
+    e->is_unix = false;
+}
+
+void endpoint_close(struct endpoint *e)
+{
+    close_listening(e);
     tls_cert_drop(e->cert);
     proxies_free(e->proxies);
     pthread_mutex_destroy(&e->cert_lock);
@@ -314,12 +321,23 @@ static void take(struct lane *here, int fd, const struct sockaddr_storage *addre
     c->proxied = proxies_trust(e->proxies, c->peer);
     c->lane = least_loaded(e, here);
     atomic_fetch_add(&c->lane->load, 1);
-    if (c->lane == here) {
+    if (c->lane == here && worker_self() == here->worker) {
         conn_start(c);
     } else {
         c->task.fn = start_elsewhere;
         worker_post(c->lane->worker, &c->task);
     }
+}
+
+void endpoint_stop_listening(struct endpoint *e)
+{
+    struct sockaddr_storage address;
+    for (int fd = 0; fd >= 0 && !e->cfg.inherited && e->fd >= 0;) {
+        socklen_t len = sizeof address;
+        fd = accept4(e->fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) take(&e->lanes[0], fd, &address);
+    }
+    close_listening(e);
 }
 
 static void accept_again(struct timer *t)

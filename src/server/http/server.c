@@ -38,7 +38,10 @@ static bool station_turn(struct turn *t)
         again |= l->due;
         load += atomic_load(&l->load);
     }
-    if (s->draining && load == 0) worker_quit(s->worker);
+    if (s->draining && load == 0) {
+        worker_quit(s->worker);
+        atomic_fetch_add(&s->server->ended, 1);
+    }
     return again;
 }
 
@@ -204,15 +207,28 @@ static void post_to_all(struct http_server *s, void (*fn)(struct task *))
     }
 }
 
-void http_stop(struct http_server *s, unsigned limit_ms)
+void http_drain(struct http_server *s, unsigned limit_ms)
 {
-    if (!s) return;
+    s->draining = true;
     s->limit_ms = limit_ms;
     /* First nobody accepts; otherwise a worker could give a connection to one that has ended. */
     post_to_all(s, stop_accepting);
     for (unsigned i = 0; i < s->started; i++)
         while (sem_wait(&s->stopped_accepting) != 0) continue;
+    for (size_t i = 0; s->started == s->worker_count && i < s->endpoint_count; i++)
+        endpoint_stop_listening(&s->endpoints[i]);
     post_to_all(s, begin_drain);
+}
+
+bool http_drained(const struct http_server *s)
+{
+    return atomic_load(&s->ended) == s->started;
+}
+
+void http_stop(struct http_server *s, unsigned limit_ms)
+{
+    if (!s) return;
+    if (!s->draining) http_drain(s, limit_ms);
     for (unsigned i = 0; i < s->started; i++) worker_join(s->stations[i]->worker);
     server_free(s);
 }

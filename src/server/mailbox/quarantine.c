@@ -89,6 +89,12 @@ static void gone(struct call *c)
     finish(c->data, false);
 }
 
+static void server_ends(struct http_exchange *x)
+{
+    const struct call *c = http_data(x);
+    finish(c->data, false);
+}
+
 static void wait_for_release(struct quarantine_call *q)
 {
     uint64_t seconds = q->out.wait, refresh = gate_ping_due_in(q->call);
@@ -97,6 +103,7 @@ static void wait_for_release(struct quarantine_call *q)
     gate_wait_add(q->call, &q->waiter);
     timer_set(worker_self(), &q->timer, (seconds < refresh ? seconds : refresh) * 1000, time_is_up);
     call_wait(q->call, gone);
+    http_on_stop(q->call->http, server_ends);
     if (http_is_gone(q->call->http))
         finish(q, false);
     else if (gate_ping_due(q->call)) /* it became due on the way here */

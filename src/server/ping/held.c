@@ -21,7 +21,9 @@ void held_leave(struct held *h)
 {
     bool free_to_go = h->leave(h);
     if (!seats_rise(h->seats, &h->seat) || !free_to_go) return;
-    if (h->retry_after)
+    if (h->stopping)
+        call_hang_up(h->call);
+    else if (h->retry_after)
         call_http(h->call, 503, h->retry_after);
     else
         h->answer(h);
@@ -58,6 +60,18 @@ void held_gone(struct call *c)
 {
     struct held *h = c->data;
     h->gone = true;
+    if (h->waits) held_end(h, PING_NO_CHANGES);
+}
+
+/* Status 1 tells the device to come again, which it may after the shortest heartbeat. Sooner a broken
+ * connection says the same, and no device takes it for an answer. */
+static void server_ends(struct http_exchange *x)
+{
+    struct call *c = http_data(x);
+    struct held *h = c->data;
+    uint64_t waited = worker_now_ms(worker_self()) - h->from_ms;
+    if (h->status) return;
+    h->stopping = waited < gate_config(c->gate)->ping.heartbeat_min * UINT64_C(1000);
     if (h->waits) held_end(h, PING_NO_CHANGES);
 }
 
@@ -102,6 +116,7 @@ void held_init(struct held *h, struct call *c, struct seats *seats)
     h->seats = seats;
     h->from_ms = worker_now_ms(worker_self());
     h->seat.ousted = ousted;
+    http_on_stop(c->http, server_ends);
 }
 
 bool held_sit(struct held *h)
@@ -116,7 +131,11 @@ bool held_begin(struct held *h, uint32_t heartbeat)
     gate_wait_add(h->call, &h->waiter);
     h->waits = true;
     sleep_on(h);
-    if (!gate_ping_due(h->call)) return true;
-    end_due(h); /* it became due on the way here */
+    if (gate_ping_due(h->call))
+        end_due(h); /* it became due on the way here */
+    else if (h->stopping)
+        held_end(h, PING_NO_CHANGES);
+    else
+        return true;
     return false;
 }

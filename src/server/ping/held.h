@@ -1,6 +1,7 @@
 /* A Ping that waits, whatever it waits for (MS-ASCMD 2.2.1.13): a suspended connection, one for each
  * device, until there is news, its heartbeat is over, the device's standing at the gate changes, a
- * newer Ping of the device comes or the peer goes away. Everything on the call's worker. */
+ * newer Ping of the device comes, the peer goes away or the server ends. Everything on the call's
+ * worker. */
 #ifndef PROVOSTD_PING_HELD_H
 #define PROVOSTD_PING_HELD_H
 
@@ -22,6 +23,7 @@ struct held {
     bool waits;                   /* between held_begin and the end */
     bool gone;                    /* an answer reaches nobody */
     bool due;                     /* it ends because of what the gate thinks of the device */
+    bool stopping;                /* the server ends: too early for an answer, the connection is closed */
     /* private: */
     unsigned retry_after;         /* not 0: 503 instead of an answer */
     uint64_t from_ms, until_ms;   /* when it came; when its heartbeat is over */

@@ -63,6 +63,7 @@ static void let_go(struct forward *w)
     timer_stop(worker_self(), &w->flush);
     timer_stop(worker_self(), &w->refresh);
     if (w->waits) gate_wait_remove(w->call->gate, &w->waiter);
+    if (w->waits) http_on_stop(w->call->http, NULL);
     w->waits = false;
     if (w->asked) {
         fetch_cancel(&w->fetch);
@@ -80,6 +81,15 @@ static void gone(struct call *c)
         http_reply_end(c->http, false);
     else
         call_http(c, 503, RETRY_AFTER_S);
+}
+
+/* A wait of the phone is over; what is under way otherwise has until the stop's limit. */
+static void server_ends(struct http_exchange *x)
+{
+    struct forward *w = forward_of_exchange(x);
+    if (w->began) return;
+    let_go(w);
+    call_hang_up(w->call);
 }
 
 static void log_failure(const struct forward *w, unsigned http, const char *why)
@@ -447,6 +457,7 @@ static void watch(struct forward *w)
     w->waiter.wake = woken;
     gate_wait_add(w->call, &w->waiter);
     w->waits = true;
+    http_on_stop(w->call->http, server_ends);
     sleep_on(w);
     if (gate_ping_due(w->call)) judge_again(w); /* it became due on the way here */
 }

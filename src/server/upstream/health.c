@@ -10,6 +10,14 @@
 #define MISSES_DOWN 2 /* in a row */
 #define PROBE_FIRST_S 1
 
+/* Not of the clock on the wall: nobody waits longer because that is set back. */
+static int64_t counted(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return t.tv_sec;
+}
+
 /* ---- what is known ---- */
 
 static void change(struct upstream *u, enum upstream_state to, const char *why)
@@ -66,7 +74,7 @@ void health_note(struct upstream *u, enum fetch_result result, const char *why)
 unsigned upstream_down(const struct upstream *u)
 {
     if (atomic_load_explicit(&u->state, memory_order_relaxed) != UPSTREAM_DOWN) return 0;
-    int64_t left = atomic_load(&u->next_probe) - (int64_t)time(NULL);
+    int64_t left = atomic_load(&u->next_probe) - counted();
     return left > 1 ? (unsigned)left : 1;
 }
 
@@ -76,7 +84,7 @@ static void probe_due(struct timer *t);
 
 static void probe_in(struct upstream *u, unsigned seconds)
 {
-    atomic_store(&u->next_probe, (int64_t)time(NULL) + seconds);
+    atomic_store(&u->next_probe, counted() + seconds);
     timer_set(worker_self(), &u->probe_timer, seconds * UINT64_C(1000), probe_due);
 }
 

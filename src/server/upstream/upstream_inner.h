@@ -42,7 +42,8 @@ struct upstream {
     atomic_int refuses_with;           /* HTTP status for a wrong login, or none; 0: not known */
     atomic_uint misses;                /* in a row, of requests and probes */
     atomic_bool called;                /* probe_now is on its way */
-    _Atomic int64_t next_probe, answered_at, proved_at; /* seconds since 1970 */
+    _Atomic int64_t next_probe;        /* seconds that have been counted */
+    _Atomic int64_t answered_at, proved_at; /* seconds since 1970 */
     _Atomic uint64_t requests, failures[UPSTREAM_FAILURE_COUNT];
     atomic_uint active;
     pthread_mutex_t lock;              /* the rest */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <libpq-fe.h>
 
 #include "src/server/observe/log.h"
 
@@ -66,12 +67,35 @@ void log_write(enum log_level level, uint64_t session, const char *verb, const s
     *(strcmp(verb, "store-back") == 0 ? &logged_back : &logged_failures) += 1;
 }
 
-/* ---- a state directory for each test ---- */
+/* ---- a state directory for each test, and a schema of a database that there may be ---- */
 char state[64], error[256];
+static char schema[32], schema_url[200];
+
+void run_sql(const char *sql)
+{
+    PGconn *c = PQconnectdb(getenv("PROVOST_STORE_URL"));
+    PGresult *r = PQexec(c, sql);
+    if (PQresultStatus(r) != PGRES_COMMAND_OK && PQresultStatus(r) != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(c));
+    PQclear(r);
+    PQfinish(c);
+}
+
+static void make_schema(const char *url)
+{
+    static unsigned made;
+    char sql[64];
+    snprintf(schema, sizeof schema, "test_%d_%u", (int)getpid(), made++);
+    snprintf(schema_url, sizeof schema_url, "%s?options=-csearch_path%%3D%s", url, schema);
+    snprintf(sql, sizeof sql, "CREATE SCHEMA %s", schema);
+    run_sql(sql);
+}
 
 int set_up(void **unused)
 {
     (void)unused;
+    if (getenv("PROVOST_STORE_URL"))
+        make_schema(getenv("PROVOST_STORE_URL"));
     snprintf(state, sizeof state, "/tmp/provost-store-XXXXXX");
     return mkdtemp(state) ? 0 : -1;
 }
@@ -79,6 +103,10 @@ int set_up(void **unused)
 int tear_down(void **unused)
 {
     (void)unused;
+    char sql[64];
+    snprintf(sql, sizeof sql, "DROP SCHEMA %s CASCADE", schema);
+    if (schema[0])
+        run_sql(sql);
     DIR *d = opendir(state);
     char path[400];
     for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
@@ -92,8 +120,7 @@ int tear_down(void **unused)
 
 struct store_options options_of(const char *node)
 {
-    const char *url = getenv("PROVOST_STORE_URL");
-    return (struct store_options){.url = url ? url : "sqlite", .state = state, .node = node,
+    return (struct store_options){.url = schema[0] ? schema_url : "sqlite", .state = state, .node = node,
                                   .lease_s = 10, .connections = 4};
 }
 

@@ -27,6 +27,8 @@ int tear_down(void **unused);
 /* How this test's store is opened, by the name of one of several nodes. */
 struct store_options options_of(const char *node);
 struct store *open_store(void);
+/* In the database of PROVOST_STORE_URL, by another connection. */
+void run_sql(const char *sql);
 /* Opens it in another directory, or another kind of store; NULL: error is set. */
 struct store *open_elsewhere(const char *url, const char *directory);
 /* Hold SQLite's file from outside, so that what is submitted meanwhile gathers. */

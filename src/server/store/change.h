@@ -7,6 +7,8 @@
 struct submission {
     struct submission *next;
     struct store_write *write;   /* NULL: written behind */
+    uint64_t position;           /* of the queue's: ascending */
+    uint64_t at_ms;              /* when it was submitted */
     size_t bytes;                /* of this block */
     int rc;                      /* of the store's writer: why it is not stored */
     size_t count;

@@ -5,15 +5,19 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "src/server/store/pg.h"
 #include "src/server/store/sqlite.h"
 #include "src/server/store/store.h"
 
 struct store *store_open(const struct store_options *o, char *error, size_t error_cap)
 {
     if (strcmp(o->url, "sqlite") == 0) return sqlite_store_open(o->state, error, error_cap);
+    if (strncmp(o->url, "postgresql://", 13) == 0 || strncmp(o->url, "postgres://", 11) == 0)
+        return pg_store_open(o, error, error_cap);
+    /* Behind the scheme of a URL there may be a password. */
     snprintf(error, error_cap,
-             "store \"%.100s\" is not known; allowed are \"sqlite\" and \"postgresql://...\"",
-             o->url);
+             "store \"%.*s\" is not known; allowed are \"sqlite\" and \"postgresql://...\"",
+             (int)strcspn(o->url, ":"), o->url);
     return NULL;
 }
 

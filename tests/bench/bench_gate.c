@@ -126,33 +126,33 @@ static void make_groups(void)
     config.groups = (struct config_groups){groups, GROUPS};
 }
 
-static void load_devices(const struct store_visitor *v, void *ctx)
+/* Into memory, as readings of their users would bring them there. */
+static void load_devices(void)
 {
     for (unsigned i = 0; i < devices; i++) {
         struct name n = name_of(i);
         char type[TEXT], agent[TEXT];
+        bool full;
         type_of(i, type);
         agent_of(i, agent);
-        v->device(ctx, &(struct device_record){.user = n.user,
-                                               .device_id = n.id,
-                                               .device_type = type,
-                                               .user_agent = agent,
-                                               .model = type,
-                                               .os = "OS 17",
-                                               .version = PV_V16_1,
-                                               .state = PV_STATE_PROVISIONED,
-                                               .first_seen = world.now,
-                                               .last_seen = world.now,
-                                               .wipe_by = "",
-                                               .wipe_reason = "",
-                                               .partnership = {.key = key_of(i),
-                                                               .key_at = world.now,
-                                                               .key_revision = 5,
-                                                               .outcome = PV_OUTCOME_COMPLIANT,
-                                                               .outcome_revision = 5,
-                                                               .said = 1,
-                                                               .provisioned_once = true,
-                                                               .asked = true}});
+        const char *const texts[KIND_TEXTS] = {type, agent, type, "OS 17"};
+        const struct pv_partnership p = {.key = key_of(i),
+                                         .key_at = world.now,
+                                         .key_revision = 5,
+                                         .outcome = PV_OUTCOME_COMPLIANT,
+                                         .outcome_revision = 5,
+                                         .said = 1,
+                                         .provisioned_once = true,
+                                         .asked = true};
+        struct shard *s = table_lock(gate->table, n.user);
+        struct device *d = device_add(s, n.user, n.id, &full);
+        if (!d || !device_set_kind(s, d, texts)) abort();
+        d->owner->loaded = true;
+        d->version = PV_V16_1;
+        d->state = PV_STATE_PROVISIONED;
+        d->first_seen = d->last_seen = d->saved_at = (uint32_t)world.now;
+        device_keep(d, &p);
+        table_unlock(s);
     }
 }
 
@@ -160,7 +160,6 @@ static void load_world(const struct store_visitor *v, void *ctx)
 {
     load_rules(v, ctx);
     load_policies(v, ctx);
-    load_devices(v, ctx);
 }
 
 /* Every device has confirmed what its policy is today. */
@@ -272,7 +271,9 @@ static int decisions(void)
     world = (struct world){.now = 1700000000, .load = load_world};
     make_groups();
     load_default(5, "{}");
+    config.partnerships_in_memory = devices;
     start_gate();
+    load_devices();
     confirm_all();
     for (int r = 0; r < ROUNDS; r++) {
         in[r] = decide(true);

@@ -14,7 +14,6 @@
 
 #include "src/server/http/pool.h"
 #include "src/server/observe/log.h"
-#include "src/server/store/info.h"
 
 /* ---- clock, log ---- */
 struct world world;
@@ -112,6 +111,8 @@ static void run_job(struct task *t)
 {
     struct job *j = CONTAINER_OF(t, struct job, task);
     j->run(j);
+    if (j->done)
+        j->done(j);
 }
 
 bool pool_submit_for(struct pool *p, struct job *j, struct worker *home)
@@ -128,150 +129,6 @@ bool pool_submit_for(struct pool *p, struct job *j, struct worker *home)
 void pool_destroy(struct pool *p)
 {
     (void)p;
-}
-
-/* ---- a store that obeys the test ---- */
-static struct store_write *held[64];
-
-static void deliver(struct task *t)
-{
-    struct store_write *w = (struct store_write *)t;
-    w->done(w);
-}
-
-static bool take_info(const char *patch)
-{
-    char *info, *history;
-    if (!info_apply(world.last_info, "", patch, world.now, &info, &history))
-        return false;
-    if (info)
-        snprintf(world.last_info, sizeof world.last_info, "%s", info);
-    free(info);
-    free(history);
-    return true;
-}
-
-/* false: no memory. */
-static bool take_change(const struct store_change *c)
-{
-    switch (c->kind) {
-    case STORE_PUT_DEVICE:
-        world.put_devices++;
-        world.last_put = c->u.device.partnership;
-        world.last_loop_until = c->u.device.loop_until;
-        return true;
-    case STORE_PUT_INFO: return take_info(c->u.info.info_json);
-    case STORE_ADD_AUDIT:
-        world.audited++;
-        snprintf(world.last_audit, sizeof world.last_audit, "%s", c->u.log.json);
-        return true;
-    case STORE_ADD_EVENT:
-        snprintf(world.last_event, sizeof world.last_event, "%s", c->u.log.json);
-        return true;
-    case STORE_PUT_TRAIL:
-        snprintf(world.last_trail, sizeof world.last_trail, "%s", c->u.trail.trail_json);
-        world.put_trails++;
-        return true;
-    case STORE_PUT_POLICY: world.put_policies++; return true;
-    case STORE_REMOVE_DEVICE: world.removed_devices++; return true;
-    default: return true;
-    }
-}
-
-bool store_submit(struct store *s, const struct store_change *changes, size_t count,
-                  struct store_write *w)
-{
-    if (s)
-        return s->ops->submit(s, changes, count, w);
-    if (world.store == STORE_REFUSES)
-        return false;
-    for (size_t i = 0; i < count; i++)
-        if (!take_change(&changes[i]))
-            return false;
-    for (size_t i = 0; world.see && i < count; i++) world.see(&changes[i]);
-    if (!w)
-        return true;
-    w->durable = world.store != STORE_FAILS;
-    w->conflict = w->lost = false;
-    if (world.store == STORE_HOLDS) {
-        held[world.held++] = w;
-    } else if (world.store == STORE_AT_ONCE) {
-        w->done(w);
-    } else {
-        w->task.fn = deliver;
-        worker_post(&the_worker, &w->task);
-    }
-    return true;
-}
-
-void release(bool durable)
-{
-    struct store_write *w = held[0];
-    assert_true(world.held > 0);
-    memmove(held, held + 1, --world.held * sizeof *held);
-    w->durable = durable;
-    w->done(w);
-}
-
-bool store_load(struct store *s, const struct store_visitor *v, void *ctx, char *why,
-                size_t why_cap)
-{
-    if (s)
-        return s->ops->load(s, v, ctx, why, why_cap);
-    for (size_t i = 0; i < world.loaded_count; i++) {
-        switch (world.loaded[i].kind) {
-        case STORE_PUT_DEVICE: v->device(ctx, &world.loaded[i].u.device); break;
-        case STORE_PUT_POLICY: v->policy(ctx, &world.loaded[i].u.policy); break;
-        case STORE_PUT_ITEM:
-            if (v->item)
-                v->item(ctx, &world.loaded[i].u.item);
-            break;
-        default: v->user(ctx, &world.loaded[i].u.user); break;
-        }
-    }
-    if (world.load) world.load(v, ctx);
-    return true;
-}
-
-int store_read_trail(struct store *s, const char *user, const char *device_id,
-                     struct trail_record *out, void **block_out)
-{
-    if (s)
-        return s->ops->read_trail(s, user, device_id, out, block_out);
-    if (world.store == STORE_FAILS)
-        return -1;
-    if (!*world.last_trail)
-        return 0;
-    *block_out = strdup(world.last_trail);
-    *out = (struct trail_record){user, device_id, *block_out};
-    return *block_out ? 1 : -1;
-}
-
-int store_read_item(struct store *s, const char *kind, const char *name, struct item_record *out,
-                    void **block_out)
-{
-    return s ? s->ops->read_item(s, kind, name, out, block_out) : 0;
-}
-
-uint64_t store_tag(void)
-{
-    static uint64_t last;
-    return ++last;
-}
-
-bool store_is_shared(const struct store *s)
-{
-    return s && s->ops->shared;
-}
-
-bool store_is_heard(const struct store *s)
-{
-    return !store_is_shared(s) || s->ops->is_heard(s);
-}
-
-bool store_follow(struct store *s, const struct store_follower *f)
-{
-    return !store_is_shared(s) || s->ops->follow(s, f);
 }
 
 /* ---- login: the value of Authorization is the user ---- */
@@ -471,6 +328,9 @@ static const struct command commands[] = {
 bool try_gate(void)
 {
     error[0] = '\0';
+    store_clear();
+    if (!config.partnerships_in_memory)
+        config.partnerships_in_memory = 250000;
     gate = gate_create(&config, NULL, world.shared, error, sizeof error);
     if (gate)
         gate_register(gate, commands, sizeof commands / sizeof *commands);
@@ -509,6 +369,28 @@ int tear_down(void **unused)
     return 0;
 }
 
+/* ---- users ---- */
+void be_there(const char *user)
+{
+    struct resident r = {0};
+    if (!world.absent && resident_read(gate, &r, user, RESIDENT_KNOWN))
+        resident_drop(&r);
+}
+
+bool user_enabled(const char *user)
+{
+    struct user_flags flags;
+    assert_true(gate_user_flags(gate, user, &flags));
+    return flags.enabled;
+}
+
+bool user_device_wipe(const char *user)
+{
+    struct user_flags flags;
+    assert_true(gate_user_flags(gate, user, &flags));
+    return flags.device_wipe;
+}
+
 /* ---- requests ---- */
 static void target_of(char *buf, size_t cap, const char *cmd)
 {
@@ -532,6 +414,7 @@ struct http_exchange *send_body(struct http_exchange *x, const char *cmd, const 
         x->version = "14.1";
     memcpy(x->body, body, len);
     x->body_len = len;
+    be_there(x->user);
     struct http_handler h = gate_handler(gate);
     h.serve(x, h.ctx);
     assert_true(x->done || x->waits);
@@ -636,7 +519,6 @@ void handshake(const char *user, const char *version, char key[65])
     memcpy(key, done.key, sizeof done.key);
 }
 
-/* ---- users ---- */
 static void user_done(struct user_set *u)
 {
     u->priv = u;

@@ -19,7 +19,10 @@ struct world {
     char last_audit[1024], last_event[1024];
     struct store_change loaded[1024];  /* what the store holds at the start */
     size_t loaded_count;
-    void (*load)(const struct store_visitor *v, void *ctx); /* more of it; may be NULL */
+    void (*load)(const struct store_visitor *v, void *ctx); /* more of what a start reads; or NULL */
+    unsigned users_read;
+    bool unreadable;                   /* users are */
+    bool absent;                       /* who asks is not in memory before */
     void (*see)(const struct store_change *c); /* each that was taken; may be NULL */
     unsigned logged;                   /* lines of the log */
     struct auth_check *auth_waiting;   /* of the user "slow" */
@@ -33,6 +36,8 @@ extern struct world world;
 unsigned run_tasks(void);
 /* End the oldest write that is held. */
 void release(bool durable);
+/* It forgets all but world.loaded. */
+void store_clear(void);
 /* The store holds a revision of `default` at the start. */
 void load_default(uint64_t revision, const char *json);
 
@@ -66,6 +71,11 @@ bool try_gate(void);                   /* false: it could not be made, error say
 void start_gate(void);
 int set_up(void **unused);
 int tear_down(void **unused);
+
+/* The user is in memory now, if that can be. */
+void be_there(const char *user);
+bool user_enabled(const char *user);
+bool user_device_wipe(const char *user);
 
 /* ---- requests; defaults: user ann, version 14.1, device DEV1 ---- */
 #define QUERY "/Microsoft-Server-ActiveSync?Cmd="

@@ -76,6 +76,7 @@ static void a_login_that_takes_its_time(void **unused)
     assert_true(x.waits && !x.done);
     world.auth_waiting->verdict = AUTH_OK;
     world.auth_waiting->done(world.auth_waiting);
+    run_tasks();
     assert_int_equal(ended(&x), 403);
 }
 

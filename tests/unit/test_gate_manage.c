@@ -181,10 +181,10 @@ static void users_are_switched_off_and_on(void **unused)
     (void)unused;
     char key[65];
     handshake("ann", "14.1", key);
-    assert_true(gate_user_enabled(gate, "ann"));
+    assert_true(user_enabled("ann"));
     assert_int_equal(set_user("ann", false, false), GATE_OK);
-    assert_false(gate_user_enabled(gate, "ann"));
-    assert_true(gate_user_enabled(gate, "bob"));
+    assert_false(user_enabled("ann"));
+    assert_true(user_enabled("bob"));
     assert_int_equal(folder_sync("ann", "14.1", key), 126);
     world.store = STORE_FAILS;
     assert_int_equal(set_user("ann", true, false), GATE_STORE);
@@ -416,7 +416,7 @@ static void devices_come_back_from_the_store(void **unused)
         (struct store_change){.kind = STORE_PUT_USER, .u.user = {"dan", false}};
     start_gate();
     assert_int_equal(folder_sync("ann", "14.1", key), 1);
-    assert_false(gate_user_enabled(gate, "dan"));
+    assert_false(user_enabled("dan"));
 }
 
 static void a_user_has_no_end_of_devices(void **unused)

@@ -73,17 +73,24 @@ static void reply_removed(struct admin_call *c)
                           "wipe_was_pending", (int)o->wipe_pending));
 }
 
-static void reply_device(struct admin_call *c)
+static void changed_run(struct job *j)
 {
+    struct admin_call *c = admin_call_of_job(j);
     const struct device_order *o = &c->order;
     int shown = gate_show_device(c->admin->gate, o->user, o->device_id, add_warnings, c);
+    c->unreachable = shown < 0;
     if (shown == 1 && c->list &&
         json_object_set_new(c->list, "changed", json_boolean(o->result == ORDER_DONE)) != 0)
         c->out_of_memory = true;
-    if (shown < 0 || c->out_of_memory) /* It is done, and durable. */
+}
+
+static void changed_done(struct job *j)
+{
+    struct admin_call *c = admin_call_of_job(j);
+    if (c->unreachable || c->out_of_memory) /* It is done, and durable. */
         admin_error(c, 503, "no_memory",
-                    "It was done, but the server is out of memory to show it.");
-    else if (shown == 0 || !c->list)
+                    "It was done, but the store or memory is out of reach to show it.");
+    else if (!c->list)
         admin_error(c, 404, "unknown_device", "The device was removed in the meantime.");
     else
         admin_reply(c, 200, json_incref(c->list));
@@ -126,7 +133,7 @@ static void ordered(struct device_order *o)
     } else if (o->remove) {
         reply_removed(c);
     } else {
-        reply_device(c);
+        admin_on_pool(c, changed_run, changed_done);
     }
 }
 
@@ -215,9 +222,8 @@ void admin_device_remove(struct admin_call *c)
 static void ask_run(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
-    if (gate_show_device(c->admin->gate, c->order.user, c->order.device_id, admin_device_show, c) <
-        0)
-        c->out_of_memory = true;
+    c->unreachable = gate_show_device(c->admin->gate, c->order.user, c->order.device_id,
+                                      admin_device_show, c) < 0;
     admin_device_others(c);
 }
 
@@ -225,9 +231,10 @@ static void ask_done(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
     c->order.result = c->list ? ORDER_FORBIDDEN : ORDER_UNKNOWN;
+    if (c->unreachable) c->order.result = ORDER_STORE;
     if (c->out_of_memory)
         admin_no_memory(c);
-    else if (!c->list || !gate_user_device_wipe(c->admin->gate, c->order.user))
+    else if (!c->list || !json_is_true(json_object_get(c->list, "device_wipe")))
         refuse(c);
     else
         admin_reply(c, 409,

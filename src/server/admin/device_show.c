@@ -34,10 +34,9 @@ void admin_device_show(void *ctx, const struct device_view *d)
     struct admin_call *c = ctx;
     json_decref(c->list);
     c->list = admin_device_json(d);
-    bool allowed = gate_user_device_wipe(c->admin->gate, d->user);
     json_t *more =
         json_pack("{s:s,s:b,s:o,s:o}", "personal", pv_personal_text(d->personal), "device_wipe",
-                  (int)allowed, "wipe", wipe_json(d), "upstream", upstream_json(d));
+                  (int)d->user_device_wipe, "wipe", wipe_json(d), "upstream", upstream_json(d));
     if (!more || json_object_update(c->list, more) != 0) c->out_of_memory = true;
     json_decref(more);
 }
@@ -88,11 +87,10 @@ static bool add_information(struct admin_call *c)
 static void show_run(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
-    if (gate_show_device(c->admin->gate, admin_arg(c, "user"), admin_arg(c, "device"),
-                         admin_device_show, c) < 0)
-        c->out_of_memory = true;
+    c->unreachable = gate_show_device(c->admin->gate, admin_arg(c, "user"), admin_arg(c, "device"),
+                                      admin_device_show, c) < 0;
     if (!c->list) return;
-    c->unreachable = !add_information(c);
+    c->unreachable = c->unreachable || !add_information(c);
     admin_device_others(c);
     if (json_object_set(c->list, "other_users", c->others) != 0) c->out_of_memory = true;
 }
@@ -102,10 +100,10 @@ static void show_done(struct job *j)
     struct admin_call *c = admin_call_of_job(j);
     if (c->out_of_memory)
         admin_no_memory(c);
-    else if (!c->list)
-        admin_error(c, 404, "unknown_device", "This user has no device of that id.");
     else if (c->unreachable)
         admin_error(c, 503, "store", "The store is out of reach.");
+    else if (!c->list)
+        admin_error(c, 404, "unknown_device", "This user has no device of that id.");
     else
         admin_reply(c, 200, json_incref(c->list));
 }

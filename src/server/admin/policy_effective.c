@@ -86,11 +86,25 @@ static void show(void *ctx, const struct effective_view *v)
                         versions_json(v));
 }
 
+static void effective_run(struct job *j)
+{
+    struct admin_call *c = admin_call_of_job(j);
+    c->unreachable = !gate_show_effective(c->admin->gate, admin_query(c, "user"),
+                                          admin_query(c, "device"), show, c);
+}
+
+static void effective_done(struct job *j)
+{
+    struct admin_call *c = admin_call_of_job(j);
+    if (c->unreachable)
+        admin_error(c, 503, "store", "The store or memory is out of reach.");
+    else if (!c->list)
+        admin_no_memory(c);
+    else
+        admin_reply(c, 200, json_incref(c->list));
+}
+
 void admin_effective(struct admin_call *c)
 {
-    const char *user = admin_query(c, "user"), *device = admin_query(c, "device");
-    if (gate_show_effective(c->admin->gate, user, device, show, c) && c->list)
-        admin_reply(c, 200, json_incref(c->list));
-    else
-        admin_no_memory(c);
+    admin_on_pool(c, effective_run, effective_done);
 }

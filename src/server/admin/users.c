@@ -15,12 +15,10 @@ static struct admin_call *call_of_user(struct user_set *s)
     return CONTAINER_OF(s, struct admin_call, user);
 }
 
-static json_t *user_json(struct admin_call *c, const char *name)
+static json_t *user_json(const char *name, struct user_flags flags)
 {
-    struct gate *g = c->admin->gate;
-    return json_pack("{s:o,s:b,s:b}", "name", admin_text(name), "enabled",
-                     (int)gate_user_enabled(g, name), "device_wipe",
-                     (int)gate_user_device_wipe(g, name));
+    return json_pack("{s:o,s:b,s:b}", "name", admin_text(name), "enabled", (int)flags.enabled,
+                     "device_wipe", (int)flags.device_wipe);
 }
 
 /* false: answered. */
@@ -57,7 +55,11 @@ static bool edit_worked(struct admin_call *c)
 static void list_one(void *ctx, const char *name)
 {
     struct admin_call *c = ctx;
-    if (json_array_append_new(c->list, user_json(c, name)) != 0) c->out_of_memory = true;
+    struct user_flags flags;
+    if (c->unreachable || !gate_user_flags(c->admin->gate, name, &flags))
+        c->unreachable = true;
+    else if (json_array_append_new(c->list, user_json(name, flags)) != 0)
+        c->out_of_memory = true;
 }
 
 static void list_run(struct job *j)
@@ -72,6 +74,8 @@ static void list_done(struct job *j)
     struct admin_call *c = admin_call_of_job(j);
     if (c->out_of_memory)
         admin_no_memory(c);
+    else if (c->unreachable)
+        admin_error(c, 503, "store", "The store is out of reach.");
     else if (edit_worked(c))
         admin_reply(c, 200, json_incref(c->list));
 }
@@ -122,24 +126,29 @@ static void noted(struct store_write *w)
 {
     struct admin_call *c = CONTAINER_OF(w, struct admin_call, noted);
     if (w->durable)
-        admin_reply(c, c->created ? 201 : 200, user_json(c, c->name));
+        admin_reply(c, c->created ? 201 : 200, user_json(c->name, c->user.flags));
     else
         note_failed(c);
 }
 
 static void note_edit(struct admin_call *c, const char *act)
 {
-    json_t *after = c->created ? user_json(c, c->name) : NULL;
+    json_t *after = c->created ? user_json(c->name, c->user.flags) : NULL;
     c->noted.done = noted;
-    if (!gate_audit(c->admin->gate, admin_actor(c), act,
-                    json_pack("{s:o}", "user", admin_text(c->name)), after, &c->noted))
+    if (c->unreachable) {
+        json_decref(after);
         note_failed(c);
+    } else if (!gate_audit(c->admin->gate, admin_actor(c), act,
+                           json_pack("{s:o}", "user", admin_text(c->name)), after, &c->noted)) {
+        note_failed(c);
+    }
 }
 
 static void add_run(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
     c->edit = auth_user_add(auth_of(c), c->name, c->password);
+    c->unreachable = !gate_user_flags(c->admin->gate, c->name, &c->user.flags);
 }
 
 static void add_done(struct job *j)
@@ -162,6 +171,7 @@ static void passwd_run(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
     c->edit = auth_user_passwd(auth_of(c), c->name, c->password);
+    c->unreachable = !gate_user_flags(c->admin->gate, c->name, &c->user.flags);
 }
 
 static void passwd_done(struct job *j)
@@ -202,7 +212,7 @@ static void set_done(struct user_set *s)
     log_edit(c, verbs[s->act]);
     json_t *json = s->act == USER_REMOVE
                        ? json_pack("{s:o,s:b}", "name", admin_text(s->user), "removed", 1)
-                       : user_json(c, s->user);
+                       : user_json(s->user, s->flags);
     if ((s->act == USER_FORBID_WIPE || s->act == USER_REMOVE) &&
         json_object_set_new(json, "wipes_pending", json_integer(s->wipes_pending)) != 0) {
         json_decref(json);

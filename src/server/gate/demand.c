@@ -47,7 +47,7 @@ static char *json_of(const struct bond *b)
     return text;
 }
 
-void demand_write(struct gate *g, const struct device *d, const struct bond *b)
+void demand_write(struct gate *g, struct device *d, const struct bond *b)
 {
     char *name = name_of(d), *json = json_of(b), *claim;
     bool ok = claim_to_write(b->claim, &claim) && name && json;
@@ -57,7 +57,7 @@ void demand_write(struct gate *g, const struct device *d, const struct bond *b)
          .u.item = {.kind = CLAIM_KIND, .name = b->claim->name, .json = claim}},
     };
     /* What is lost so is asked for again, of the upstream and not of the device. */
-    if (!ok || !store_submit(g->store, changes, claim ? 2 : 1, NULL))
+    if (!ok || !device_submit(g, d, changes, claim ? 2 : 1, NULL))
         LOG(LOG_WARN, 0, "upstream-key-not-kept", KV_TEXT("user", d->owner->name),
             KV_TEXT("device", d->id));
     free(name);
@@ -208,30 +208,9 @@ void gate_demand_keep_key(struct call *c, const char *upstream, uint32_t key)
 }
 
 /* ---- upstreams that are no longer theirs ---- */
-struct sift {
-    struct gate *gate;
-    bool (*stays)(void *ctx, const char *user, const char *upstream);
-    void *ctx;
-};
-
-static void sift_one(void *ctx, struct shard *s, struct device *d)
-{
-    struct sift *sift = ctx;
-    const struct bond *b = d->bound ? bond_find(&s->bonds, d) : NULL;
-    if (!b || sift->stays(sift->ctx, d->owner->name, b->claim->upstream)) return;
-    char *name = name_of(d);
-    const struct store_change c = {.kind = STORE_REMOVE_ITEM,
-                                   .u.item = {.kind = BOND_KIND, .name = name}};
-    /* What stays in the store is sifted out again. */
-    if (name) (void)store_submit(sift->gate->store, &c, 1, NULL);
-    free(name);
-    bond_free(bond_pull(&s->bonds, d));
-    d->bound = false;
-}
-
 void gate_demand_sift(struct gate *g,
                       bool (*stays)(void *ctx, const char *user, const char *upstream), void *ctx)
 {
-    struct sift sift = {g, stays, ctx};
-    table_each(g->table, sift_one, &sift);
+    g->bond_stays = stays;
+    g->bond_stays_ctx = ctx;
 }

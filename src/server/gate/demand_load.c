@@ -1,5 +1,4 @@
-/* What upstreams demand of devices, from the store: items come before the devices, and bonds before the
- * claims that they name. */
+/* What upstreams demand of devices, as the store has it: a bond names the claim that it is of. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -8,152 +7,124 @@
 
 #include "src/json_text.h"
 #include "src/server/gate/inner.h"
+#include "src/server/observe/log.h"
 
-/* A bond before its device is there. */
-struct row {
-    struct row *next;
-    uint32_t key;
-    uint64_t told;
-    char claim[CLAIM_NAME];
-    char *device_id; /* in user */
-    char user[];
-};
-
-struct demand_loading {
-    struct row *rows;
-    struct claim **claims; /* held until the bonds hold theirs */
-    size_t count, cap;
-    char damaged[128];
-};
-
-struct demand_loading *demand_loading_create(void)
+static bool damaged(const struct item_record *r, const char *why)
 {
-    return calloc(1, sizeof(struct demand_loading));
+    LOG(LOG_ERROR, 0, "upstream-demand-damaged", KV_TEXT("kind", r->kind), KV_TEXT("name", r->name),
+        KV_TEXT("why", why));
+    return false;
 }
 
-void demand_loading_free(struct demand_loading *l)
+/* Held; NULL: no memory, out of reach, or damaged. */
+static struct claim *claim_of(struct gate *g, const struct item_record *bond, const char *name)
 {
-    if (!l) return;
-    for (struct row *r = l->rows, *next; r; r = next) {
-        next = r->next;
-        free(r);
+    struct claim *c = claims_find(g->claims, name);
+    struct item_record r;
+    void *block = NULL;
+    if (c) return c;
+    int found = store_read_item(g->store, CLAIM_KIND, name, &r, &block);
+    if (found == 0) damaged(bond, "what it names is missing");
+    if (found <= 0) return NULL;
+    enum gate_result result = claims_load(g->claims, r.json, &c);
+    /* A name that is not the hash: another bond would not find it. */
+    if (result == GATE_OK && strcmp(c->name, name) != 0) {
+        claim_release(c);
+        result = GATE_UNKNOWN;
     }
-    /* One that nobody is bound by goes from the store, too. */
-    for (size_t i = 0; i < l->count; i++) claim_release(l->claims[i]);
-    free(l->claims);
-    free(l);
+    if (result != GATE_OK && result != GATE_STORE)
+        damaged(bond, result == GATE_INVALID ? "what it names cannot be used"
+                                             : "what it names has another name");
+    free(block);
+    return result == GATE_OK ? c : NULL;
 }
 
-static bool damage(struct demand_loading *l, const struct item_record *r)
+/* An upstream that is not the user's any more demands nothing of its devices. What stays in the store is
+ * sifted out again. */
+static bool stays(struct gate *g, const struct item_record *r, const struct claim *c)
 {
-    snprintf(l->damaged, sizeof l->damaged, "the %s of an upstream \"%.60s\" cannot be read",
-             r->kind, r->name);
+    char user[AUTH_USER_MAX] = "";
+    size_t len = (size_t)(strrchr(r->name, '/') - r->name);
+    if (len < sizeof user) memcpy(user, r->name, len);
+    if (!g->bond_stays || g->bond_stays(g->bond_stays_ctx, user, c->upstream)) return true;
+    const struct store_change change = {.kind = STORE_REMOVE_ITEM,
+                                        .u.item = {.kind = BOND_KIND, .name = r->name}};
+    (void)store_submit(g->store, &change, 1, NULL);
+    return false;
+}
+
+/* Takes over c. false: no memory. */
+static bool put_row(struct bond_row **rows, const char *device_id, struct claim *c, uint32_t key,
+                    uint64_t told)
+{
+    size_t size = strlen(device_id) + 1;
+    struct bond_row *row = calloc(1, sizeof *row + size);
+    struct bond *b = calloc(1, sizeof *b);
+    if (!row || !b) {
+        claim_release(c);
+        free(row);
+        free(b);
+        return false;
+    }
+    *b = (struct bond){.claim = c, .key = key, .told = told};
+    memcpy(row->device_id, device_id, size);
+    row->bond = b;
+    row->next = *rows;
+    *rows = row;
     return true;
 }
 
-static bool load_claim(struct demand_loading *l, struct claims *all, const struct item_record *r)
+static bool read_json(struct gate *g, const struct item_record *r, json_t *root,
+                      struct bond_row **rows)
 {
-    if (l->count == l->cap) {
-        size_t cap = l->cap ? l->cap * 2 : 16;
-        struct claim **more = realloc(l->claims, cap * sizeof *more);
-        if (!more) return false;
-        l->claims = more;
-        l->cap = cap;
-    }
-    switch (claims_load(all, r->json, &l->claims[l->count])) {
-    case GATE_OK:
-        /* A name that is not the hash: a bond would not find it. */
-        if (strcmp(l->claims[l->count++]->name, r->name) != 0) return damage(l, r);
-        return true;
-    case GATE_STORE: return false;
-    default: return damage(l, r);
-    }
-}
-
-/* NULL: no memory. name: USER/DEVICE. */
-static struct row *row_of(const char *name)
-{
-    size_t size = strlen(name) + 1;
-    struct row *row = calloc(1, sizeof *row + size);
-    if (!row) return NULL;
-    memcpy(row->user, name, size);
-    row->device_id = strrchr(row->user, '/');
-    *row->device_id++ = '\0';
-    return row;
-}
-
-static bool load_bond(struct demand_loading *l, const struct item_record *r)
-{
-    const char *claim, *told;
+    const char *name, *told, *slash = strrchr(r->name, '/');
     json_int_t key;
+    if (json_unpack(root, "{s:s,s:I,s:s}", "claim", &name, "key", &key, "told", &told) != 0 ||
+        key < 0 || key > UINT32_MAX || strlen(name) >= CLAIM_NAME || !slash)
+        return damaged(r, "it cannot be read");
+    struct claim *c = claim_of(g, r, name);
+    if (!c) return false;
+    if (stays(g, r, c)) return put_row(rows, slash + 1, c, (uint32_t)key, strtoull(told, NULL, 16));
+    claim_release(c);
+    return true;
+}
+
+bool bond_read(struct gate *g, const struct item_record *r, struct bond_row **rows)
+{
     json_t *root;
-    bool ok = true;
+    if (strcmp(r->kind, BOND_KIND) != 0) return true;
     if (!json_of_text(r->json, strlen(r->json), JSON_REJECT_DUPLICATES, &root)) return false;
-    if (json_unpack(root, "{s:s,s:I,s:s}", "claim", &claim, "key", &key, "told", &told) != 0 ||
-        key < 0 || key > UINT32_MAX || strlen(claim) >= CLAIM_NAME || !strchr(r->name, '/')) {
-        damage(l, r);
-    } else {
-        struct row *row = row_of(r->name);
-        ok = row != NULL;
-        if (row) {
-            row->key = (uint32_t)key;
-            row->told = strtoull(told, NULL, 16);
-            memcpy(row->claim, claim, strlen(claim));
-            row->next = l->rows;
-            l->rows = row;
-        }
-    }
+    bool ok = read_json(g, r, root, rows);
     json_decref(root);
     return ok;
 }
 
-bool demand_load_item(struct demand_loading *l, struct claims *all, const struct item_record *r)
+void bond_rows_free(struct bond_row *rows)
 {
-    if (strcmp(r->kind, CLAIM_KIND) == 0) return load_claim(l, all, r);
-    return strcmp(r->kind, BOND_KIND) != 0 || load_bond(l, r);
+    for (struct bond_row *next; rows; rows = next) {
+        next = rows->next;
+        bond_free(rows->bond);
+        free(rows);
+    }
 }
 
-/* GATE_OK (also for a device that is not there: its bond is for nobody), GATE_INVALID (the claim is
- * missing), GATE_STORE (no memory). */
-static enum gate_result bind(struct gate *g, const struct row *r)
+static bool is_same(const struct bond *a, const struct bond *b)
 {
-    enum gate_result result = GATE_STORE;
-    struct claim *claim = claims_find(g->claims, r->claim);
-    struct bond *b = claim ? calloc(1, sizeof *b) : NULL;
-    struct shard *s = table_lock(g->table, r->user);
-    struct device *d = owner_device(shard_owner(s, r->user), r->device_id);
-    if (!claim) result = GATE_INVALID;
-    if (!d) result = GATE_OK;
-    if (d && b && bonds_reserve(&s->bonds)) {
-        *b = (struct bond){.claim = claim, .key = r->key, .told = r->told};
-        bond_free(bond_put(&s->bonds, b, d));
-        d->bound = true;
-        claim = NULL;
-        b = NULL;
-        result = GATE_OK;
-    }
-    table_unlock(s);
-    free(b);
-    claim_release(claim);
-    return result;
+    return a->claim == b->claim && a->key == b->key && a->told == b->told;
 }
 
-bool demand_load_end(struct demand_loading *l, struct gate *g, char *error, size_t error_cap)
+bool bond_merge(struct gate *g, struct shard *s, struct device *d, struct bond_row *row)
 {
-    if (*l->damaged) {
-        snprintf(error, error_cap, "%s", l->damaged);
-        return false;
+    struct bond *before = d->bound ? bond_find(&s->bonds, d) : NULL;
+    if (before && row && is_same(before, row->bond)) return true;
+    if (row) {
+        if (!bonds_reserve(&s->bonds)) return false;
+        bond_free(bond_put(&s->bonds, row->bond, d));
+        row->bond = NULL;
+    } else {
+        bond_free(bond_pull(&s->bonds, d));
     }
-    for (const struct row *r = l->rows; r; r = r->next) {
-        enum gate_result result = bind(g, r);
-        if (result == GATE_OK) continue;
-        if (result == GATE_STORE)
-            snprintf(error, error_cap, "out of memory");
-        else
-            snprintf(error, error_cap,
-                     "what an upstream demands of the device \"%s\" of \"%s\" is missing",
-                     r->device_id, r->user);
-        return false;
-    }
+    d->bound = row != NULL;
+    device_wake(g, d);
     return true;
 }

@@ -143,16 +143,32 @@ static struct bond *bond_to(struct gate *g, struct shard *s, struct device *d, c
     return b;
 }
 
-void gate_upstream_wipe_told(struct gate *g, const char *user, const char *device_id,
-                             const char *upstream)
+/* Shard locked. */
+static void told(struct gate *g, struct shard *s, struct device *d, const char *upstream)
 {
-    struct shard *s = table_lock(g->table, user);
-    struct device *d = owner_device(shard_owner(s, user), device_id);
-    const char *by = d ? ordered_by(d) : NULL;
+    const char *by = ordered_by(d);
     struct bond *b = by && strcmp(by, upstream) == 0 ? bond_to(g, s, d, upstream) : NULL;
     if (b) {
         b->told = d->extra->wipe_id;
         demand_write(g, d, b);
     }
+}
+
+void gate_upstream_wipe_told(struct gate *g, const char *user, const char *device_id,
+                             const char *upstream)
+{
+    struct resident r = {0};
+    struct shard *s = table_lock(g->table, user);
+    struct owner *o = shard_owner(s, user);
+    bool there = o && o->loaded;
+    if (!there) {
+        table_unlock(s);
+        if (!resident_read(g, &r, user, RESIDENT_KNOWN)) return; /* the upstream orders it again */
+        s = table_lock(g->table, user);
+        o = r.owner;
+    }
+    struct device *d = owner_device(o, device_id);
+    if (d) told(g, s, d, upstream);
     table_unlock(s);
+    resident_drop(&r);
 }

@@ -24,7 +24,7 @@ static bool expire(struct gate *g, const struct shard *s, struct device *d,
     device_partnership(d, &before);
     bool ok = policy &&
               note_device(&n, g, d, &before, after, &policy->facts[d->version], now, &cause) &&
-              store_submit(g->store, n.changes, n.count, NULL);
+              device_submit(g, d, n.changes, n.count, NULL);
     if (ok) {
         device_keep(d, after);
         d->state = (uint8_t)n.state;

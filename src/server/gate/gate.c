@@ -18,6 +18,7 @@ static void call_free(void *data)
     if (gc->call.free_data) gc->call.free_data(gc->call.data);
     step_free(gc->step);
     device_release(gc->call.device);
+    resident_drop(&gc->resident);
     if (gc->big_body) {
         pv_arena_destroy(&gc->call.arena);
         gc->call.arena = gc->head;
@@ -63,14 +64,39 @@ static void user_refused(struct gate_call *gc)
         call_http(c, 403, 0);
 }
 
+static void user_is_there(struct gate_call *gc)
+{
+    struct call *c = &gc->call;
+    struct shard *s = table_lock(c->gate->table, c->user);
+    bool enabled = !gc->resident.owner->disabled;
+    table_unlock(s);
+    if (enabled)
+        gc->verified(c);
+    else
+        user_refused(gc);
+}
+
+static void user_was_read(struct resident *r, bool ok)
+{
+    struct gate_call *gc = CONTAINER_OF(r, struct gate_call, resident);
+    if (ok)
+        user_is_there(gc);
+    else
+        call_http(&gc->call, 503, RETRY_AFTER_S);
+}
+
+/* What is in memory counts only as long as the store is heard. */
 static void authenticated(struct gate_call *gc)
 {
     struct call *c = &gc->call;
     memcpy(c->user, gc->check.user, sizeof c->user);
-    if (gate_user_enabled(c->gate, c->user))
-        gc->verified(c);
+    gc->resident.ready = user_was_read;
+    if (!store_is_heard(c->gate->store))
+        call_http(c, 503, RETRY_AFTER_S);
+    else if (resident_want(c->gate, &gc->resident, c->user, RESIDENT_KNOWN))
+        user_is_there(gc);
     else
-        user_refused(gc);
+        call_wait(c, NULL);
 }
 
 static void log_login(const struct gate_call *gc)
@@ -312,10 +338,10 @@ void gate_destroy(struct gate *g)
     if (!g) return;
     gate_stop(g);
     pool_destroy(g->walks);
+    residents_destroy(g->residents);
     gate_save_all(g);
     lists_destroy(g);
     keeper_destroy(g->keeper);
-    claims_close(g->claims);
     table_destroy(g->table);
     claims_destroy(g->claims);
     bells_destroy(g);
@@ -358,9 +384,10 @@ struct gate *gate_create(const struct config *c, struct auth *a, struct store *s
     list_commands(g);
     g->table = table_create();
     g->keeper = keeper_create(g);
-    g->claims = claims_create(s);
+    g->claims = claims_create();
+    g->residents = residents_create(g);
     g->walks = pool_create("walks", WALKS_AT_ONCE, WALKS_WAITING_MAX);
-    bool made = g->table && g->keeper && g->claims && g->walks;
+    bool made = g->table && g->keeper && g->claims && g->residents && g->walks;
     if (made && lists_create(g, error, error_cap) && gate_load(g, error, error_cap)) return g;
     if (!made) snprintf(error, error_cap, "out of memory");
     gate_destroy(g);

@@ -145,8 +145,8 @@ void gate_demand(struct call *c, const struct gate_demand *demand,
 uint32_t gate_demand_key(const struct call *c, const char *upstream);
 void gate_demand_keep_key(struct call *c, const char *upstream, uint32_t key);
 
-/* What upstreams demand is forgotten where stays says no: that one is not the user's any more. Before
- * serving. */
+/* What upstreams demand is forgotten where stays says no, as users come into memory: that one is not the
+ * user's any more. stays is called on any thread until the gate ends. Before serving. */
 void gate_demand_sift(struct gate *g,
                       bool (*stays)(void *ctx, const char *user, const char *upstream), void *ctx);
 
@@ -166,7 +166,8 @@ void gate_upstream_wipe(struct call *c, const char *upstream, enum pv_wipe_kind 
 void gate_on_wiped(struct gate *g,
                    void (*wiped)(void *ctx, struct call *c, const char *upstream,
                                  enum pv_wipe_kind kind, unsigned status), void *ctx);
-/* The upstream knows that it was carried out: another order of it is a new one. Written behind. */
+/* The upstream knows that it was carried out: another order of it is a new one. Written behind. In a call
+ * of that user, or on a thread that may block. */
 void gate_upstream_wipe_told(struct gate *g, const char *user, const char *device_id,
                              const char *upstream);
 
@@ -207,6 +208,7 @@ struct device_view {                     /* a copy for listing; strings live for
     int64_t wipe_at, wipe_sent_at, wipe_ended_at, wipe_expires_at;
     const char *wipe_by, *wipe_reason;
     bool user_disabled;
+    bool user_device_wipe;               /* whole devices of the user may be wiped */
     bool shut;                           /* after a wipe has ended, until it is allowed */
     const struct pv_policy *settings;    /* of the policy that applies */
     const char *upstream;                /* that has demanded provisioning of it; NULL: none has */
@@ -260,7 +262,7 @@ struct device_standing {
 bool gate_each_standing(struct gate *g, void (*each)(void *ctx, const struct device_standing *d),
                         void *ctx);
 
-/* One of them. @return 1 shown, 0 there is none, -1 out of memory. */
+/* One of them. Blocks. @return 1 shown, 0 there is none, -1 out of memory, or the store is out of reach. */
 int gate_show_device(struct gate *g, const char *user, const char *device_id,
                      void (*show)(void *ctx, const struct device_view *d), void *ctx);
 /* Whoever has a device of exactly that id, but for one user. each must be quick. Looks at every user:
@@ -334,7 +336,8 @@ struct effective_view {
     size_t candidate_count;              /* every assignment that fits, nearest first */
     const struct effective_candidate { struct gate_assignee by; const char *policy; } *candidates;
 };
-/* device_id NULL: of a user, for devices that nothing is assigned to. false: no memory. */
+/* device_id NULL: of a user, for devices that nothing is assigned to. Blocks. false: no memory, or the
+ * store is out of reach. */
 bool gate_show_effective(struct gate *g, const char *user, const char *device_id,
                          void (*show)(void *ctx, const struct effective_view *v), void *ctx);
 
@@ -407,11 +410,11 @@ const char *policy_act_text(const struct policy_change *c);
 void policy_change_finish(struct policy_change *c);
 
 /* ---- users ---- */
-/* A user may use the server (kept in the store; unknown users are enabled). On a worker; done as
- * above. */
-bool gate_user_enabled(struct gate *g, const char *user);
-/* Whole devices of a user may be wiped, which is so until it is forbidden. */
-bool gate_user_device_wipe(struct gate *g, const char *user);
+/* A user may use the server, as unknown users may; whole devices of him may be wiped, which is so until
+ * it is forbidden. */
+struct user_flags { bool enabled, device_wipe; };
+/* Blocks. false: the store is out of reach, or no memory. */
+bool gate_user_flags(struct gate *g, const char *user, struct user_flags *out);
 enum user_act {
     USER_DISABLE, USER_ENABLE, USER_FORBID_WIPE, USER_PERMIT_WIPE,
     USER_REMOVE                          /* forget the user: flags, devices, keys */
@@ -421,12 +424,14 @@ struct user_set {
     enum user_act act;
     const char *actor;                   /* who does it, for the audit log */
     enum gate_result result;
+    struct user_flags flags;             /* afterwards, with GATE_OK */
     unsigned wipes_pending;              /* FORBID_WIPE: of whole devices, which go on; REMOVE: of
                                           * any kind, which are forgotten */
     void (*done)(struct user_set *);
     struct store_write write;            /* private */
     void *priv;
 };
+/* On a worker; done as above. */
 void gate_set_user(struct gate *g, struct user_set *s);
 
 /* A line of the audit log for an act that the gate has no part in. object is taken over, members

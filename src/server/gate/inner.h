@@ -7,6 +7,7 @@
 #include "src/server/gate/policies/book.h"
 #include "src/server/gate/gate.h"
 #include "src/server/gate/note.h"
+#include "src/server/gate/table/resident.h"
 #include "src/server/gate/table/table.h"
 
 #define RETRY_AFTER_S 10         /* told when the store is out of reach or a device is busy */
@@ -27,7 +28,8 @@ struct bell {
     bool rung; /* the task is under way */
 };
 
-struct keeper; /* keeper.h */
+struct keeper;    /* keeper.h */
+struct residents; /* resident.h */
 
 struct gate {
     const struct config *config;
@@ -50,6 +52,9 @@ struct gate {
     struct claims *claims; /* of upstreams */
     struct pool *walks;    /* threads that look at the whole fleet */
     atomic_bool ending;    /* walks end early */
+    struct residents *residents;
+    bool (*bond_stays)(void *ctx, const char *user, const char *upstream); /* NULL: all do */
+    void *bond_stays_ctx;
     bool notify;           /* somebody is told of events */
     struct task sweep_task;
     struct timer sweep_timer;
@@ -68,6 +73,7 @@ struct gate_call {
     struct call call; /* first: what commands see */
     struct auth_check check;
     void (*verified)(struct call *c); /* what goes on once the user is known and may come in */
+    struct resident resident;     /* its user, until the call ends */
     struct step *step;            /* its change of the device; freed with the call */
     void (*gone)(struct call *c); /* the command's, while it waits */
     void (*info_done)(struct call *c, bool durable);
@@ -216,6 +222,7 @@ struct step {
     uint32_t info_mark;
     struct pv_partnership before, next; /* next until it is kept */
     enum pv_state noted;                /* until it is kept */
+    uint64_t tag;                       /* of the state that is written */
     uint32_t expected;                  /* active key before the step, for the log */
     struct revision *policy;            /* in force when it was stepped; held */
     const char *bad; /* what is wrong with the request, for the log; NULL: nothing */
@@ -257,21 +264,26 @@ void demand_note(struct step *s, struct note *n);
 void demand_keep(struct step *s, struct shard *shard);
 void demand_free(struct step *s);
 /* The bond of a device into the store, behind. Shard locked. */
-void demand_write(struct gate *g, const struct device *d, const struct bond *b);
+void demand_write(struct gate *g, struct device *d, const struct bond *b);
 
 /* ---- demand_wipe.c ---- */
 /* A Provision was stepped: if the device has said what came of an upstream's wipe, that is told. */
 void demand_wiped(struct step *s);
 
 /* ---- demand_load.c ---- */
-struct demand_loading; /* zeroed by demand_loading_create */
-struct demand_loading *demand_loading_create(void);
-/* Claims that nothing is bound by go from the store, unless all are closed. */
-void demand_loading_free(struct demand_loading *l);
-/* false: no memory. Items of other kinds are passed over. */
-bool demand_load_item(struct demand_loading *l, struct claims *all, const struct item_record *r);
-/* Once all devices are there. false: no memory, or damaged; error is set. */
-bool demand_load_end(struct demand_loading *l, struct gate *g, char *error, size_t error_cap);
+/* A bond as the store has it. */
+struct bond_row {
+    struct bond_row *next;
+    struct bond *bond;
+    char device_id[];
+};
+/* An item of a user, in front of rows if it is a bond that stays (gate_demand_sift). Reads its claim, too:
+ * blocks; no shard locked. false: no memory, out of reach, or damaged, which was told. */
+bool bond_read(struct gate *g, const struct item_record *r, struct bond_row **rows);
+void bond_rows_free(struct bond_row *rows);
+/* The bond of the device is that from now on, which is taken over; row NULL: it has none. Shard locked.
+ * false: no memory. */
+bool bond_merge(struct gate *g, struct shard *s, struct device *d, struct bond_row *row);
 
 /* ---- provision.c ---- */
 void provision_serve(struct call *c);

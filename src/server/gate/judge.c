@@ -18,7 +18,7 @@ void device_save_behind(struct gate *g, struct shard *s, struct device *d,
     device_partnership(d, &p);
     d->unsaved = !policy ||
                  !note_device(&n, g, d, before, &p, &policy->facts[d->version], now, cause) ||
-                 !store_submit(g->store, n.changes, n.count, NULL);
+                 !device_submit(g, d, n.changes, n.count, NULL);
     if (!d->unsaved) d->state = (uint8_t)n.state;
     d->saved_at = d->unsaved ? 0 : (uint32_t)now;
     note_end(&n);

@@ -106,6 +106,7 @@ static bool see(struct sight *sight, struct gate *g, struct shard *s, struct dev
         .personal = (enum pv_personal)p.personal,
         .user_disabled = d->owner->disabled,
         .upstream_conflict = r->closed,
+        .user_device_wipe = !d->owner->no_device_wipe,
     };
     see_texts(&sight->view, d);
     view_bond(&sight->view, s, d, sight->upstream);
@@ -303,10 +304,13 @@ int gate_show_device(struct gate *g, const char *user, const char *device_id,
 {
     struct sight sight;
     struct shown *shown = NULL;
+    struct resident r = {0};
+    if (!resident_read(g, &r, user, RESIDENT_KNOWN)) return -1;
     struct shard *s = table_lock(g->table, user);
-    struct device *d = owner_device(shard_owner(s, user), device_id);
+    struct device *d = owner_device(r.owner, device_id);
     if (d && see(&sight, g, s, d, time(NULL))) shown = copy_sight(&sight);
     table_unlock(s);
+    resident_drop(&r);
     if (shown) show(ctx, &shown->view);
     shown_free(shown);
     return !d ? 0 : shown ? 1 : -1;

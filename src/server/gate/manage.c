@@ -32,10 +32,12 @@ struct change {
     struct ticket ticket; /* first: see run_user */
     struct gate *g;
     struct user_set *user;
+    struct resident resident;
 };
 
 static void change_end(struct change *ch)
 {
+    resident_drop(&ch->resident);
     admin_turn_end(ch->g);
     free(ch);
 }
@@ -53,25 +55,21 @@ static void user_result(struct user_set *u, enum gate_result result)
     worker_post(worker_self(), &u->write.task);
 }
 
-/* What a user may, after the act. */
-struct flags {
-    bool enabled, device_wipe;
-};
-
-static struct flags flags_of(const struct owner *o)
+static struct user_flags flags_of(const struct owner *o)
 {
-    return (struct flags){!o->disabled, !o->no_device_wipe};
+    return (struct user_flags){!o->disabled, !o->no_device_wipe};
 }
 
-static struct flags flags_after(const struct owner *o, enum user_act act)
+/* What a user may, after the act. */
+static struct user_flags flags_after(const struct owner *o, enum user_act act)
 {
-    struct flags f = flags_of(o);
+    struct user_flags f = flags_of(o);
     switch (act) {
     case USER_DISABLE: f.enabled = false; break;
     case USER_ENABLE: f.enabled = true; break;
     case USER_FORBID_WIPE: f.device_wipe = false; break;
     case USER_PERMIT_WIPE: f.device_wipe = true; break;
-    case USER_REMOVE: f = (struct flags){true, true}; break;
+    case USER_REMOVE: f = (struct user_flags){true, true}; break;
     }
     return f;
 }
@@ -88,11 +86,14 @@ static void user_stored(struct store_write *w)
     struct change *ch = u->priv;
     u->result = w->durable ? GATE_OK : GATE_STORE;
     struct shard *s = table_lock(ch->g->table, u->user);
-    struct owner *o = shard_owner(s, u->user); /* made before the write */
+    struct owner *o = ch->resident.owner;
+    /* Of a shared store: another node may have changed it since, and have been heard before this. */
+    if (!w->durable || store_is_shared(ch->g->store)) owner_doubt(o);
     if (w->durable) {
-        const struct flags f = flags_after(o, u->act);
+        const struct user_flags f = flags_after(o, u->act);
         o->disabled = !f.enabled;
         o->no_device_wipe = !f.device_wipe;
+        u->flags = f;
         for (struct device *d = o->devices; d; d = d->next) {
             device_wake(ch->g, d);
             u->wipes_pending +=
@@ -104,7 +105,7 @@ static void user_stored(struct store_write *w)
     u->done(u);
 }
 
-static json_t *flags_json(struct flags f)
+static json_t *flags_json(struct user_flags f)
 {
     return json_pack("{s:b,s:b}", "enabled", (int)f.enabled, "device_wipe", (int)f.device_wipe);
 }
@@ -155,21 +156,18 @@ static bool user_submit(struct change *ch)
 {
     struct user_set *u = ch->user;
     struct shard *s = table_lock(ch->g->table, u->user);
-    struct owner *o = shard_owner_add(s, u->user);
-    bool ok = false;
-    u->priv = ch;
+    struct owner *o = ch->resident.owner;
+    const struct user_flags f = flags_after(o, u->act);
+    char *line = user_line(o, u);
+    const struct store_change changes[] = {
+        {.kind = u->act == USER_REMOVE ? STORE_REMOVE_USER : STORE_PUT_USER,
+         .u.user = {u->user, f.enabled, !f.device_wipe}},
+        {.kind = STORE_ADD_AUDIT, .u.log.json = line},
+    };
     u->write.done = user_stored;
-    if (o) {
-        const struct flags f = flags_after(o, u->act);
-        char *line = user_line(o, u);
-        const struct store_change changes[] = {
-            {.kind = u->act == USER_REMOVE ? STORE_REMOVE_USER : STORE_PUT_USER,
-             .u.user = {u->user, f.enabled, !f.device_wipe}},
-            {.kind = STORE_ADD_AUDIT, .u.log.json = line},
-        };
-        ok = line && store_submit(ch->g->store, changes, 2, &u->write);
-        free(line);
-    }
+    bool ok = line && owner_submit(ch->g, o, changes, 2, &u->write);
+    if (ok) o->changed = o->changes;
+    free(line);
     while (ok && u->act == USER_REMOVE && o->devices) {
         u->wipes_pending += wipe_pends(o->devices);
         device_wake(ch->g, o->devices);
@@ -179,13 +177,22 @@ static bool user_submit(struct change *ch)
     return ok;
 }
 
+static void user_was_read(struct resident *r, bool ok)
+{
+    struct change *ch = CONTAINER_OF(r, struct change, resident);
+    struct user_set *u = ch->user;
+    if (ok && user_submit(ch)) return;
+    change_end(ch);
+    user_result(u, GATE_STORE);
+}
+
 static void run_user(struct ticket *t)
 {
     struct change *ch = (struct change *)t;
-    struct user_set *u = ch->user;
-    if (user_submit(ch)) return;
-    change_end(ch);
-    user_result(u, GATE_STORE);
+    ch->user->priv = ch;
+    ch->resident.ready = user_was_read;
+    if (resident_want(ch->g, &ch->resident, ch->user->user, RESIDENT_KNOWN))
+        user_was_read(&ch->resident, true);
 }
 
 void gate_set_user(struct gate *g, struct user_set *u)
@@ -202,20 +209,13 @@ void gate_set_user(struct gate *g, struct user_set *u)
     }
 }
 
-bool gate_user_enabled(struct gate *g, const char *user)
+bool gate_user_flags(struct gate *g, const char *user, struct user_flags *out)
 {
+    struct resident r = {0};
+    if (!resident_read(g, &r, user, RESIDENT_KNOWN)) return false;
     struct shard *s = table_lock(g->table, user);
-    const struct owner *o = shard_owner(s, user);
-    bool enabled = !o || !o->disabled;
+    *out = flags_of(r.owner);
     table_unlock(s);
-    return enabled;
-}
-
-bool gate_user_device_wipe(struct gate *g, const char *user)
-{
-    struct shard *s = table_lock(g->table, user);
-    const struct owner *o = shard_owner(s, user);
-    bool allowed = !o || !o->no_device_wipe;
-    table_unlock(s);
-    return allowed;
+    resident_drop(&r);
+    return true;
 }

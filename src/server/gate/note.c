@@ -176,8 +176,9 @@ bool note_removal(struct note *n, const struct device *d, const struct pv_partne
                   const struct pv_policy_facts *policy, int64_t now, const struct cause *cause)
 {
     const struct standing old = {pv_server_state(p, policy, now), p};
-    const struct store_change c = {.kind = STORE_REMOVE_DEVICE,
-                                   .u.device = {.user = d->owner->name, .device_id = d->id}};
+    const struct store_change c = {
+        .kind = STORE_REMOVE_DEVICE,
+        .u.device = {.user = d->owner->name, .device_id = d->id, .was = d->tag}};
     note_add(n, &c);
     return add_text(n, STORE_ADD_AUDIT, audit_text(d, &old, NULL, now, cause));
 }

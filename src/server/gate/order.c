@@ -41,6 +41,7 @@ static void finish(struct device_order *o, enum order_result result)
     o->result = result;
     device_release(o->device);
     o->device = NULL;
+    resident_drop(&o->resident);
     free(o->wipe_by);
     free(o->wipe_reason);
     o->wipe_by = o->wipe_reason = NULL;
@@ -108,8 +109,8 @@ static void take_out(struct device_order *o, struct shard *s)
     const struct store_change c = {.kind = STORE_REMOVE_DEVICE,
                                    .u.device = {.user = o->user, .device_id = o->device_id}};
     device_wake(o->gate, o->device);
-    device_remove(s, o->device);
-    if (!store_submit(o->gate->store, &c, 1, NULL))
+    if (!o->device->gone) device_remove(s, o->device);
+    if (!owner_submit(o->gate, o->device->owner, &c, 1, NULL))
         LOG(LOG_WARN, 0, "remainders-kept", KV_TEXT("user", o->user),
             KV_TEXT("device", o->device_id));
 }
@@ -120,14 +121,17 @@ static void stored(struct store_write *w)
     struct device *d = o->device;
     int64_t now = time(NULL);
     struct shard *s = lock_of(o);
-    enum order_result result = !w->durable ? ORDER_STORE : d->gone ? ORDER_UNKNOWN : o->result;
-    if (w->durable && !d->gone) {
-        if (o->remove)
-            take_out(o, s);
-        else
-            put_in_force(o, s, now);
+    enum order_result result = d->gone ? ORDER_UNKNOWN : ORDER_STORE;
+    if (w->durable && o->remove) {
+        result = o->result;
+        take_out(o, s);
+    } else if (w->durable) {
+        result = d->gone ? ORDER_UNKNOWN : o->result;
+        /* Else the device was read again since, with what another node has made of it. */
+        if (!d->gone && d->tag == o->tag) put_in_force(o, s, now);
     } else {
         d->unsaved = true;
+        owner_doubt(d->owner);
     }
     leave(o, s, now);
     table_unlock(s);
@@ -162,7 +166,8 @@ static bool submit(struct device_order *o, const struct pv_policy_facts *policy,
     }
     if (ok && ends_loop(o)) n.changes[0].u.device.loop_until = 0;
     o->noted = n.state;
-    ok = ok && store_submit(o->gate->store, n.changes, n.count, &o->write);
+    o->tag = n.changes[0].u.device.tag;
+    ok = ok && device_submit(o->gate, d, n.changes, n.count, &o->write);
     note_end(&n);
     if (ok) d->unsaved = false;
     return ok;
@@ -175,7 +180,7 @@ static bool submit_removal(struct device_order *o, const struct pv_policy_facts 
     struct note n = {0};
     o->write.done = stored;
     bool ok = note_removal(&n, o->device, &o->was, policy, now, &cause) &&
-              store_submit(o->gate->store, n.changes, n.count, &o->write);
+              device_submit(o->gate, o->device, n.changes, n.count, &o->write);
     note_end(&n);
     return ok;
 }
@@ -290,14 +295,11 @@ static struct device *make_entry(struct device_order *o, struct shard *s,
     return d;
 }
 
-void gate_order(struct gate *g, struct device_order *o)
+static void user_is_there(struct device_order *o)
 {
     enum order_result result = ORDER_UNKNOWN;
     enum desk_result turn = DESK_FULL;
-    o->gate = g;
-    o->made = false;
-    o->ticket.run = turn_has_come;
-    struct shard *s = table_lock(g->table, o->user);
+    struct shard *s = lock_of(o);
     struct device *d = owner_device(shard_owner(s, o->user), o->device_id);
     if (!d && o->add) d = make_entry(o, s, &result);
     if (d) {
@@ -310,4 +312,22 @@ void gate_order(struct gate *g, struct device_order *o)
         run(o);
     else if (turn == DESK_FULL)
         finish(o, result);
+}
+
+static void user_was_read(struct resident *r, bool ok)
+{
+    struct device_order *o = CONTAINER_OF(r, struct device_order, resident);
+    if (ok)
+        user_is_there(o);
+    else
+        finish(o, ORDER_STORE);
+}
+
+void gate_order(struct gate *g, struct device_order *o)
+{
+    o->gate = g;
+    o->made = false;
+    o->ticket.run = turn_has_come;
+    o->resident.ready = user_was_read;
+    if (resident_want(g, &o->resident, o->user, RESIDENT_KNOWN)) user_is_there(o);
 }

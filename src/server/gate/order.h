@@ -8,6 +8,7 @@
 
 #include "src/server/gate/table/desk.h"
 #include "src/server/gate/gate.h"
+#include "src/server/gate/table/resident.h"
 
 #define ORDER_REASON_MAX 512  /* bytes of a reason, terminator included */
 #define ORDER_UNSEEN_MAX 1000 /* entries of one user that no device has filled yet */
@@ -45,6 +46,8 @@ struct device_order {
     bool made; /* the entry is new */
     struct pv_partnership was, next;
     enum pv_state noted;
+    uint64_t tag; /* of the state that is written */
+    struct resident resident;
     char *wipe_by, *wipe_reason;
     struct ticket ticket;
     struct store_write write;

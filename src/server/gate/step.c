@@ -79,14 +79,18 @@ static void stored(struct store_write *w)
     struct shard *shard = lock_of(s);
     enum step_result result = !w->durable ? STEP_STORE : d->gone ? STEP_BUSY : STEP_DONE;
     if (result == STEP_DONE) {
-        keep(s, shard);
-        d->state = (uint8_t)s->noted;
+        /* Else the device was read again since, with what another node has made of it. */
+        if (d->tag == s->tag) {
+            keep(s, shard);
+            d->state = (uint8_t)s->noted;
+        }
         d->saved_at = (uint32_t)now;
         if (s->machine) track_step(s->call, shard, &s->in, &s->out, &s->before, &s->next, now);
         s->before = s->next; /* as it is written */
     } else {
         d->unsaved = true;
         device_count(d, &s->before);
+        owner_doubt(d->owner);
     }
     leave(s, shard, now);
     table_unlock(shard);
@@ -119,7 +123,8 @@ static bool submit(struct step *s, struct shard *shard, int64_t now)
     if (ok && s->info_patch) note_add(&n, &info);
     if (ok && s->bond) demand_note(s, &n);
     s->noted = n.state;
-    ok = ok && store_submit(c->gate->store, n.changes, n.count, &s->write);
+    s->tag = n.changes[0].u.device.tag; /* the record comes first in a note */
+    ok = ok && device_submit(c->gate, d, n.changes, n.count, &s->write);
     note_end(&n);
     if (!ok) return false;
     d->unsaved = false;
@@ -182,7 +187,7 @@ static enum progress step_locked(struct step *s, struct shard *shard, int64_t no
         return submit(s, shard, now) ? UNDER_WAY : FAILED;
     const struct store_change info = info_change(s, now);
     if (!device_reserve(d, &s->next) ||
-        (s->info_patch && !store_submit(s->call->call.gate->store, &info, 1, NULL)))
+        (s->info_patch && !owner_submit(s->call->call.gate, d->owner, &info, 1, NULL)))
         return FAILED;
     if (s->machine && s->out.store == PV_STORE_BEHIND) d->unsaved = true;
     keep(s, shard);

@@ -9,6 +9,7 @@
 struct farewell {
     struct farewell *next, **at;
     struct upstream_asked asked;
+    struct job job;
     struct demands *demands;
     const char *upstream;
     unsigned status;
@@ -35,6 +36,20 @@ static void take_out(struct farewell *f)
     pthread_mutex_unlock(&f->demands->mutex);
 }
 
+static void end(struct job *j)
+{
+    struct farewell *f = CONTAINER_OF(j, struct farewell, job);
+    take_out(f);
+    free(f);
+}
+
+/* The user may have left the memory since the device has said it. */
+static void keep(struct job *j)
+{
+    struct farewell *f = CONTAINER_OF(j, struct farewell, job);
+    gate_upstream_wipe_told(f->demands->gate, f->user, f->device_id, f->upstream);
+}
+
 static void told(struct upstream_asked *a, enum fetch_result result)
 {
     struct farewell *f = CONTAINER_OF(a, struct farewell, asked);
@@ -44,13 +59,13 @@ static void told(struct upstream_asked *a, enum fetch_result result)
     bool taken = result == FETCH_OK && demand_read_answer(a, &arena, &in, &answer) &&
                  in.http == 200 && (!in.provision || answer.status <= 1);
     pv_arena_destroy(&arena);
-    if (taken && f->status == 1)
-        gate_upstream_wipe_told(f->demands->gate, f->user, f->device_id, f->upstream);
     LOG(taken ? LOG_INFO : LOG_WARN, 0, taken ? "upstream-wipe-told" : "upstream-wipe-not-told",
         KV_TEXT("user", f->user), KV_TEXT("device", f->device_id), KV_TEXT("upstream", f->upstream),
         KV_UINT("said", f->status), KV_UINT("http", in.http));
-    take_out(f);
-    free(f);
+    f->job.run = keep;
+    f->job.done = end;
+    /* What is not kept is told again when the upstream orders the wipe again. */
+    if (!taken || f->status != 1 || !pool_submit_for(f->demands->pool, &f->job, NULL)) end(&f->job);
 }
 
 static bool ask(struct farewell *f, const struct call *c, enum pv_wipe_kind kind)

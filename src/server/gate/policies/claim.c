@@ -17,27 +17,16 @@ struct merged {
 
 struct claims {
     pthread_mutex_t mutex;
-    struct store *store;
     struct claim *buckets[BUCKETS];
     size_t count, bytes;
-    bool closed;
 };
 
-struct claims *claims_create(struct store *s)
+struct claims *claims_create(void)
 {
     struct claims *all = calloc(1, sizeof *all);
     if (!all) return NULL;
     pthread_mutex_init(&all->mutex, NULL);
-    all->store = s;
     return all;
-}
-
-void claims_close(struct claims *all)
-{
-    if (!all) return;
-    pthread_mutex_lock(&all->mutex);
-    all->closed = true;
-    pthread_mutex_unlock(&all->mutex);
 }
 
 void claims_destroy(struct claims *all)
@@ -142,7 +131,7 @@ static enum gate_result add(struct claims *all, struct claim *c, bool written, s
         (*at)->holders++;
         *out = *at;
     } else if (room) {
-        c->queued = c->written = written;
+        c->written = written;
         *out = *at = c;
         all->count++;
         all->bytes += bytes;
@@ -170,16 +159,11 @@ struct claim *claim_hold(struct claim *c)
     return c;
 }
 
-/* Before the mutex is free again: whoever takes the same claim anew queues it behind this. */
 static void forget(struct claim *c)
 {
-    const struct store_change change = {.kind = STORE_REMOVE_ITEM,
-                                        .u.item = {.kind = CLAIM_KIND, .name = c->name}};
     *place_of(c->all, c->name) = c->next;
     c->all->count--;
     c->all->bytes -= bytes_of(c);
-    /* What cannot be queued is found by nobody at the next start, and goes then. */
-    if (c->queued && !c->all->closed) (void)store_submit(c->all->store, &change, 1, NULL);
 }
 
 void claim_release(struct claim *c)
@@ -205,11 +189,7 @@ bool claim_to_write(struct claim *c, char **json_out)
                              c->saved ? c->saved->settings_json : NULL);
     *json_out = text_of_json(json, JSON_COMPACT);
     json_decref(json);
-    if (!*json_out) return false;
-    pthread_mutex_lock(&c->all->mutex);
-    c->queued = true;
-    pthread_mutex_unlock(&c->all->mutex);
-    return true;
+    return *json_out != NULL;
 }
 
 void claim_written(struct claim *c)

@@ -4,7 +4,6 @@
 #define PROVOSTD_GATE_CLAIM_H
 
 #include "src/server/gate/policies/policies.h"
-#include "src/server/store/store.h"
 
 #define CLAIMS_MAX 1024 /* different ones: an upstream could make one for each device */
 #define CLAIMS_BYTES_MAX ((size_t)16 << 20)
@@ -20,7 +19,7 @@ struct claim {
     struct claim *next;    /* private: in its bucket */
     struct claims *all;    /* private */
     unsigned holders;      /* private */
-    bool queued, written;  /* private: the store was told of it; has it for sure */
+    bool written;          /* private: the store has it for sure */
     struct saved *saved;   /* the policy as it came, and as text; NULL: the upstream has none */
     struct merged *merged; /* private */
     size_t merged_count;   /* private */
@@ -29,9 +28,7 @@ struct claim {
 };
 
 /* NULL: no memory. */
-struct claims *claims_create(struct store *s);
-/* Whoever lets go of a claim from now on only frees it; the store keeps it. NULL is accepted. */
-void claims_close(struct claims *all);
+struct claims *claims_create(void);
 void claims_destroy(struct claims *all); /* nobody holds one any more; NULL is accepted */
 
 /* The claim of an upstream, held. policy NULL: it has none. GATE_OK; GATE_INVALID (longer lists than
@@ -44,7 +41,7 @@ enum gate_result claims_load(struct claims *all, const char *json, struct claim 
 /* By its name in the store, held; NULL: there is none. */
 struct claim *claims_find(struct claims *all, const char *name);
 struct claim *claim_hold(struct claim *c);
-/* The last one forgets it, in the store too. */
+/* The last one frees it. The store keeps it: who is not in memory may be bound by it. */
 void claim_release(struct claim *c); /* NULL is accepted */
 /* As the store keeps it, if it must be told; *json_out is freed by the caller, NULL: it knows. false:
  * no memory. The caller queues it in one transaction with what refers to it, and says when that is

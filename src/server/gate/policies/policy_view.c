@@ -218,6 +218,8 @@ static struct revision *with_demand(struct gate *g, const char *user, const char
 bool gate_show_effective(struct gate *g, const char *user, const char *device_id,
                          void (*show)(void *ctx, const struct effective_view *v), void *ctx)
 {
+    struct resident resident = {0};
+    if (!resident_read(g, &resident, user, RESIDENT_KNOWN)) return false;
     struct book *b = gate_book(g);
     const struct pick p = book_pick(b, user, device_id);
     char upstream[CLAIM_UPSTREAM_MAX];
@@ -245,5 +247,6 @@ bool gate_show_effective(struct gate *g, const char *user, const char *device_id
     revision_release(r);
     free(candidates);
     book_release(b);
+    resident_drop(&resident);
     return ok;
 }

@@ -8,6 +8,7 @@
 #include "src/server/gate/gate.h"
 
 struct owner;
+struct shard;
 
 enum resident_need {
     RESIDENT_KNOWN, /* in memory, unless another node is known to have changed it */
@@ -18,12 +19,13 @@ enum resident_need {
 struct resident {
     struct task task;      /* private; first, so that the task is the resident */
     struct resident *next; /* private */
-    struct worker *home;   /* private */
+    struct worker *home;   /* private; NULL: a thread waits */
     struct gate *gate;     /* private */
     struct owner *owner;   /* pinned; NULL: none */
+    struct owner *coming;  /* private: to take its place */
     enum resident_need need; /* private */
-    uint64_t asked_at;     /* private */
-    bool ok;               /* private */
+    uint32_t asked_at;     /* private: readings that had begun then */
+    bool ok, served;       /* private */
     void (*ready)(struct resident *r, bool ok); /* on the worker that asked; false: the store is out of
                                                    reach, or there is no memory */
 };
@@ -35,6 +37,28 @@ bool resident_want(struct gate *g, struct resident *r, const char *user, enum re
 bool resident_read(struct gate *g, struct resident *r, const char *user, enum resident_need need);
 /* Any thread, no shard locked; harmless if there is nothing to drop. */
 void resident_drop(struct resident *r);
+
+/* ---- for the gate's own files ---- */
+struct residents; /* the threads that read */
+struct residents *residents_create(struct gate *g); /* NULL: no memory, or no threads */
+/* Ends the readings under way; no worker asks any more. NULL is accepted. */
+void residents_destroy(struct residents *all);
+/* Shard locked: o stays in the table, until owner_unpin. */
+void owner_pin(struct owner *o);
+void owner_unpin(struct gate *g, struct shard *s, struct owner *o);
+/* What is in memory may be wrong, since a write of it has failed: it is read before it is used next.
+ * Shard locked. */
+void owner_doubt(struct owner *o);
+
+/* store_submit of what belongs to a user, or to one of its devices: an eviction waits until it is
+ * settled, and a reading does not undo it. The record of a device (device_record_of), if there is one
+ * among the changes, gives it its tag. Shard locked. */
+bool owner_submit(struct gate *g, struct owner *o, const struct store_change *changes, size_t count,
+                  struct store_write *w);
+bool device_submit(struct gate *g, struct device *d, const struct store_change *changes, size_t count,
+                   struct store_write *w);
+/* What device_submit does once the store has taken it; r NULL: nothing of its record. Shard locked. */
+void device_submitted(struct gate *g, struct device *d, const struct device_record *r);
 
 /* Another node has changed this user, or perhaps any: what is in memory is read again before it is used
  * next, at once where a Ping waits on it. Any thread. */

@@ -43,11 +43,17 @@ struct table *table_create(void)
     return t;
 }
 
-static void owner_free(struct shard *s, struct owner *o)
+void owner_release(struct owner *o)
+{
+    if (atomic_fetch_sub_explicit(&o->holders, 1, memory_order_acq_rel) == 1) free(o);
+}
+
+static void owner_leave(struct shard *s, struct owner *o)
 {
     while (o->devices) device_remove(s, o->devices);
     free(o->ids);
-    free(o);
+    o->ids = NULL;
+    owner_release(o);
 }
 
 void table_destroy(struct table *t)
@@ -59,7 +65,7 @@ void table_destroy(struct table *t)
         for (size_t b = 0; b <= s->mask; b++)
             for (struct owner *o = s->buckets[b], *next; o; o = next) {
                 next = o->next;
-                owner_free(s, o);
+                owner_leave(s, o);
             }
         free(s->buckets);
         kinds_finish(&s->kinds);
@@ -129,12 +135,25 @@ struct owner *shard_owner_add(struct shard *s, const char *user)
     o = calloc(1, sizeof *o + size);
     if (!o) return NULL;
     memcpy(o->name, user, size);
+    atomic_init(&o->holders, 1); /* the table */
     if (s->owners > s->mask) grow(s);
     struct owner **at = bucket_of(s, user);
     o->next = *at;
     *at = o;
     s->owners++;
+    s->weight++;
     return o;
+}
+
+void shard_owner_remove(struct shard *s, struct owner *o)
+{
+    struct owner **at = bucket_of(s, o->name);
+    while (*at != o) at = &(*at)->next;
+    *at = o->next;
+    s->owners--;
+    while (o->devices) device_remove(s, o->devices);
+    s->weight--;
+    owner_leave(s, o);
 }
 
 /* Where the id stands, or the empty place where it would. Who chooses ids that collide is slow for
@@ -204,11 +223,12 @@ struct device *device_add(struct shard *s, const char *user, const char *id, boo
     memcpy(d->id, id, size);
     atomic_init(&d->holders, 1); /* the table */
     d->owner = o;
+    atomic_fetch_add_explicit(&o->holders, 1, memory_order_relaxed);
     d->kind = &no_kind;
     ids_make_room(o);
     d->next = o->devices;
     o->devices = d;
-    o->count++;
+    s->weight += o->count++ > 0;
     s->devices++;
     if (o->ids) o->ids[place_of(o, id)] = d;
     return d;
@@ -226,7 +246,7 @@ void device_remove(struct shard *s, struct device *d)
     if (d->owner->ids) ids_remove(d->owner, d);
     while (*at != d) at = &(*at)->next;
     *at = d->next;
-    d->owner->count--;
+    s->weight -= --d->owner->count > 0;
     d->owner->in -= d->in;
     s->devices--;
     trail_free(&s->kinds, trail_pull(&s->trails, d));
@@ -274,6 +294,7 @@ void device_release(struct device *d)
 {
     if (!d || atomic_fetch_sub_explicit(&d->holders, 1, memory_order_acq_rel) != 1) return;
     extra_free(d);
+    owner_release(d->owner);
     free(d);
 }
 
@@ -379,6 +400,8 @@ struct device_record device_record_of(const struct device *d, const struct pv_pa
         .loop_until = e ? e->loop_until : 0,
         .wipe_by = e && e->wipe_by ? e->wipe_by : "",
         .wipe_reason = e && e->wipe_reason ? e->wipe_reason : "",
+        .was = d->tag,
+        .tag = store_tag(),
     };
     if (p)
         r.partnership = *p;

@@ -1,5 +1,5 @@
-/* The table of partnerships in memory: the truth of the gate. Sharded by user, a mutex for each
- * shard. */
+/* The table of partnerships in memory, by user: who is in it is the business of resident.h. Sharded, a
+ * mutex for each shard. */
 #ifndef PROVOSTD_GATE_TABLE_H
 #define PROVOSTD_GATE_TABLE_H
 
@@ -32,7 +32,8 @@ struct extra {
  * mutex of the shard. */
 struct device {
     struct device *next; /* of the owner */
-    struct owner *owner;
+    struct owner *owner; /* held */
+    uint64_t tag, was;   /* state that was queued or read last, 0: never stored; the one before */
     struct kind *kind;
     struct extra *extra; /* NULL: nothing of it */
     struct desk desk;    /* who changes the partnership */
@@ -40,6 +41,8 @@ struct device {
     atomic_uint holders;
     uint32_t first_seen, last_seen, saved_at;
     uint32_t key, key_at, key_revision, acked_offer, outcome_revision;
+    uint32_t denied_key, denied_at; /* refused so at that time, after the store was asked */
+    uint32_t changed;   /* of the owner, when something of the device was queued last */
     uint32_t log_lines; /* of damping_may_log */
     uint32_t info_mark; /* of the DeviceInformation that was kept last; 0: unknown */
     uint8_t key_hash[PV_HASH_LEN];
@@ -48,18 +51,34 @@ struct device {
     uint8_t state;   /* enum pv_state: the last that was noted */
     uint8_t acked_status, outcome, said, personal, access, wipe, wipe_state, shut;
     bool provisioned_once : 1, asked : 1;
-    bool gone : 1;     /* removed from the table while somebody held it */
+    bool gone : 1;     /* left the table while somebody held it */
     bool unsaved : 1;  /* something changed since the last write */
     bool troubled : 1; /* its trail ends with something else than a let-in */
     bool damped : 1;   /* its trail says until when it is slowed */
     bool in : 1;       /* it fills one of its user's places: see device_count */
     bool bound : 1;    /* it has a bond */
+    bool read : 1;     /* of owner_load.c: the reading under way has it */
     char id[];
 };
 
-/* A user that has devices or was disabled. Lives as long as the table. */
+struct owner_reading;  /* owner_load.c */
+struct resident; /* resident.h */
+
+/* A user: one that is in use, or was so lately. Lives as long as it is in the table or a device of it
+ * is held. */
 struct owner {
     struct owner *next;
+    struct owner_reading *reading;   /* under way; NULL: none */
+    struct resident *waiting;  /* for a reading; those pin it as well */
+    uint64_t position;         /* in the store's queue, behind all that was queued of it */
+    uint32_t readings;         /* that have begun */
+    uint32_t changes, changed; /* times that something of it was queued; that its flags were */
+    uint32_t doubts;           /* times that another node has changed it, or a write has failed */
+    uint32_t pins;             /* it stays in the table */
+    atomic_uint holders;
+    bool loaded;               /* it was read */
+    bool stale;                /* must be read again before it is believed */
+    bool used;                 /* lately: see evict.c */
     struct device *devices;
     struct device **ids;          /* by id, open addressing; NULL while the list is short */
     uint32_t ids_mask, count, in; /* in: devices that fill a place */
@@ -74,6 +93,8 @@ struct shard {
     pthread_mutex_t mutex;
     struct owner **buckets;
     size_t mask, owners, devices, waiters;
+    size_t weight; /* devices, and users that have none */
+    size_t hand;   /* of evict.c: the next bucket */
     uint32_t told_at;     /* last line of the log about a user that it does not know */
     int64_t wipe_ends_at; /* no pending wipe expires before that; 0: none ever does */
     struct kinds kinds;
@@ -100,6 +121,9 @@ void table_each(struct table *t, void (*each)(void *ctx, struct shard *s, struct
 /* With the shard locked. */
 struct owner *shard_owner(struct shard *s, const char *user);     /* NULL: none */
 struct owner *shard_owner_add(struct shard *s, const char *user); /* finds or makes; NULL: memory */
+/* Out of the table, with its devices. */
+void shard_owner_remove(struct shard *s, struct owner *o);
+void owner_release(struct owner *o); /* any time; a device has held it */
 struct device *owner_device(struct owner *o, const char *id);     /* o may be NULL; NULL: none */
 /* A new device, not held for the caller. NULL: memory, or the user has too many (then
  * *full_out). */
@@ -133,8 +157,8 @@ void shard_wipe_ends(struct shard *s, int64_t at);
 /* Any time. */
 struct device *device_hold(struct device *d);
 void device_release(struct device *d); /* NULL is accepted */
-/* Record of a device with another partnership (NULL: its own); strings are borrowed. Shard
- * locked. */
+/* Record of a device with another partnership (NULL: its own), made of the state that it has, as a new
+ * state; strings are borrowed. Whoever queues it does so by device_submit. Shard locked. */
 struct device_record device_record_of(const struct device *d, const struct pv_partnership *p);
 
 #endif

@@ -105,10 +105,13 @@ bool trail_complete(struct store *store, const char *user, const char *device_id
 int gate_device_trail(struct gate *g, const char *user, const char *device_id,
                       struct trail_copy *out)
 {
+    struct resident r = {0};
+    if (!resident_read(g, &r, user, RESIDENT_KNOWN)) return -1;
     struct shard *s = table_lock(g->table, user);
-    struct device *d = owner_device(shard_owner(s, user), device_id);
+    struct device *d = owner_device(r.owner, device_id);
     if (d) trail_copy(trail_find(&s->trails, d), out);
     table_unlock(s);
+    resident_drop(&r);
     if (!d) return 0;
     return !out->fresh || trail_complete(g->store, user, device_id, out) ? 1 : -1;
 }
@@ -121,9 +124,11 @@ static void tell_dropped(const struct job_of_trail *j)
             KV_TEXT("device", j->device->id), KV_UINT("suppressed", j->dropped));
 }
 
+/* Its user stays in memory until it is written. Shard locked. */
 static void begin(struct job_of_trail *j, struct trail *t)
 {
     j->device = device_hold(t->device);
+    owner_pin(t->device->owner);
     j->dropped = t->log_dropped;
     trail_copy(t, &j->copy);
     t->log_dropped = 0;
@@ -157,13 +162,14 @@ static bool write_one(struct keeper *k, struct job_of_trail *j)
     const struct store_change c = {.kind = STORE_PUT_TRAIL, .u.trail = {user, j->device->id, text}};
     struct shard *s = table_lock(k->gate->table, user);
     struct trail *t = trail_find(&s->trails, j->device);
-    if (!j->device->gone) ok = ok && text && store_submit(k->gate->store, &c, 1, NULL);
+    if (!j->device->gone) ok = ok && text && owner_submit(k->gate, j->device->owner, &c, 1, NULL);
     if (t && ok && t->fresh) {
         trail_put_before(t->entries, &t->count, j->copy.entries, (size_t)(j->copy.count - had));
         put_clone_back(s, t, &j->copy);
         t->fresh = false;
     }
     if (t && !ok) t->dirty = true;
+    owner_unpin(k->gate, s, j->device->owner);
     table_unlock(s);
     free(text);
     device_release(j->device);
@@ -200,6 +206,7 @@ static void write_evicted(struct keeper *k)
         next = t->next;
         begin(&k->jobs[0], t);
         trail_free(&s->kinds, t);
+        owner_unpin(k->gate, s, d->owner);
         table_unlock(s);
         write_one(k, &k->jobs[0]);
         device_release(d);
@@ -234,6 +241,7 @@ void keeper_evicted(struct gate *g, struct shard *s, struct trail *t)
     bool keep = t->dirty && k->evicted_count < KEEPER_EVICTED_MAX;
     if (keep) {
         device_hold(t->device);
+        owner_pin(t->device->owner);
         t->next = k->evicted;
         k->evicted = t;
         k->evicted_count++;

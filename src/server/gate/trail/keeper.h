@@ -22,7 +22,8 @@ void keeper_destroy(struct keeper *k);
 
 /* Something has changed in a trail. */
 void keeper_want(struct gate *g);
-/* A trail that had to go for another, taken over. Shard locked. */
+/* A trail that had to go for another, taken over; its user stays in memory until it is written. Shard
+ * locked. */
 void keeper_evicted(struct gate *g, struct shard *s, struct trail *t);
 /* One round: writes what has changed. true: there is more. */
 bool keeper_round(struct keeper *k);

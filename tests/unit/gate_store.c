@@ -1,0 +1,441 @@
+/* The store of gate_fake.h: what it was told last of each thing, in memory; or one that a test has made
+ * (struct store_ops). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "src/server/store/info.h"
+#include "tests/unit/gate_fake.h"
+
+#define LOADED_TAG 1 /* of devices that were there at the start */
+
+/* ---- what it holds ---- */
+/* The last of each thing, removals too. What is kept is never given back singly, and asks nobody for
+ * memory: a test that lets allocations fail means those of the gate. */
+#define BUCKETS 65536
+#define ROOM ((size_t)1 << 30)
+struct row {
+    struct row *next; /* in its bucket */
+    struct row *older;
+    struct store_change change;
+};
+static struct row *rows[BUCKETS], *newest;
+static char *room;
+static size_t room_used;
+
+static void *take_room(size_t size)
+{
+    if (!room) {
+        room = mmap(NULL, ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                    -1, 0);
+        assert_true(room != MAP_FAILED);
+    }
+    size = (size + 15) & ~(size_t)15;
+    assert_true(size <= ROOM - room_used);
+    room_used += size;
+    return memset(room + (room_used - size), 0, size);
+}
+
+static void copy_text(const char **text)
+{
+    size_t size = *text ? strlen(*text) + 1 : 1;
+    *text = memcpy(take_room(size), *text ? *text : "", size);
+}
+
+/* Of what is kept here. */
+static void copy_texts(struct store_change *c)
+{
+    struct device_record *d = &c->u.device;
+    const char **device[] = {&d->user, &d->device_id, &d->device_type, &d->user_agent,
+                             &d->model, &d->os, &d->wipe_by, &d->wipe_reason};
+    const char **item[] = {&c->u.item.kind, &c->u.item.name, &c->u.item.json};
+    switch (c->kind) {
+    case STORE_PUT_DEVICE:
+    case STORE_REMOVE_DEVICE:
+        for (size_t i = 0; i < 8; i++) copy_text(device[i]);
+        break;
+    case STORE_PUT_ITEM:
+    case STORE_REMOVE_ITEM:
+        for (size_t i = 0; i < 3; i++) copy_text(item[i]);
+        break;
+    case STORE_PUT_USER:
+    case STORE_REMOVE_USER: copy_text(&c->u.user.user); break;
+    default: break;
+    }
+}
+
+void store_clear(void)
+{
+    memset(rows, 0, sizeof rows);
+    newest = NULL;
+    if (room) madvise(room, room_used, MADV_DONTNEED);
+    room_used = 0;
+}
+
+/* What a change is about, as text; "": nothing that is kept here. */
+static void name_of(const struct store_change *c, char out[600])
+{
+    out[0] = '\0';
+    switch (c->kind) {
+    case STORE_PUT_DEVICE:
+    case STORE_REMOVE_DEVICE:
+        snprintf(out, 600, "device %s/%s", c->u.device.user, c->u.device.device_id);
+        break;
+    case STORE_PUT_USER: snprintf(out, 600, "user %s", c->u.user.user); break;
+    case STORE_PUT_ITEM:
+    case STORE_REMOVE_ITEM: snprintf(out, 600, "%s %s", c->u.item.kind, c->u.item.name); break;
+    default: break;
+    }
+}
+
+static struct row **bucket_of(const char *name)
+{
+    uint32_t h = 2166136261u;
+    for (; *name; name++) h = (h ^ (uint8_t)*name) * 16777619u;
+    return &rows[(h ^ h >> 16) % BUCKETS];
+}
+
+static struct row *row_of(const char *name)
+{
+    char other[600];
+    struct row *r = *bucket_of(name);
+    for (; r; r = r->next) {
+        name_of(&r->change, other);
+        if (!strcmp(name, other)) break;
+    }
+    return r;
+}
+
+static void put_row(const struct store_change *c)
+{
+    char name[600];
+    name_of(c, name);
+    struct row *r = row_of(name), **bucket = bucket_of(name);
+    if (!r) {
+        r = take_room(sizeof *r);
+        r->next = *bucket;
+        *bucket = r;
+        r->older = newest;
+        newest = r;
+    }
+    r->change = *c;
+    copy_texts(&r->change);
+}
+
+/* What is there of that name; NULL: nothing. */
+static const struct store_change *find(const char *name)
+{
+    char other[600];
+    const struct row *r = row_of(name);
+    if (r)
+        return r->change.kind == STORE_REMOVE_DEVICE || r->change.kind == STORE_REMOVE_ITEM
+                   ? NULL : &r->change;
+    for (size_t i = 0; i < world.loaded_count; i++) {
+        name_of(&world.loaded[i], other);
+        if (!strcmp(name, other)) return &world.loaded[i];
+    }
+    return NULL;
+}
+
+static uint64_t tag_of(const struct store_change *c)
+{
+    return !c ? 0 : c->u.device.tag ? c->u.device.tag : LOADED_TAG;
+}
+
+static bool fits(const struct store_change *c)
+{
+    char name[600];
+    name_of(c, name);
+    return c->kind != STORE_PUT_DEVICE || c->u.device.was == tag_of(find(name));
+}
+
+#define FOUND_MAX 2000
+struct found {
+    const struct store_change *at[FOUND_MAX];
+    size_t count;
+};
+
+static bool is_of(const struct store_change *c, const char *user)
+{
+    size_t len = strlen(user);
+    switch (c->kind) {
+    case STORE_PUT_DEVICE: return !strcmp(c->u.device.user, user);
+    case STORE_PUT_USER: return !strcmp(c->u.user.user, user);
+    case STORE_PUT_ITEM:
+        return !strcmp(c->u.item.kind, BOND_KIND) && !strncmp(c->u.item.name, user, len) &&
+               c->u.item.name[len] == '/';
+    default: return false;
+    }
+}
+
+/* All that is there of a user. */
+static void find_user(const char *user, struct found *f)
+{
+    char name[600];
+    f->count = 0;
+    for (size_t i = 0; i < world.loaded_count; i++) {
+        name_of(&world.loaded[i], name);
+        if (is_of(&world.loaded[i], user) && !row_of(name)) {
+            assert_true(f->count < FOUND_MAX);
+            f->at[f->count++] = &world.loaded[i];
+        }
+    }
+    for (struct row *r = newest; r; r = r->older)
+        if (is_of(&r->change, user)) {
+            assert_true(f->count < FOUND_MAX);
+            f->at[f->count++] = &r->change;
+        }
+}
+
+/* Devices and bonds of a user; device_id NULL: all, and the flags. */
+static void remove_rest(const char *user, const char *device_id)
+{
+    struct found f;
+    find_user(user, &f);
+    for (size_t i = 0; i < f.count; i++) {
+        struct store_change c = *f.at[i];
+        const char *id = c.kind == STORE_PUT_ITEM ? strrchr(c.u.item.name, '/') + 1
+                                                  : c.u.device.device_id;
+        if (device_id && (c.kind == STORE_PUT_USER || strcmp(id, device_id) != 0)) continue;
+        if (c.kind == STORE_PUT_USER)
+            c.u.user = (struct user_record){c.u.user.user, true, false};
+        else
+            c.kind = c.kind == STORE_PUT_DEVICE ? STORE_REMOVE_DEVICE : STORE_REMOVE_ITEM;
+        put_row(&c);
+    }
+}
+
+static void apply(const struct store_change *c)
+{
+    char name[600];
+    name_of(c, name);
+    if (c->kind == STORE_REMOVE_USER) remove_rest(c->u.user.user, NULL);
+    if (c->kind == STORE_REMOVE_DEVICE) remove_rest(c->u.device.user, c->u.device.device_id);
+    if (*name) put_row(c);
+}
+
+/* ---- submissions ---- */
+#define CHANGES_MAX 8
+static struct held {
+    struct store_write *write;
+    struct store_change changes[CHANGES_MAX];
+    size_t count;
+} held[64];
+static uint64_t submitted;
+
+static void deliver(struct task *t)
+{
+    struct store_write *w = (struct store_write *)t;
+    w->done(w);
+}
+
+static bool take_info(const char *patch)
+{
+    char *info, *history;
+    if (!info_apply(world.last_info, "", patch, world.now, &info, &history))
+        return false;
+    if (info)
+        snprintf(world.last_info, sizeof world.last_info, "%s", info);
+    free(info);
+    free(history);
+    return true;
+}
+
+/* false: no memory. */
+static bool take_change(const struct store_change *c)
+{
+    switch (c->kind) {
+    case STORE_PUT_DEVICE:
+        world.put_devices++;
+        world.last_put = c->u.device.partnership;
+        world.last_loop_until = c->u.device.loop_until;
+        return true;
+    case STORE_PUT_INFO: return take_info(c->u.info.info_json);
+    case STORE_ADD_AUDIT:
+        world.audited++;
+        snprintf(world.last_audit, sizeof world.last_audit, "%s", c->u.log.json);
+        return true;
+    case STORE_ADD_EVENT:
+        snprintf(world.last_event, sizeof world.last_event, "%s", c->u.log.json);
+        return true;
+    case STORE_PUT_TRAIL:
+        snprintf(world.last_trail, sizeof world.last_trail, "%s", c->u.trail.trail_json);
+        world.put_trails++;
+        return true;
+    case STORE_PUT_POLICY: world.put_policies++; return true;
+    case STORE_REMOVE_DEVICE: world.removed_devices++; return true;
+    default: return true;
+    }
+}
+
+/* Into the rows, all or nothing. Says whether it fitted. */
+static bool apply_all(const struct store_change *changes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!fits(&changes[i])) return false;
+    for (size_t i = 0; i < count; i++) apply(&changes[i]);
+    return true;
+}
+
+bool store_submit(struct store *s, const struct store_change *changes, size_t count,
+                  struct store_write *w)
+{
+    if (s)
+        return s->ops->submit(s, changes, count, w);
+    if (world.store == STORE_REFUSES)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (!take_change(&changes[i]))
+            return false;
+    for (size_t i = 0; world.see && i < count; i++) world.see(&changes[i]);
+    submitted++;
+    if (w && world.store == STORE_HOLDS) {
+        struct held *h = &held[world.held++];
+        assert_true(count <= CHANGES_MAX);
+        *h = (struct held){.write = w, .count = count};
+        memcpy(h->changes, changes, count * sizeof *changes);
+        for (size_t i = 0; i < count; i++) copy_texts(&h->changes[i]);
+        return true;
+    }
+    bool fitted = world.store == STORE_FAILS || apply_all(changes, count);
+    if (!w)
+        return true;
+    w->durable = fitted && world.store != STORE_FAILS;
+    w->conflict = !fitted;
+    w->lost = false;
+    if (world.store == STORE_AT_ONCE) {
+        w->done(w);
+    } else {
+        w->task.fn = deliver;
+        worker_post(worker_self(), &w->task);
+    }
+    return true;
+}
+
+void release(bool durable)
+{
+    struct held h = held[0];
+    assert_true(world.held > 0);
+    memmove(held, held + 1, --world.held * sizeof *held);
+    bool fitted = !durable || apply_all(h.changes, h.count);
+    h.write->durable = durable && fitted;
+    h.write->conflict = !fitted;
+    h.write->lost = false;
+    h.write->done(h.write);
+}
+
+uint64_t store_submitted(struct store *s)
+{
+    return s ? s->ops->submitted(s) : submitted;
+}
+
+/* What a test holds back is not settled. */
+bool store_settled(struct store *s, uint64_t position)
+{
+    return s ? s->ops->settled(s, position) : !world.held || position + world.held <= submitted;
+}
+
+bool store_settle(struct store *s, uint64_t position)
+{
+    return s ? s->ops->settle(s, position) : store_settled(s, position);
+}
+
+/* ---- reading ---- */
+bool store_load(struct store *s, const struct store_visitor *v, void *ctx, char *why,
+                size_t why_cap)
+{
+    if (s)
+        return s->ops->load(s, v, ctx, why, why_cap);
+    for (size_t i = 0; i < world.loaded_count; i++) {
+        const struct store_change *c = &world.loaded[i];
+        if (c->kind == STORE_PUT_POLICY && v->policy) v->policy(ctx, &c->u.policy);
+        if (c->kind == STORE_PUT_ITEM && v->item && strcmp(c->u.item.kind, BOND_KIND) != 0)
+            v->item(ctx, &c->u.item);
+    }
+    if (world.load) world.load(v, ctx);
+    return true;
+}
+
+bool store_read_user(struct store *s, const char *user, const struct store_visitor *v, void *ctx)
+{
+    if (s)
+        return s->ops->read_user(s, user, v, ctx);
+    struct found f;
+    world.users_read++;
+    if (world.unreadable)
+        return false;
+    find_user(user, &f);
+    for (size_t i = 0; i < f.count; i++) {
+        const struct store_change *c = f.at[i];
+        if (c->kind == STORE_PUT_USER && v->user) v->user(ctx, &c->u.user);
+        if (c->kind == STORE_PUT_ITEM && v->item) v->item(ctx, &c->u.item);
+        if (c->kind != STORE_PUT_DEVICE || !v->device) continue;
+        struct device_record r = c->u.device;
+        r.tag = tag_of(c);
+        r.was = 0;
+        v->device(ctx, &r);
+    }
+    return true;
+}
+
+int store_read_item(struct store *s, const char *kind, const char *name, struct item_record *out,
+                    void **block_out)
+{
+    if (s)
+        return s->ops->read_item(s, kind, name, out, block_out);
+    char full[600];
+    snprintf(full, sizeof full, "%s %s", kind, name);
+    const struct store_change *c = find(full);
+    if (!c)
+        return 0;
+    *block_out = strdup(c->u.item.json);
+    *out = (struct item_record){kind, name, *block_out};
+    return *block_out ? 1 : -1;
+}
+
+int store_read_trail(struct store *s, const char *user, const char *device_id,
+                     struct trail_record *out, void **block_out)
+{
+    if (s)
+        return s->ops->read_trail(s, user, device_id, out, block_out);
+    if (world.store == STORE_FAILS)
+        return -1;
+    if (!*world.last_trail)
+        return 0;
+    *block_out = strdup(world.last_trail);
+    *out = (struct trail_record){user, device_id, *block_out};
+    return *block_out ? 1 : -1;
+}
+
+uint64_t store_tag(void)
+{
+    static uint64_t given = LOADED_TAG;
+    return ++given;
+}
+
+bool store_is_shared(const struct store *s)
+{
+    return s && s->ops->shared;
+}
+
+bool store_is_heard(const struct store *s)
+{
+    return !s || !s->ops->shared || s->ops->is_heard(s);
+}
+
+bool store_is_leader(const struct store *s)
+{
+    return !s || !s->ops->shared || s->ops->is_leader(s);
+}
+
+bool store_follow(struct store *s, const struct store_follower *f)
+{
+    return !s || !s->ops->shared || s->ops->follow(s, f);
+}

@@ -338,9 +338,9 @@ void gate_destroy(struct gate *g)
     if (!g) return;
     gate_stop(g);
     pool_destroy(g->walks);
+    lists_destroy(g); /* from here on nobody is heard */
     residents_destroy(g->residents);
     gate_save_all(g);
-    lists_destroy(g);
     keeper_destroy(g->keeper);
     table_destroy(g->table);
     claims_destroy(g->claims);

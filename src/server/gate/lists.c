@@ -346,14 +346,20 @@ static void hear_lists(void *ctx)
 
 static void hear_user(void *ctx, const char *user)
 {
-    (void)ctx, (void)user;
+    resident_stale(ctx, user);
+}
+
+static void hear_all(void *ctx)
+{
+    lists_stale(ctx);
+    resident_stale(ctx, NULL);
 }
 
 /* Before anything is read: what is changed from then on is heard of. */
 bool lists_create(struct gate *g, char *error, size_t error_cap)
 {
     const struct store_follower f = {
-        .user = hear_user, .lists = hear_lists, .all = hear_lists, .ctx = g};
+        .user = hear_user, .lists = hear_lists, .all = hear_all, .ctx = g};
     struct lists *l = calloc(1, sizeof *l);
     snprintf(error, error_cap, "out of memory");
     if (!l) return false;

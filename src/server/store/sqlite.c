@@ -5,28 +5,18 @@
 
 #include "src/server/store/sqlite.h"
 
-static bool open_writer(struct sqlite_store *s, const char *path, char *error, size_t error_cap)
-{
-    if (!sqlite_connect(path, SQLITE_OPEN_READWRITE, &s->writer, error, error_cap)) return false;
-    if (!sqlite_pragma(s->writer, "PRAGMA journal_mode = WAL", "wal") ||
-        !sqlite_pragma(s->writer, "PRAGMA synchronous = FULL", NULL)) {
-        snprintf(error, error_cap, "%s: write-ahead log cannot be used: %s", path,
-                 sqlite3_errmsg(s->writer));
-        return false;
-    }
-    return sqlite_store_migrate(s->writer, error, error_cap);
-}
-
 /* Also takes back a store that was opened in part. */
 static void store_close_sqlite(struct store *base)
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
     sqlite_writer_stop(s);
     sqlite_readers_finish(s);
-    sqlite3_close(s->writer); /* the last one: brings the log into the file */
+    sqlite_writer_close(s);
     if (s->lock_fd >= 0) close(s->lock_fd);
     pthread_cond_destroy(&s->read_wake);
     pthread_mutex_destroy(&s->read_mutex);
+    sqlite_trouble_finish(&s->reading);
+    sqlite_trouble_finish(&s->writing);
     free(s);
 }
 
@@ -65,14 +55,15 @@ struct store *sqlite_store_open(const char *state, char *error, size_t error_cap
         snprintf(error, error_cap, "out of memory");
         return NULL;
     }
-    pthread_mutex_init(&s->read_mutex, NULL);
-    pthread_cond_init(&s->read_wake, NULL);
+    sqlite_readers_init(s);
+    sqlite_trouble_init(&s->writing, "write");
+    sqlite_trouble_init(&s->reading, "read");
     s->base.ops = &sqlite_ops;
     s->lock_fd = -1;
     if (sqlite_file_path(state, s->path, error, error_cap) &&
         sqlite_make_directory(state, error, error_cap) &&
         (s->lock_fd = sqlite_take_lock(state, error, error_cap)) >= 0 &&
-        sqlite_make_file(s->path, error, error_cap) && open_writer(s, s->path, error, error_cap) &&
+        sqlite_make_file(s->path, error, error_cap) && sqlite_writer_open(s, error, error_cap) &&
         sqlite_readers_start(s, error, error_cap) && sqlite_writer_start(s, error, error_cap))
         return &s->base;
     store_close_sqlite(&s->base);

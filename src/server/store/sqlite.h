@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sqlite3.h>
+#include <sys/types.h>
 
 #include "src/server/store/change.h"
 #include "src/server/store/sqlite_file.h"
@@ -17,6 +18,7 @@
 #define SQLITE_STORE_BEHIND_MS 300                /* how long a write behind may wait for company */
 
 #define SQLITE_STORE_SETTLE_S 10                   /* how long somebody waits for what is queued */
+#define SQLITE_STORE_QUIET_MS 5000                /* without a failure, before a trouble is over */
 #define SQLITE_STORE_READERS 4                    /* connections for reading, at most */
 
 /* Of user ?1. '0' comes behind '/', and no DeviceId has a slash. */
@@ -133,6 +135,20 @@ enum sqlite_write { SQLITE_WRITES(SQLITE_WRITE_ENUM) SQL_COUNT };
 enum sqlite_read { SQLITE_READS(SQLITE_READ_ENUM) SQL_READ_COUNT };
 #undef SQLITE_READ_ENUM
 
+/* Of writing or reading. */
+struct sqlite_trouble {
+    const char *doing;
+    unsigned quiet_ms;
+    pthread_mutex_t mutex;             /* guards what follows */
+    _Atomic bool told;                 /* that it has begun; may be looked at without the mutex */
+    uint64_t told_ms, failed_ms;       /* when last */
+    uint64_t failed;                   /* how often since then */
+};
+
+/* Three files, one name: with its log and what connections share of that. */
+#define SQLITE_FILES 3
+struct sqlite_file_id { dev_t dev; ino_t ino; };
+
 /* A connection that only reads. */
 struct sqlite_reader {
     struct sqlite_reader *next;        /* while it is free */
@@ -145,16 +161,27 @@ struct sqlite_store {
     char path[SQLITE_PATH_CAP];
     int lock_fd;                       /* holds the lock of the state directory */
 
-    pthread_mutex_t read_mutex;        /* guards which readers are free */
+    pthread_mutex_t read_mutex;        /* guards what follows */
     pthread_cond_t read_wake;
     struct sqlite_reader *free_readers;
     unsigned readers;                  /* free or not */
+    bool readers_closed;               /* none may be taken */
+    uint64_t read_again_ms;            /* none can be opened; tried again then */
+    char damaged[256];                 /* whose row was told to be damaged, and when it is again */
+    uint64_t damaged_again_ms;
+    struct sqlite_trouble reading;     /* has its own */
 
-    sqlite3 *writer;                   /* of the writer thread once that runs */
+    sqlite3 *writer;                   /* of the writer thread once that runs, as all up to trouble */
     sqlite3_stmt *writes[SQL_COUNT];
+    struct sqlite_file_id files[SQLITE_FILES]; /* as they were opened */
+    bool broken;                       /* the connection is no use, or not there: why */
+    int broken_rc;
+    char broken_why[256];
+    unsigned mend_wait_ms;
+    uint64_t mend_at_ms, mended_ms;
+    struct sqlite_trouble writing;
     pthread_t thread;
     bool running;
-    bool failing;                      /* the last batch failed; of the writer thread */
     _Atomic uint64_t submitted;        /* submissions taken; changed under mutex */
     _Atomic uint64_t settled;          /* of them, written or failed; changed under mutex */
 
@@ -187,7 +214,31 @@ int sqlite_apply(struct sqlite_store *s, const struct store_change *c);
 /* A statement without parameters. */
 int sqlite_run(struct sqlite_store *s, enum sqlite_write w);
 
+/* sqlite_mend.c: the writer's connection. Of the writer thread once that runs. */
+bool sqlite_writer_open(struct sqlite_store *s, char *error, size_t error_cap);
+void sqlite_writer_close(struct sqlite_store *s);
+/* Does an error stay with a connection, whatever becomes of its cause? */
+bool sqlite_sticks(int rc);
+/* The connection is no use any more. */
+void sqlite_writer_broken(struct sqlite_store *s, int rc, const char *why);
+/* A part of the file was no use, the rest was. */
+void sqlite_writer_hurt(struct sqlite_store *s, int rc, const char *why);
+/* Opens it again if it is broken and the time has come. false: broken_rc and broken_why are set. */
+bool sqlite_writer_ready(struct sqlite_store *s);
+/* Are the file and its companions those that were opened? false: broken_rc and broken_why are set. */
+bool sqlite_files_stand(struct sqlite_store *s);
+bool sqlite_file_stands(const struct sqlite_store *s); /* any thread: the file alone */
+/* A sentence; db NULL: of the code alone. */
+void sqlite_say(const struct sqlite_store *s, sqlite3 *db, int rc, char *out, size_t cap);
+
+/* sqlite_trouble.c: lines of the log. Any thread. */
+void sqlite_trouble_init(struct sqlite_trouble *t, const char *doing);
+void sqlite_trouble_finish(struct sqlite_trouble *t);
+void sqlite_trouble_failed(struct sqlite_trouble *t, int rc, const char *why);
+void sqlite_trouble_over(struct sqlite_trouble *t); /* it went well */
+
 /* sqlite_reader.c: connections, each for one thread at a time. */
+void sqlite_readers_init(struct sqlite_store *s);
 bool sqlite_readers_start(struct sqlite_store *s, char *error, size_t error_cap);
 void sqlite_readers_finish(struct sqlite_store *s);
 /* One of its own, for that file. NULL: error. */
@@ -195,7 +246,12 @@ struct sqlite_reader *sqlite_reader_create(const char *path, char *error, size_t
 void sqlite_reader_destroy(struct sqlite_reader *r); /* NULL is accepted */
 /* Waits for one that is free. NULL: out of reach (logged). */
 struct sqlite_reader *sqlite_reader_take(struct sqlite_store *s);
-void sqlite_reader_give(struct sqlite_store *s, struct sqlite_reader *r);
+/* rc: how reading went; SQLITE_OK or an error of its connection, which is then perhaps closed. why: a
+ * sentence; NULL: the connection's last. */
+void sqlite_reader_give(struct sqlite_store *s, struct sqlite_reader *r, int rc, const char *why);
+/* Closes all, which none is opened after until _open. false: some are in use, nothing is changed. */
+bool sqlite_readers_close(struct sqlite_store *s, unsigned most_ms);
+void sqlite_readers_open(struct sqlite_store *s);
 
 /* sqlite_rows.c: columns into records, for a visitor. */
 struct sqlite_rows {
@@ -205,6 +261,7 @@ struct sqlite_rows {
     char *error; /* a sentence, once failed */
     size_t error_cap;
     bool failed;
+    int rc;         /* of SQLite, if that failed */
     char user[256]; /* whose row it is, for the log */
 };
 /* Every row of a statement that is bound goes to `row`, until one fails. */

@@ -26,5 +26,7 @@ bool sqlite_pragma(sqlite3 *db, const char *sql, const char *expected);
 /* sqlite_schema.c: bring the file to the present schema; refuses a newer one. */
 int64_t sqlite_store_schema(void); /* the present one */
 bool sqlite_store_migrate(sqlite3 *db, char *error, size_t error_cap);
+/* Has it the present schema? */
+bool sqlite_store_is_present(sqlite3 *db, char *error, size_t error_cap);
 
 #endif

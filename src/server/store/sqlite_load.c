@@ -5,6 +5,8 @@
 #include "src/server/observe/log.h"
 #include "src/server/store/sqlite.h"
 
+#define DAMAGED_AGAIN_MS 60000
+
 /* ---- one connection ---- */
 static bool bind_text(struct sqlite_rows *l, enum sqlite_read which, int at, const char *text)
 {
@@ -42,7 +44,7 @@ static bool end(struct sqlite_store *s, struct sqlite_rows *l)
 {
     if (!l->reader) return false;
     if (!sqlite3_get_autocommit(l->reader->db)) run(l, SQL_READ_COMMIT);
-    sqlite_reader_give(s, l->reader);
+    sqlite_reader_give(s, l->reader, l->rc, l->error);
     return !l->failed;
 }
 
@@ -67,10 +69,20 @@ bool sqlite_load(struct store *base, const struct store_visitor *v, void *ctx, c
     return end(s, &l);
 }
 
-static bool told(const struct sqlite_rows *l, bool ok)
+/* A value that is not understood is told with the name of whom it keeps out, but not each time. */
+static bool told(struct sqlite_store *s, const struct sqlite_rows *l, bool ok)
 {
-    if (!ok && l->reader)
-        LOG(LOG_ERROR, 0, "store-failed", KV_TEXT("user", l->user), KV_TEXT("error", l->error));
+    if (ok || !l->reader || l->rc) return ok;
+    uint64_t now = heart_now_ms();
+    pthread_mutex_lock(&s->read_mutex);
+    bool tell = now >= s->damaged_again_ms || strcmp(s->damaged, l->user) != 0;
+    if (tell) {
+        snprintf(s->damaged, sizeof s->damaged, "%s", l->user);
+        s->damaged_again_ms = now + DAMAGED_AGAIN_MS;
+    }
+    pthread_mutex_unlock(&s->read_mutex);
+    if (tell)
+        LOG(LOG_ERROR, 0, "store-damaged", KV_TEXT("user", l->user), KV_TEXT("error", l->error));
     return ok;
 }
 
@@ -94,7 +106,7 @@ bool sqlite_read_user(struct store *base, const char *user, const struct store_v
     for (size_t i = 0; i < sizeof tables / sizeof *tables && ok; i++)
         if (tables[i].wanted && bind_text(&l, tables[i].which, 1, user))
             sqlite_rows_each(&l, tables[i].which, tables[i].row);
-    return told(&l, end(s, &l));
+    return told(s, &l, end(s, &l));
 }
 
 /* ---- pages ---- */
@@ -128,7 +140,7 @@ bool sqlite_read_devices(struct store *base, const struct store_query *q,
     struct sqlite_rows l = {.v = &v, .ctx = ctx, .error = error, .error_cap = sizeof error};
     enum sqlite_read which = page_statement(q);
     if (begin(s, &l) && bind_page(&l, which, q)) sqlite_rows_each(&l, which, sqlite_row_device);
-    return told(&l, end(s, &l));
+    return told(s, &l, end(s, &l));
 }
 
 bool sqlite_read_users(struct store *base, const char *after, unsigned most,
@@ -141,5 +153,5 @@ bool sqlite_read_users(struct store *base, const char *after, unsigned most,
     if (begin(s, &l) && bind_text(&l, SQL_READ_USERS, 1, after ? after : "") &&
         bind_int(&l, SQL_READ_USERS, 2, most))
         sqlite_rows_each(&l, SQL_READ_USERS, sqlite_row_user);
-    return told(&l, end(s, &l));
+    return told(s, &l, end(s, &l));
 }

@@ -24,6 +24,15 @@ static char *copy_columns(sqlite3_stmt *q, int from, int to, const char *out[])
     return block;
 }
 
+/* The end of reading; rc: SQLITE_OK or why it failed. */
+static bool release(struct sqlite_store *s, struct sqlite_reader *r, sqlite3_stmt *q, int rc)
+{
+    sqlite3_reset(q);
+    sqlite3_clear_bindings(q); /* they point to the caller's texts */
+    sqlite_reader_give(s, r, rc, NULL);
+    return rc == SQLITE_OK;
+}
+
 /* What is found of one row: the texts behind the numbers. */
 struct row {
     uint32_t numbers[2];
@@ -48,9 +57,7 @@ static int read_row(struct store *base, enum sqlite_read which, const char *a, c
         *block_out = copy_columns(q, numbers, sqlite3_column_count(q) - 1, out->texts);
         if (!*block_out) found = -1;
     }
-    sqlite3_reset(q);
-    sqlite3_clear_bindings(q); /* they point to the caller's texts */
-    sqlite_reader_give(s, reader);
+    release(s, reader, q, found >= 0 ? SQLITE_OK : rc == SQLITE_ROW ? SQLITE_NOMEM : rc);
     return found;
 }
 
@@ -141,10 +148,7 @@ bool sqlite_read_revisions(struct store *base, const char *policy,
         if (ok) each(ctx, &r);
         rc = SQLITE_OK;
     }
-    sqlite3_reset(q);
-    sqlite3_clear_bindings(q);
-    sqlite_reader_give(s, reader);
-    return ok && rc == SQLITE_DONE;
+    return release(s, reader, q, !ok ? SQLITE_NOMEM : rc == SQLITE_DONE ? SQLITE_OK : rc);
 }
 
 static const enum sqlite_read log_statements[] = {
@@ -169,9 +173,7 @@ bool sqlite_read_log(struct store *base, enum store_log which, uint64_t after, u
         if (ok) each(ctx, &r);
         rc = SQLITE_OK;
     }
-    sqlite3_reset(q);
-    sqlite_reader_give(s, reader);
-    return ok && rc == SQLITE_DONE;
+    return release(s, reader, q, !ok ? SQLITE_NOMEM : rc == SQLITE_DONE ? SQLITE_OK : rc);
 }
 
 bool sqlite_read_users_of(struct store *base, const char *device_id, unsigned most,
@@ -189,10 +191,7 @@ bool sqlite_read_users_of(struct store *base, const char *device_id, unsigned mo
         if (ok) each(ctx, user);
         rc = SQLITE_OK;
     }
-    sqlite3_reset(q);
-    sqlite3_clear_bindings(q);
-    sqlite_reader_give(s, reader);
-    return ok && rc == SQLITE_DONE;
+    return release(s, reader, q, !ok ? SQLITE_NOMEM : rc == SQLITE_DONE ? SQLITE_OK : rc);
 }
 
 bool sqlite_count_devices(struct store *base, uint64_t *out)
@@ -201,9 +200,7 @@ bool sqlite_count_devices(struct store *base, uint64_t *out)
     struct sqlite_reader *reader = sqlite_reader_take(s);
     if (!reader) return false;
     sqlite3_stmt *q = reader->q[SQL_READ_DEVICE_COUNT];
-    bool ok = sqlite3_step(q) == SQLITE_ROW;
-    if (ok) *out = (uint64_t)sqlite3_column_int64(q, 0);
-    sqlite3_reset(q);
-    sqlite_reader_give(s, reader);
-    return ok;
+    int rc = sqlite3_step(q);
+    if (rc == SQLITE_ROW) *out = (uint64_t)sqlite3_column_int64(q, 0);
+    return release(s, reader, q, rc == SQLITE_ROW ? SQLITE_OK : rc);
 }

@@ -17,6 +17,8 @@ void sqlite_rows_sql_fail(struct sqlite_rows *l)
     if (!l->failed)
         snprintf(l->error, l->error_cap, "%s: %s", sqlite3_db_filename(l->reader->db, "main"),
                  sqlite3_errmsg(l->reader->db));
+    if (!l->rc) l->rc = sqlite3_extended_errcode(l->reader->db);
+    if (!l->rc) l->rc = SQLITE_NOMEM; /* a text that could not be made */
     l->failed = true;
 }
 
@@ -113,7 +115,7 @@ static void read_offers(struct sqlite_rows *l, struct device_record *r)
         row_offer(l, q, r->partnership.offers);
         rc = SQLITE_OK;
     }
-    if (rc != SQLITE_DONE) sqlite_rows_sql_fail(l);
+    if (!l->failed && rc != SQLITE_DONE) sqlite_rows_sql_fail(l);
     sqlite3_reset(q);
     sqlite3_clear_bindings(q);
 }

@@ -119,6 +119,19 @@ int64_t sqlite_store_schema(void)
     return SCHEMA;
 }
 
+bool sqlite_store_is_present(sqlite3 *db, char *error, size_t error_cap)
+{
+    int64_t version;
+    bool read = schema_of(db, &version);
+    if (read && version == (int64_t)SCHEMA) return true;
+    if (read)
+        snprintf(error, error_cap, "%s has schema %lld now, not %zu",
+                 sqlite3_db_filename(db, "main"), (long long)version, SCHEMA);
+    else
+        snprintf(error, error_cap, "%s: %s", sqlite3_db_filename(db, "main"), sqlite3_errmsg(db));
+    return false;
+}
+
 bool sqlite_store_migrate(sqlite3 *db, char *error, size_t error_cap)
 {
     int64_t version;

@@ -5,14 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "src/server/observe/log.h"
 #include "src/server/store/sqlite.h"
-
-static const char *const write_sql[] = {
-#define SQLITE_WRITE_SQL(id, sql) [SQL_##id] = sql,
-    SQLITE_WRITES(SQLITE_WRITE_SQL)
-#undef SQLITE_WRITE_SQL
-};
 
 /* ---- telling the submitters ---- */
 static void deliver(struct task *t)
@@ -21,14 +14,14 @@ static void deliver(struct task *t)
     w->done(w);
 }
 
-static void finish(struct submission *sub, int rc)
+static void finish(struct submission *sub, int rc, bool lost)
 {
     struct store_write *w = sub->write;
     free(sub);
     if (!w) return;
     w->durable = rc == SQLITE_OK;
     w->conflict = rc == SQLITE_STORE_CONFLICT;
-    w->lost = false;
+    w->lost = lost;
     w->task.fn = deliver;
     if (w->home)
         worker_post(w->home, &w->task);
@@ -55,16 +48,24 @@ static void tell_listeners(struct sqlite_store *s)
 /* ---- one transaction ---- */
 struct batch {
     struct submission *first;
-    unsigned count, failed;
-    int rc; /* of what failed last, and why */
-    char why[160];
+    unsigned count;
+    bool lost; /* it may be on the disk all the same */
+    int rc;    /* of what failed last, and why */
+    char why[256];
 };
 
 static int failed(struct sqlite_store *s, struct batch *b, int rc)
 {
     b->rc = rc;
-    snprintf(b->why, sizeof b->why, "%s", sqlite3_errmsg(s->writer));
+    sqlite_say(s, s->writer, rc, b->why, sizeof b->why);
     return rc;
+}
+
+static int useless(const struct sqlite_store *s, struct batch *b)
+{
+    b->rc = s->broken_rc;
+    snprintf(b->why, sizeof b->why, "%s", s->broken_why);
+    return b->rc;
 }
 
 /* One submission, or nothing of it; its neighbours stay. What is not its own fault ends the transaction
@@ -81,21 +82,39 @@ static int apply_one(struct sqlite_store *s, struct batch *b, struct submission 
     return rc ? rc : sqlite_run(s, SQL_EACH_KEEP);
 }
 
+/* A commit that failed has perhaps written all that makes it one, as who opens the file again finds. */
+static int commit(struct sqlite_store *s, struct batch *b)
+{
+    int rc = sqlite_run(s, SQL_COMMIT);
+    b->lost = (rc && (rc & 0xff) != SQLITE_BUSY) || (!rc && !sqlite_files_stand(s));
+    if (rc) return failed(s, b, rc);
+    if (b->lost) return useless(s, b);
+    pthread_mutex_lock(&s->mutex);
+    s->commits++;
+    pthread_mutex_unlock(&s->mutex);
+    return SQLITE_OK;
+}
+
 /* SQLITE_OK: all are on the disk, but those whose rc says why not. */
 static int attempt(struct sqlite_store *s, struct batch *b)
 {
     int rc = sqlite_run(s, SQL_BEGIN);
     for (struct submission *sub = b->first; sub && !rc; sub = sub->next) rc = apply_one(s, b, sub);
-    if (!rc) rc = sqlite_run(s, SQL_COMMIT);
-    if (rc) {
-        failed(s, b, rc);
-        if (!sqlite3_get_autocommit(s->writer)) sqlite_run(s, SQL_ROLLBACK);
-        return rc;
-    }
-    pthread_mutex_lock(&s->mutex);
-    s->commits++;
-    pthread_mutex_unlock(&s->mutex);
-    return SQLITE_OK;
+    rc = rc ? failed(s, b, rc) : commit(s, b);
+    if (!sqlite3_get_autocommit(s->writer)) sqlite_run(s, SQL_ROLLBACK);
+    return rc;
+}
+
+/* The same, if the file can be used at all. */
+static int attempt_if_ready(struct sqlite_store *s, struct batch *b)
+{
+    if (!sqlite_writer_ready(s)) return useless(s, b);
+    int rc = attempt(s, b);
+    if (sqlite_sticks(rc))
+        sqlite_writer_broken(s, rc, b->why);
+    else if (sqlite_sticks(b->rc))
+        sqlite_writer_hurt(s, b->rc, b->why);
+    return rc;
 }
 
 static void settle_batch(struct sqlite_store *s, unsigned count)
@@ -109,21 +128,19 @@ static void settle_batch(struct sqlite_store *s, unsigned count)
 static void write_batch(struct sqlite_store *s, struct batch *b)
 {
     bool logged = false;
-    int rc = attempt(s, b);
+    int rc = attempt_if_ready(s, b);
+    if (b->rc)
+        sqlite_trouble_failed(&s->writing, b->rc, b->why);
+    else
+        sqlite_trouble_over(&s->writing);
     settle_batch(s, b->count);
     for (struct submission *sub = b->first, *next; sub; sub = next) {
         int own = rc ? rc : sub->rc;
         next = sub->next;
-        b->failed += own != SQLITE_OK && own != SQLITE_STORE_CONFLICT;
         logged = logged || (!own && adds_to_log(sub));
-        finish(sub, own);
+        finish(sub, own, rc && b->lost);
     }
     if (logged) tell_listeners(s);
-    if (b->failed)
-        LOG(LOG_ERROR, 0, "store-failed", KV_UINT("changes", b->failed), KV_UINT("of", b->count),
-            KV_INT("code", b->rc), KV_TEXT("error", b->why));
-    if (s->failing && !b->failed) LOG(LOG_WARN, 0, "store-back", KV_UINT("changes", b->count));
-    s->failing = b->failed > 0;
 }
 
 /* ---- the queue ---- */
@@ -228,22 +245,8 @@ bool sqlite_writer_settle(struct store *base, uint64_t position)
     return settled;
 }
 
-static bool writer_prepare(struct sqlite_store *s, char *error, size_t error_cap)
-{
-    for (size_t i = 0; i < SQL_COUNT; i++) {
-        if (sqlite3_prepare_v3(s->writer, write_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
-                               &s->writes[i], NULL) != SQLITE_OK) {
-            snprintf(error, error_cap, "%s: %s", sqlite3_db_filename(s->writer, "main"),
-                     sqlite3_errmsg(s->writer));
-            return false;
-        }
-    }
-    return true;
-}
-
 bool sqlite_writer_start(struct sqlite_store *s, char *error, size_t error_cap)
 {
-    if (!writer_prepare(s, error, error_cap)) return false;
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -275,5 +278,4 @@ void sqlite_writer_stop(struct sqlite_store *s)
         pthread_mutex_destroy(&s->mutex);
         s->running = false;
     }
-    for (size_t i = 0; i < SQL_COUNT; i++) sqlite3_finalize(s->writes[i]);
 }

@@ -42,7 +42,8 @@
     "kind = 'bond' AND name > $1::bytea || '\\x2f' AND name < $1::bytea || '\\x30'"            \
     " AND position('\\x2f' IN substring(name FROM length($1::bytea) + 2)) = 0"
 
-/* Statements of the writer. */
+/* Statements of the writer. Who adds an event waits for those before it to commit: the notifier goes on
+ * behind the last id that it has seen, so none may come to light behind a higher one. */
 #define PG_WRITES(X)                                                                           \
     X(BEGIN, "BEGIN")                                                                          \
     X(COMMIT, "COMMIT")                                                                        \
@@ -89,7 +90,9 @@
     X(PUT_TRAIL, "INSERT INTO trail VALUES ($1,$2,$3)"                                         \
                  " ON CONFLICT (owner, device_id) DO UPDATE SET trail = $3")                   \
     X(ADD_AUDIT, "INSERT INTO audit (json) VALUES ($1)")                                       \
-    X(ADD_EVENT, "INSERT INTO event (json) VALUES ($1)")                                       \
+    X(ADD_EVENT, "WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended("    \
+                 "'provost event ' || current_schema(), 0)))"                                  \
+                 " INSERT INTO event (json) SELECT $1 FROM turn")                              \
     X(ADD_CHAIN, "INSERT INTO chain VALUES ($1,$2) ON CONFLICT DO NOTHING")                    \
     X(DROP_DEVICE, "DELETE FROM device WHERE owner = $1 AND device_id = $2")                   \
     X(DROP_INFO, "DELETE FROM device_info WHERE owner = $1 AND device_id = $2")                \

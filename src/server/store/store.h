@@ -85,8 +85,8 @@ struct folder_ids_record { const char *user, *ids_json, *was_json; };
 struct item_record { const char *kind, *name, *json, *was_json; };
 /* The last steps of a device, for `device why`: opaque to the store. */
 struct trail_record { const char *user, *device_id, *trail_json; };
-/* A line of a log; the store gives ids, ascending: without a gap in SQLite, while in PostgreSQL a line
- * may come to light after one with a higher id. Of STORE_LOG_CHAIN the id is seq. Opaque to the
+/* A line of a log; the store gives ids, ascending: without a gap in SQLite, while in PostgreSQL an
+ * audit line may come to light after one with a higher id (an event never does). Of STORE_LOG_CHAIN the id is seq. Opaque to the
  * store. */
 struct log_record { uint64_t id; const char *json; uint64_t seq; };
 

@@ -136,12 +136,19 @@ static bool wait_result(struct pg_link *l)
     }
 }
 
+/* The last words of a server's process, although its end of the connection may still look open. */
+static bool is_farewell(const PGresult *r)
+{
+    const char *severity = PQresultErrorField(r, PG_DIAG_SEVERITY_NONLOCALIZED);
+    return severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
+}
+
 static bool next_result(struct pg_link *l, PGresult **out)
 {
     *out = NULL;
     if (!wait_result(l)) return false;
     *out = PQgetResult(l->conn);
-    if (PQstatus(l->conn) == CONNECTION_OK) return true;
+    if (PQstatus(l->conn) == CONNECTION_OK && !is_farewell(*out)) return true;
     if (*out && PQresultErrorField(*out, PG_DIAG_SQLSTATE))
         pg_note(l, *out);
     else

@@ -21,6 +21,7 @@ struct world {
     size_t loaded_count;
     void (*load)(const struct store_visitor *v, void *ctx); /* more of what a start reads; or NULL */
     unsigned users_read;
+    unsigned pages_read;
     bool unreadable;                   /* users are */
     bool absent;                       /* who asks is not in memory before */
     void (*see)(const struct store_change *c); /* each that was taken; may be NULL */

@@ -156,7 +156,7 @@ static bool fits(const struct store_change *c)
     return c->kind != STORE_PUT_DEVICE || c->u.device.was == tag_of(find(name));
 }
 
-#define FOUND_MAX 2000
+#define FOUND_MAX 8000
 struct found {
     const struct store_change *at[FOUND_MAX];
     size_t count;
@@ -382,6 +382,93 @@ bool store_read_user(struct store *s, const char *user, const struct store_visit
         r.was = 0;
         v->device(ctx, &r);
     }
+    return true;
+}
+
+/* ---- pages ---- */
+static int by_key(const void *a, const void *b)
+{
+    const struct device_record *x = a, *y = b;
+    int order = strcmp(x->user, y->user);
+    return order ? order : strcmp(x->device_id, y->device_id);
+}
+
+static bool is_found(const struct device_record *r, const struct store_query *q)
+{
+    const struct pv_partnership *p = &r->partnership;
+    const struct device_record after = {.user = q->after_user, .device_id = q->after_device_id};
+    bool pending = p->wipe_state == PV_WIPE_STATE_REQUESTED ||
+                   p->wipe_state == PV_WIPE_STATE_SENT || p->wipe_state == PV_WIPE_STATE_FAILED;
+    if (q->user && strcmp(q->user, r->user) != 0) return false;
+    if (q->after_user && by_key(r, &after) <= 0) return false;
+    if (q->filter == STORE_WIPES_EXPIRED)
+        return pending && p->wipe_expires_at && p->wipe_expires_at < q->before;
+    return q->filter == STORE_ALL || r->last_seen < q->before;
+}
+
+static const char *bond_of(const struct device_record *r)
+{
+    char name[600];
+    snprintf(name, sizeof name, "%s %s/%s", BOND_KIND, r->user, r->device_id);
+    const struct store_change *c = find(name);
+    return c ? c->u.item.json : NULL;
+}
+
+/* Every device, sorted: this one is found or not by the caller. */
+static struct device_record all[FOUND_MAX];
+
+static size_t list_devices(void)
+{
+    char name[600];
+    size_t count = 0;
+    for (size_t i = 0; i < world.loaded_count; i++) {
+        const struct store_change *c = &world.loaded[i];
+        name_of(c, name);
+        if (c->kind != STORE_PUT_DEVICE || row_of(name)) continue;
+        all[count] = c->u.device;
+        all[count++].tag = tag_of(c);
+    }
+    for (struct row *r = newest; r; r = r->older)
+        if (r->change.kind == STORE_PUT_DEVICE) {
+            assert_true(count < FOUND_MAX);
+            all[count++] = r->change.u.device;
+        }
+    if (count) qsort(all, count, sizeof *all, by_key);
+    return count;
+}
+
+bool store_read_devices(struct store *s, const struct store_query *q,
+                        void (*each)(void *ctx, const struct device_record *r), void *ctx)
+{
+    (void)s;
+    unsigned n = 0;
+    size_t count = list_devices();
+    world.pages_read++;
+    if (world.unreadable)
+        return false;
+    for (size_t i = 0; i < count && n < q->most; i++) {
+        if (!is_found(&all[i], q)) continue;
+        struct device_record r = all[i];
+        r.was = 0;
+        r.bond_json = bond_of(&r);
+        each(ctx, &r);
+        n++;
+    }
+    return true;
+}
+
+bool store_read_users_of(struct store *s, const char *device_id, unsigned most,
+                         void (*each)(void *ctx, const char *user), void *ctx)
+{
+    (void)s;
+    size_t count = list_devices();
+    if (world.unreadable)
+        return false;
+    for (size_t i = 0; i < count && most > 0; i++)
+        if (!strcmp(all[i].device_id, device_id)) {
+            each(ctx, all[i].user);
+            most--;
+        }
     return true;
 }
 

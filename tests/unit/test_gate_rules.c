@@ -122,6 +122,7 @@ static void check(struct shard *s, struct device *d, const struct verdict *want)
     struct pv_server_out out = {.status = 129, .reason = PV_WHY_BLOCKED};
     access_refine(gate, s, d, &out);
     assert_int_equal(out.status, want->by == ACCESS_BY_LIMIT_DEVICES ? 177 : 129);
+    access_scan_finish(&scan);
 }
 
 static void the_order_of_decision(void **unused)
@@ -201,6 +202,7 @@ static void a_scan_tells_devices_apart(void **unused)
                 assert_int_equal((now ? after : before).access, PV_ACCESS_OK);
                 assert_int_equal(access_now(gate, s, devices[i]).access, before.access);
             }
+            access_scan_finish(&scan);
             rules_release(now ? none : with);
         }
     table_unlock(s);
@@ -332,6 +334,7 @@ static void who_is_in_may_stay(void **unused)
                           .actor = "uid 0",
                           .done = set_done};
     gate_set_rules(gate, &s);
+    run_tasks();
     release(true); /* the handshake */
     release(true);
     run_tasks();
@@ -361,6 +364,7 @@ static void a_fleet_may_stay(void **unused)
         assert_non_null(d);
         d->version = PV_V14_1;
         device_keep(d, &(struct pv_partnership){.provisioned_once = true});
+        device_save_behind(gate, s, d, NULL, world.now, &(struct cause){0});
     }
     table_unlock(s);
     unsigned put = world.put_devices, audited = world.audited;

@@ -180,54 +180,11 @@ void admin_access_set(struct admin_call *c)
 }
 
 /* ---- what a rule would do ---- */
-/* The first devices by user and id: a heap with the last of them on top. */
 struct test {
-    json_t *first[HITS_MAX];
-    size_t count;
+    json_t *devices; /* the first, by user and id */
     unsigned matching, changing, shut_out;
     bool out_of_memory;
 };
-
-static int order_of(const json_t *device, const char *user, const char *device_id)
-{
-    int order = strcmp(json_string_value(json_object_get(device, "user")), user);
-    if (order) return order;
-    return strcmp(json_string_value(json_object_get(device, "device_id")), device_id);
-}
-
-static int by_name(const json_t *a, const json_t *b)
-{
-    return order_of(a, json_string_value(json_object_get(b, "user")),
-                    json_string_value(json_object_get(b, "device_id")));
-}
-
-static int by_pointed(const void *a, const void *b)
-{
-    return by_name(*(json_t *const *)a, *(json_t *const *)b);
-}
-
-static void swap(json_t **a, json_t **b)
-{
-    json_t *kept = *a;
-    *a = *b;
-    *b = kept;
-}
-
-static void rise(struct test *t, size_t at)
-{
-    for (; at && by_name(t->first[at], t->first[(at - 1) / 2]) > 0; at = (at - 1) / 2)
-        swap(&t->first[at], &t->first[(at - 1) / 2]);
-}
-
-static void sink(struct test *t)
-{
-    for (size_t at = 0, most = 0;; at = most) {
-        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < t->count; child++)
-            if (by_name(t->first[child], t->first[most]) > 0) most = child;
-        if (most == at) return;
-        swap(&t->first[at], &t->first[most]);
-    }
-}
 
 static json_t *hit_json(const struct rule_hit *h)
 {
@@ -245,46 +202,34 @@ static void test_one(void *ctx, const struct rule_hit *h)
     t->matching++;
     t->changing += h->now != h->then;
     t->shut_out += h->in && h->now == PV_ACCESS_OK && h->then != PV_ACCESS_OK;
-    bool full = t->count == HITS_MAX;
-    if (full && order_of(t->first[0], h->user, h->device_id) <= 0) return;
-    json_t *one = hit_json(h);
-    if (!one) {
+    if (json_array_size(t->devices) < HITS_MAX &&
+        json_array_append_new(t->devices, hit_json(h)) != 0)
         t->out_of_memory = true;
-    } else if (full) {
-        json_decref(t->first[0]);
-        t->first[0] = one;
-        sink(t);
-    } else {
-        t->first[t->count] = one;
-        rise(t, t->count++);
-    }
 }
 
-/* NULL: no memory. */
-static json_t *test_json(struct test *t)
+static void test_run(struct job *j)
 {
-    json_t *devices = json_array();
-    bool ok = devices && !t->out_of_memory;
-    qsort(t->first, t->count, sizeof(json_t *), by_pointed);
-    for (size_t i = 0; ok && i < t->count; i++) ok = json_array_append(devices, t->first[i]) == 0;
-    if (ok)
-        return json_pack("{s:i,s:i,s:i,s:o}", "matching", (int)t->matching, "changing",
-                         (int)t->changing, "shut_out", (int)t->shut_out, "devices", devices);
-    json_decref(devices);
-    return NULL;
+    struct admin_call *c = admin_call_of_job(j);
+    struct test t = {.devices = json_array()};
+    c->unreachable = !gate_test_rule(c->admin->gate, &c->rules->rule, test_one, &t);
+    c->out_of_memory = t.out_of_memory || !t.devices;
+    c->list = json_pack("{s:i,s:i,s:i,s:o}", "matching", (int)t.matching, "changing",
+                        (int)t.changing, "shut_out", (int)t.shut_out, "devices", t.devices);
+}
+
+static void test_done(struct job *j)
+{
+    struct admin_call *c = admin_call_of_job(j);
+    if (c->out_of_memory || (!c->list && !c->unreachable))
+        admin_no_memory(c);
+    else if (c->unreachable)
+        admin_unreachable(c);
+    else
+        admin_reply(c, 200, json_incref(c->list));
 }
 
 void admin_rule_test(struct admin_call *c)
 {
-    struct rule *r = calloc(1, sizeof *r);
-    struct test *t = calloc(1, sizeof *t);
-    if (!r || !t)
-        admin_no_memory(c);
-    else if (read_rule(c, r)) {
-        bool done = gate_test_rule(c->admin->gate, r, test_one, t);
-        admin_reply(c, 200, done ? test_json(t) : NULL);
-    }
-    for (size_t i = 0; t && i < t->count; i++) json_decref(t->first[i]);
-    free(t);
-    free(r);
+    struct rules_set *s = set_make(c, RULES_ADD);
+    if (s && read_rule(c, &s->rule)) admin_on_walks(c, test_run, test_done);
 }

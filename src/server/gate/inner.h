@@ -86,6 +86,12 @@ struct gate_call {
     _Alignas(16) unsigned char block[HEAD_ARENA];
 };
 
+/* Whatever takes long is given up. Any thread. */
+static inline bool gate_is_ending(const struct gate *g)
+{
+    return atomic_load_explicit(&g->ending, memory_order_relaxed);
+}
+
 static inline struct gate_call *gate_call_of(struct call *c)
 {
     return (struct gate_call *)c;
@@ -157,21 +163,22 @@ struct verdict {
 int64_t access_loop_until(const struct device *d, int64_t now);
 /* By the rules in force; what they say is remembered beside the device. Shard locked. */
 struct verdict access_now(const struct gate *g, const struct shard *s, struct device *d);
-/* For looking at every device, one shard after the other: a fleet has few kinds, so that most need no
- * pattern. Zeroed but for `then`: other rules, which must live as long. */
+/* For looking at every device: a fleet has few kinds, so that most need no pattern. Zeroed but for
+ * `then`: other rules, which must live as long. */
 #define ACCESS_SCAN_PLACES 256
 struct access_scan {
     const struct rules *then;
-    const struct shard *shard; /* the rest is of this one, while it is locked */
+    struct rules *now; /* private: what is remembered is of these, held; NULL: nothing is */
     struct access_memo {
-        const struct kind *kind; /* NULL: nothing is remembered */
+        struct kind *kind; /* a copy; NULL: nothing is remembered */
         uint8_t version;
         uint16_t now, then; /* index of the rule that decides */
     } memo[ACCESS_SCAN_PLACES];
 };
-/* By the rules in force and by the other ones. Shard locked, and not left since the scan came to it. */
+/* By the rules in force and by the other ones. Shard locked. */
 void access_compare(const struct gate *g, const struct shard *s, struct device *d,
                     struct access_scan *scan, struct verdict *now_out, struct verdict *then_out);
+void access_scan_finish(struct access_scan *scan);
 /* What access rules look at of a device; texts live as long as its kind. Shard locked. */
 struct rule_facts access_facts(const struct device *d);
 /* "rule 3", "personal", "default", "limit devices_per_user", "limit version", "loop". */

@@ -3,7 +3,7 @@
 
 #include "src/server/store/change.h"
 
-#define STRINGS_MAX 8
+#define STRINGS_MAX 9
 
 /* Places of the strings that a change holds. A was_json that is NULL stays so: it says something else
  * than "". */
@@ -20,6 +20,7 @@ static size_t strings_of(struct store_change *c, const char **at[STRINGS_MAX])
         at[n++] = &c->u.device.os;
         at[n++] = &c->u.device.wipe_by;
         at[n++] = &c->u.device.wipe_reason;
+        if (c->u.device.bond_json) at[n++] = &c->u.device.bond_json;
         break;
     case STORE_PUT_INFO:
         at[n++] = &c->u.info.user;

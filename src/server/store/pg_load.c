@@ -110,8 +110,10 @@ bool pg_read_users(struct store *base, const char *after, unsigned most,
 /* A page of devices is planned anew each time: which index is best depends on how many are older than
  * that. $1, $2 the key that it is behind, $3 how many, $4 the time. */
 #define PAGE(more)                                                           \
-    "SELECT owner, device_id, " PG_DEVICE_COLUMNS " FROM device WHERE " more \
+    "SELECT owner, device_id, " PG_DEVICE_COLUMNS "," BOND " FROM device WHERE " more \
     " ORDER BY owner, device_id LIMIT $3"
+#define BOND \
+    "(SELECT json FROM item WHERE kind = 'bond' AND name = owner || '\\x2f'::bytea || device_id)"
 #define BEHIND "(owner, device_id) > ($1::bytea, $2::bytea)"
 #define OF_USER "owner = $1::bytea AND device_id > $2::bytea"
 #define PENDING                                                             \

@@ -100,6 +100,7 @@ bool pg_row_device(struct pg_rows *q, struct device_record *out)
         .wipe_reason = text(q, 32),
         .tag = (uint64_t)range(q, 34, INT64_MAX),
     };
+    if (PQnfields(q->r) > 35 && !PQgetisnull(q->r, q->row, 35)) out->bond_json = text(q, 35);
     if (!pv_version_parse(version, strlen(version), &out->version)) fail(q, "version", version);
     struct pv_partnership *p = &out->partnership;
     p->key = (uint32_t)range(q, 11, UINT32_MAX);

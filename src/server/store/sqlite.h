@@ -88,6 +88,7 @@ enum sqlite_write { SQLITE_WRITES(SQLITE_WRITE_ENUM) SQL_COUNT };
  * with, ?5 the user. The indices are named, for else the planner may walk over all. */
 #define SQLITE_BY_KEY "(user, device_id) > (?1, ?2)"
 #define SQLITE_OF_USER "user = ?5 AND device_id > ?2"
+#define SQLITE_BOND "(SELECT json FROM item WHERE kind = 'bond' AND name = user || '/' || device_id)"
 #define SQLITE_PAGE " ORDER BY user, device_id LIMIT ?3"
 #define SQLITE_WIPE_PENDING                                                                    \
     "wipe_expires_at > 0 AND wipe_state IN ('requested', 'sent', 'failed')"
@@ -120,12 +121,12 @@ enum sqlite_write { SQLITE_WRITES(SQLITE_WRITE_ENUM) SQL_COUNT };
     X(DEVICE_COUNT, "SELECT count(*) FROM device")                                             \
     X(OFFERS, "SELECT position, key, at, revision, hash FROM offer"                            \
               " WHERE user = ? AND device_id = ?")                                             \
-    X(DEVICES, "SELECT * FROM device WHERE " SQLITE_BY_KEY SQLITE_PAGE)                        \
+    X(DEVICES, "SELECT *, " SQLITE_BOND " FROM device WHERE " SQLITE_BY_KEY SQLITE_PAGE)       \
     X(WIPES, "SELECT * FROM device INDEXED BY device_wipe_ends"                                \
              " WHERE " SQLITE_WIPES SQLITE_BY_KEY SQLITE_PAGE)                                 \
     X(UNSEEN, "SELECT * FROM device INDEXED BY device_last_seen"                               \
               " WHERE last_seen < ?4 AND " SQLITE_BY_KEY SQLITE_PAGE)                          \
-    X(USER_DEVICES, "SELECT * FROM device WHERE " SQLITE_OF_USER SQLITE_PAGE)                  \
+    X(USER_DEVICES, "SELECT *, " SQLITE_BOND " FROM device WHERE " SQLITE_OF_USER SQLITE_PAGE) \
     X(USER_WIPES, "SELECT * FROM device WHERE " SQLITE_WIPES SQLITE_OF_USER SQLITE_PAGE)       \
     X(USER_UNSEEN, "SELECT * FROM device WHERE last_seen < ?4 AND " SQLITE_OF_USER SQLITE_PAGE) \
     X(AUDIT, "SELECT id, json FROM audit WHERE id > ? ORDER BY id LIMIT ?")                    \

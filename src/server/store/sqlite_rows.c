@@ -138,6 +138,7 @@ void sqlite_row_device(struct sqlite_rows *l, sqlite3_stmt *q)
         .wipe_reason = col_text(l, q, 32),
         .tag = (uint64_t)col_range(l, q, 33, INT64_MAX),
     };
+    if (sqlite3_column_count(q) > 34) r.bond_json = (const char *)sqlite3_column_text(q, 34);
     const char *version = col_text(l, q, 6);
     if (!pv_version_parse(version, strlen(version), &r.version)) rows_fail(l, "version", version);
 

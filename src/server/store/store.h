@@ -33,6 +33,8 @@ struct device_record {
     int64_t loop_until;                       /* shut out for looping until then; 0: not */
     struct pv_partnership partnership;        /* without access, which follows from the rules */
     const char *wipe_by, *wipe_reason;        /* of the last wipe that was ordered */
+    const char *bond_json;                    /* read only, of store_read_devices: the item that is its
+                                                 bond; NULL or "": none */
     /* Optimistic concurrency: tag names this saved state, unique and never 0, chosen by who writes it
      * (store_tag); was is the tag that the row must have to be replaced, 0: there must be none. Else
      * the submission is a conflict. Read back, was is 0. */

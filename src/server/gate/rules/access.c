@@ -3,6 +3,7 @@
  * rule block, rule quarantine, rule allow, default), with what Exchange does not have where
  * docs/rules.md says. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -83,19 +84,37 @@ struct verdict access_now(const struct gate *g, const struct shard *s, struct de
     return with_places(g, d, verdict_of(s->rules, index_of(d, s->rules)));
 }
 
+static void forget(struct access_scan *scan)
+{
+    for (size_t i = 0; i < ACCESS_SCAN_PLACES; i++) {
+        free(scan->memo[i].kind);
+        scan->memo[i].kind = NULL;
+    }
+    rules_release(scan->now);
+    scan->now = NULL;
+}
+
+void access_scan_finish(struct access_scan *scan)
+{
+    forget(scan);
+}
+
 /* What both rules say of the device. */
 static struct access_memo decide(const struct shard *s, const struct device *d,
                                  struct access_scan *scan)
 {
     bool by_id = s->rules->by_id || scan->then->by_id;
-    size_t place = ((uintptr_t)d->kind / 16 * PV_VERSION_COUNT + d->version) % ACCESS_SCAN_PLACES;
-    struct access_memo *m = &scan->memo[place];
-    if (scan->shard != s) memset(scan->memo, 0, sizeof scan->memo);
-    scan->shard = s;
-    if (!by_id && m->kind == d->kind && m->version == d->version) return *m;
+    struct access_memo *m =
+        &scan->memo[((size_t)d->kind->hash * PV_VERSION_COUNT + d->version) % ACCESS_SCAN_PLACES];
+    if (scan->now != s->rules) {
+        forget(scan);
+        scan->now = rules_hold(s->rules);
+    }
+    if (!by_id && m->kind && m->version == d->version && kind_same(m->kind, d->kind)) return *m;
     const struct rule_facts facts = access_facts(d);
+    free(m->kind);
     *m = (struct access_memo){
-        .kind = d->kind,
+        .kind = kind_copy(d->kind), /* without memory it is decided again */
         .version = d->version,
         .now = (uint16_t)(d->ruled ? index_of(d, s->rules) : rules_decide(s->rules, &facts)),
         .then = (uint16_t)rules_decide(scan->then, &facts),

@@ -9,9 +9,11 @@
 #include "src/json_text.h"
 #include "src/server/gate/inner.h"
 #include "src/server/gate/lists.h"
+#include "src/server/gate/table/resident.h"
 
 #define ACCESS_ITEM "default" /* the only item of kind "access" */
-#define KEEP_AT_ONCE 2048     /* devices that get a word before the store must have followed */
+#define KEEP_AT_ONCE 1024     /* devices that get a word before the store must have followed */
+#define KEEP_PASSES 4         /* of a shared store, until no other server was in the way */
 
 /* One change on its way. Belongs to the caller's rules_set until that is done. */
 struct change {
@@ -21,9 +23,22 @@ struct change {
     struct lists_waiter waiter;
     struct lists_guard guard;     /* of current */
     struct rules *current, *next; /* held while it is its turn */
-    unsigned kept;                /* of this round */
-    bool keep_failed;
+    struct job job;
+    bool ok;                 /* of the job */
     struct access_scan scan; /* with next */
+    /* Of keep_known: */
+    struct known *known; /* devices of the user that is walked over */
+    unsigned kept;       /* in this round */
+    unsigned words;      /* in this pass */
+    unsigned passes;
+    bool all; /* the round came to the end */
+    char last_user[AUTH_USER_MAX],
+        last_device_id[PV_DEVICE_ID_MAX + 1]; /* that was looked at; "": none */
+};
+
+struct known {
+    struct known *next;
+    char device_id[PV_DEVICE_ID_MAX + 1];
 };
 
 static void change_end(struct change *ch)
@@ -31,6 +46,7 @@ static void change_end(struct change *ch)
     admin_turn_end(ch->g);
     rules_release(ch->current);
     rules_release(ch->next);
+    access_scan_finish(&ch->scan);
     free(ch);
 }
 
@@ -44,37 +60,99 @@ static bool is_shut_out(struct change *ch, struct shard *s, struct device *d)
     return now.access == PV_ACCESS_OK && then.access != PV_ACCESS_OK;
 }
 
-static void count_one(void *ctx, struct shard *s, struct device *d)
+static bool count_one(void *ctx, struct shard *s, struct device *d)
 {
     struct change *ch = ctx;
     ch->set->devices += is_shut_out(ch, s, d);
+    return true;
 }
 
+/* ---- who is in stays in: on a thread that walks ---- */
 /* The word counts at once: it says what is so already. Of a device whose write is under way only the
- * line of the log is written here; the device follows when that write ends. */
-static void keep_one(void *ctx, struct shard *s, struct device *d)
+ * line of the log is written here; the device follows when that write ends. Shard locked. false: not
+ * taken. */
+static bool keep_one(struct change *ch, struct shard *s, struct device *d)
 {
-    struct change *ch = ctx;
     int64_t now = time(NULL);
     const struct cause cause = {ch->set->actor, "device.allow", "known before the default changed"};
     struct pv_partnership before;
-    if (ch->kept == KEEP_AT_ONCE || ch->keep_failed || !is_shut_out(ch, s, d)) return;
-    ch->kept++;
+    if (!is_shut_out(ch, s, d)) return true;
     device_partnership(d, &before);
     d->personal = PV_PERSONAL_ALLOW;
     bool busy = desk_taken(&d->desk);
     device_save_behind(ch->g, s, d, &before, now, &cause);
-    if (!busy) {
-        ch->keep_failed = d->unsaved;
-        return;
-    }
+    if (!busy) return !d->unsaved;
     char *line = note_act(cause.actor, cause.act, now,
                           json_pack("{s:o,s:o,s:s}", "user", json_of_peer(d->owner->name),
                                     "device_id", json_of_peer(d->id), "reason", cause.reason),
                           NULL, NULL);
     const struct store_change c = {.kind = STORE_ADD_AUDIT, .u.log.json = line};
-    ch->keep_failed = !line || !store_submit(ch->g->store, &c, 1, NULL);
+    bool ok = line && store_submit(ch->g->store, &c, 1, NULL);
     free(line);
+    return ok;
+}
+
+/* What is walked over may be of the moment: a word is given to what is in memory. */
+static bool find_known(void *ctx, struct shard *s, struct device *d)
+{
+    struct change *ch = ctx;
+    ch->all = ch->kept < KEEP_AT_ONCE;
+    if (!ch->all) return false;
+    snprintf(ch->last_user, sizeof ch->last_user, "%s", d->owner->name);
+    snprintf(ch->last_device_id, sizeof ch->last_device_id, "%s", d->id);
+    if (!is_shut_out(ch, s, d)) return true;
+    struct known *k = malloc(sizeof *k);
+    ch->ok = k != NULL;
+    if (!k) return false;
+    k->next = ch->known;
+    memcpy(k->device_id, ch->last_device_id, sizeof k->device_id);
+    ch->known = k;
+    ch->kept++;
+    return true;
+}
+
+static bool keep_known(struct change *ch)
+{
+    struct resident r = {0};
+    if (!resident_read(ch->g, &r, ch->last_user, RESIDENT_FRESH)) return false;
+    struct shard *s = table_lock(ch->g->table, ch->last_user);
+    bool ok = true;
+    for (struct known *k = ch->known; k && ok; k = k->next) {
+        struct device *d = owner_device(r.owner, k->device_id);
+        ok = !d || keep_one(ch, s, d);
+    }
+    table_unlock(s);
+    resident_drop(&r);
+    return ok;
+}
+
+static void keep_user(void *ctx)
+{
+    struct change *ch = ctx;
+    if (ch->known && ch->ok) ch->ok = keep_known(ch);
+    for (struct known *next; ch->known; ch->known = next) {
+        next = ch->known->next;
+        free(ch->known);
+    }
+}
+
+/* One round, from where the one before has ended. When it fails, the words that were given stay; they say
+ * what is so. */
+static void keep_run(struct job *j)
+{
+    struct change *ch = CONTAINER_OF(j, struct change, job);
+    char user[AUTH_USER_MAX], device_id[PV_DEVICE_ID_MAX + 1];
+    memcpy(user, ch->last_user, sizeof user);
+    memcpy(device_id, ch->last_device_id, sizeof device_id);
+    const struct walk w = {
+        .query = {.after_user = *user ? user : NULL, .after_device_id = device_id},
+        .each = find_known,
+        .between = keep_user,
+        .ctx = ch};
+    ch->ok = ch->all = true;
+    ch->kept = 0;
+    ch->ok = gate_walk(ch->g, &w) && ch->ok;
+    ch->words += ch->kept;
 }
 
 /* ---- the change ---- */
@@ -230,59 +308,90 @@ static bool submit(struct change *ch, int64_t now)
     return ok;
 }
 
-static enum rules_result keep_round(struct change *ch);
+/* It is over before it was on its way. */
+static void give_up(struct change *ch, enum rules_result result)
+{
+    struct rules_set *s = ch->set;
+    change_end(ch);
+    result_later(s, result);
+}
+
+static void begin_job(struct change *ch, void (*run)(struct job *), void (*done)(struct job *))
+{
+    ch->job.run = run;
+    ch->job.done = done;
+    if (!gate_on_walks(ch->g, &ch->job)) give_up(ch, RULES_STORE);
+}
+
+static void kept(struct job *j);
 
 static void round_stored(struct store_write *w)
 {
     struct rules_set *s = CONTAINER_OF(w, struct rules_set, write);
     struct change *ch = s->priv;
-    enum rules_result result = w->durable ? keep_round(ch) : why_not(ch, w);
-    if (result == RULES_DONE) return;
-    change_end(ch);
-    s->result = result;
-    s->done(s);
+    if (w->durable)
+        begin_job(ch, keep_run, kept);
+    else
+        give_up(ch, why_not(ch, w));
 }
 
-/* A fleet is more than the store takes at once: between two rounds it is asked whether all is as it was.
- * When a round fails, the words that were given stay; they say what is so. */
-static enum rules_result keep_round(struct change *ch)
+/* A fleet is more than the store takes at once: between two rounds it is asked whether all is as it was,
+ * and it has what came before. */
+static void kept(struct job *j)
 {
+    struct change *ch = CONTAINER_OF(j, struct change, job);
     struct rules_set *s = ch->set;
-    ch->kept = 0;
-    ch->scan.shard = NULL;
-    table_each(ch->g->table, keep_one, ch);
-    if (ch->keep_failed) return RULES_STORE;
-    if (ch->kept < KEEP_AT_ONCE) return submit(ch, time(NULL)) ? RULES_DONE : RULES_STORE;
-    const struct store_change c = lists_check(&ch->guard);
-    s->write.done = round_stored;
-    return store_submit(ch->g->store, &c, 1, &s->write) ? RULES_DONE : RULES_STORE;
+    bool again = ch->words && store_is_shared(ch->g->store) && ch->passes < KEEP_PASSES;
+    if (!ch->ok) {
+        give_up(ch, RULES_STORE);
+    } else if (ch->all && !again) {
+        if (!submit(ch, time(NULL))) give_up(ch, RULES_STORE);
+    } else {
+        const struct store_change c = lists_check(&ch->guard);
+        if (ch->all) {
+            ch->passes++;
+            ch->words = 0;
+            ch->last_user[0] = '\0';
+        }
+        s->write.done = round_stored;
+        if (!store_submit(ch->g->store, &c, 1, &s->write)) give_up(ch, RULES_STORE);
+    }
 }
 
-/* RULES_DONE, and not only a dry run: it is on its way to the disk. */
-static enum rules_result start(struct change *ch)
+static void count_run(struct job *j)
 {
-    struct rules_set *s = ch->set;
-    int64_t now = time(NULL);
-    enum rules_result result = work_out(ch, now);
-    if (result != RULES_DONE) return result;
-    ch->scan.then = ch->next;
-    table_each(ch->g->table, count_one, ch);
-    if (s->dry_run) return RULES_DONE;
+    struct change *ch = CONTAINER_OF(j, struct change, job);
+    const struct walk w = {.each = count_one, .ctx = ch};
+    ch->ok = gate_walk(ch->g, &w);
+}
+
+static void counted(struct job *j)
+{
+    struct change *ch = CONTAINER_OF(j, struct change, job);
+    const struct rules_set *s = ch->set;
     bool keep = s->change == RULES_DEFAULT && s->keep_known;
-    if (s->devices && !s->confirm && !keep) return RULES_ASK;
-    if (keep) return keep_round(ch);
-    return submit(ch, now) ? RULES_DONE : RULES_STORE;
+    if (!ch->ok)
+        give_up(ch, RULES_STORE);
+    else if (s->dry_run)
+        give_up(ch, RULES_DONE);
+    else if (s->devices && !s->confirm && !keep)
+        give_up(ch, RULES_ASK);
+    else if (keep && s->devices)
+        begin_job(ch, keep_run, kept);
+    else if (!submit(ch, time(NULL)))
+        give_up(ch, RULES_STORE);
 }
 
 static void run(struct ticket *t)
 {
     struct change *ch = (struct change *)t;
-    struct rules_set *s = ch->set;
     lists_made_of(ch->g, &ch->guard, NULL, &ch->current);
-    enum rules_result result = start(ch);
-    if (result == RULES_DONE && !s->dry_run) return;
-    change_end(ch);
-    result_later(s, result);
+    enum rules_result result = work_out(ch, time(NULL));
+    ch->scan.then = ch->next;
+    if (result == RULES_DONE)
+        begin_job(ch, count_run, counted);
+    else
+        give_up(ch, result);
 }
 
 /* Lists are as the store has them; ok false: nobody knows. */
@@ -323,13 +432,13 @@ struct trial {
     void *ctx;
 };
 
-static void try_one(void *ctx, struct shard *s, struct device *d)
+static bool try_one(void *ctx, struct shard *s, struct device *d)
 {
     struct trial *t = ctx;
     struct verdict now, then;
     const struct rule_facts facts = access_facts(d);
     char now_by[ACCESS_BY_TEXT], then_by[ACCESS_BY_TEXT];
-    if (!rule_fits(t->rule, &facts)) return;
+    if (!rule_fits(t->rule, &facts)) return true;
     access_compare(t->g, s, d, &t->scan, &now, &then);
     access_by_text(&now, now_by);
     access_by_text(&then, then_by);
@@ -345,6 +454,7 @@ static void try_one(void *ctx, struct shard *s, struct device *d)
         .then_by = then_by,
     };
     t->each(t->ctx, &hit);
+    return true;
 }
 
 bool gate_test_rule(struct gate *g, const struct rule *r,
@@ -357,7 +467,8 @@ bool gate_test_rule(struct gate *g, const struct rule *r,
     struct trial t = {.g = g, .rule = &candidate, .scan.then = then, .each = each, .ctx = ctx};
     rules_release(current);
     if (!then) return false;
-    table_each(g->table, try_one, &t);
+    bool ok = gate_walk(g, &(struct walk){.each = try_one, .ctx = &t});
+    access_scan_finish(&t.scan);
     rules_release(then);
-    return true;
+    return ok;
 }

@@ -46,8 +46,8 @@ struct rule_hit {
     enum pv_access now, then; /* without and with the rule */
     const char *now_by, *then_by;
 };
-/* What the rule would do if it were added now. Any thread; each is called with a shard locked, so
- * it must be quick. false: no memory. */
+/* What the rule would do if it were added now, by user and device id. Blocks; each is called with a
+ * shard locked, so it must be quick. false: the store is out of reach, or no memory. */
 bool gate_test_rule(struct gate *g, const struct rule *r,
                     void (*each)(void *ctx, const struct rule_hit *h), void *ctx);
 

@@ -70,6 +70,18 @@ bool kind_same_face(const struct kind *a, const struct kind *b)
            strcmp(kind_text(a, KIND_AGENT), kind_text(b, KIND_AGENT)) == 0;
 }
 
+bool kind_same(const struct kind *a, const struct kind *b)
+{
+    return a->hash == b->hash && a->size == b->size && memcmp(a->at, b->at, sizeof a->at) == 0 &&
+           memcmp(a->text, b->text, a->size) == 0;
+}
+
+struct kind *kind_copy(const struct kind *k)
+{
+    struct kind *copy = malloc(sizeof *copy + k->size);
+    return copy ? memcpy(copy, k, sizeof *copy + k->size) : NULL;
+}
+
 void kinds_drop(struct kinds *all, struct kind *k)
 {
     if (!k || --k->devices) return;

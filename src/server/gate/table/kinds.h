@@ -26,6 +26,11 @@ static inline const char *kind_text(const struct kind *k, enum kind_text which)
 /* Do they show the same type and User-Agent? */
 bool kind_same_face(const struct kind *a, const struct kind *b);
 
+/* Are they alike, of whatever shards? */
+bool kind_same(const struct kind *a, const struct kind *b);
+/* For whoever is to compare later; freed by the caller. NULL: no memory. */
+struct kind *kind_copy(const struct kind *k);
+
 /* Zeroed: none. */
 struct kinds {
     struct kind **buckets;

@@ -524,13 +524,13 @@ static void other_users_of_a_device_are_known(void **unused)
     (void)unused;
     char users[64] = "";
     folder_sync("ann", "14.1", "0");
-    gate_each_user_of(gate, "DEV1", "ann", collect, users);
+    assert_true(gate_each_user_of(gate, "DEV1", "ann", 10, collect, users));
     assert_string_equal(users, "");
     folder_sync("bob", "14.1", "0");
-    gate_each_user_of(gate, "DEV1", "ann", collect, users);
+    assert_true(gate_each_user_of(gate, "DEV1", "ann", 10, collect, users));
     assert_string_equal(users, "bob ");
     users[0] = '\0';
-    gate_each_user_of(gate, "dev1", "ann", collect, users);
+    assert_true(gate_each_user_of(gate, "dev1", "ann", 10, collect, users));
     assert_string_equal(users, "");
 }
 

@@ -45,9 +45,7 @@ void admin_device_show(void *ctx, const struct device_view *d)
 static void add_user(void *ctx, const char *user)
 {
     struct admin_call *c = ctx;
-    if (json_array_size(c->others) < ADMIN_OTHERS_MAX &&
-        json_array_append_new(c->others, admin_text(user)) != 0)
-        c->out_of_memory = true;
+    if (json_array_append_new(c->others, admin_text(user)) != 0) c->out_of_memory = true;
 }
 
 void admin_device_others(struct admin_call *c)
@@ -55,7 +53,9 @@ void admin_device_others(struct admin_call *c)
     json_decref(c->others);
     c->others = json_array();
     if (!c->others) c->out_of_memory = true;
-    gate_each_user_of(c->admin->gate, admin_arg(c, "device"), admin_arg(c, "user"), add_user, c);
+    if (!gate_each_user_of(c->admin->gate, admin_arg(c, "device"), admin_arg(c, "user"),
+                           ADMIN_OTHERS_MAX, add_user, c))
+        c->unreachable = true;
 }
 
 /* ---- everything ---- */

@@ -265,9 +265,9 @@ bool gate_each_standing(struct gate *g, void (*each)(void *ctx, const struct dev
 /* One of them. Blocks. @return 1 shown, 0 there is none, -1 out of memory, or the store is out of reach. */
 int gate_show_device(struct gate *g, const char *user, const char *device_id,
                      void (*show)(void *ctx, const struct device_view *d), void *ctx);
-/* Whoever has a device of exactly that id, but for one user. each must be quick. Looks at every user:
- * not on a worker. */
-void gate_each_user_of(struct gate *g, const char *device_id, const char *but,
+/* Whoever has a device of exactly that id, but for one user, by name and at most so many; a device that was
+ * made in this moment may be missing. Blocks. false: the store is out of reach. */
+bool gate_each_user_of(struct gate *g, const char *device_id, const char *but, unsigned most,
                        void (*each)(void *ctx, const char *user), void *ctx);
 
 /* ---- policies ---- */

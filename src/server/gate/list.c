@@ -166,8 +166,33 @@ static void shown_free(struct shown *shown)
 }
 
 /* ---- who else has a device of that id ---- */
-struct others {
+struct but_one {
     const char *but;
+    void (*each)(void *ctx, const char *user);
+    void *ctx;
+};
+
+static void leave_one_out(void *ctx, const char *user)
+{
+    const struct but_one *b = ctx;
+    if (strcmp(user, b->but) != 0) b->each(b->ctx, user);
+}
+
+static bool each_user_of(struct gate *g, const char *device_id, const char *but, unsigned most,
+                         void (*each)(void *ctx, const char *user), void *ctx)
+{
+    struct but_one b = {but, each, ctx};
+    return store_read_users_of(g->store, device_id, most + 1, leave_one_out, &b);
+}
+
+bool gate_each_user_of(struct gate *g, const char *device_id, const char *but, unsigned most,
+                       void (*each)(void *ctx, const char *user), void *ctx)
+{
+    (void)store_settle(g->store, store_submitted(g->store)); /* new devices are written behind */
+    return each_user_of(g, device_id, but, most, each, ctx);
+}
+
+struct others {
     const char *names[GATE_OTHERS_MAX];
     char text[GATE_OTHERS_MAX][AUTH_USER_MAX];
     size_t count;
@@ -176,7 +201,7 @@ struct others {
 static void add_other(void *ctx, const char *user)
 {
     struct others *o = ctx;
-    if (o->count == GATE_OTHERS_MAX || strcmp(user, o->but) == 0) return;
+    if (o->count == GATE_OTHERS_MAX) return;
     snprintf(o->text[o->count], sizeof o->text[0], "%s", user);
     o->names[o->count] = o->text[o->count];
     o->count++;
@@ -230,8 +255,10 @@ static void show_user(void *ctx)
     struct device_listing *l = k->l;
     for (size_t i = 0; i < k->count; i++) {
         struct device_view *v = &k->shown[i]->view;
-        struct others others = {.but = v->user};
-        if (l->others) gate_each_user_of(k->g, v->device_id, v->user, add_other, &others);
+        struct others others = {.count = 0};
+        if (l->others &&
+            !each_user_of(k->g, v->device_id, v->user, GATE_OTHERS_MAX, add_other, &others))
+            k->failed = true;
         v->other_users = others.names;
         v->other_user_count = others.count;
         l->each(l->ctx, v);
@@ -314,19 +341,6 @@ int gate_show_device(struct gate *g, const char *user, const char *device_id,
     if (shown) show(ctx, &shown->view);
     shown_free(shown);
     return !d ? 0 : shown ? 1 : -1;
-}
-
-void gate_each_user_of(struct gate *g, const char *device_id, const char *but,
-                       void (*each)(void *ctx, const char *user), void *ctx)
-{
-    for (size_t i = 0; i < TABLE_SHARDS; i++) {
-        struct shard *s = &g->table->shards[i];
-        pthread_mutex_lock(&s->mutex);
-        for (size_t b = 0; b <= s->mask; b++)
-            for (struct owner *o = s->buckets[b]; o; o = o->next)
-                if (owner_device(o, device_id) && strcmp(o->name, but) != 0) each(ctx, o->name);
-        pthread_mutex_unlock(&s->mutex);
-    }
 }
 
 void gate_count(struct gate *g, struct gate_counts *out)

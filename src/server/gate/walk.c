@@ -1,19 +1,36 @@
-/* Walks over the fleet: user by user, in order, as memory has them. */
+/* Walks over the fleet: page by page from the store, whole users at a time, each as memory has him where
+ * he is there. Who is not comes into memory for the moment only: a walk drives nobody out. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "src/server/gate/inner.h"
+#include "src/server/gate/table/owner_load.h"
 #include "src/server/gate/table/resident.h"
+#include "src/server/store/change.h"
+
+#define WALK_PAGE 500
 
 struct walking {
     struct gate *g;
     const struct walk *w;
-    char **users; /* by name */
-    size_t user_count, user_cap;
+    struct submission **rows; /* of one device each: read, and not yet visited */
+    size_t row_count, row_cap;
     struct device **found; /* of one user, by id */
     size_t found_count, found_cap;
-    bool out_of_memory, enough;
+    bool out_of_memory, unreachable, enough;
 };
+
+static const struct device_record *record_of(const struct submission *row)
+{
+    return &row->changes[0].u.device;
+}
+
+static bool goes_on(const struct walking *k)
+{
+    return !k->out_of_memory && !k->unreachable && !k->enough && !gate_is_ending(k->g);
+}
 
 /* ---- one user ---- */
 static int by_id(const void *a, const void *b)
@@ -28,81 +45,189 @@ static bool is_behind(const struct store_query *q, const struct device *d)
     return order > 0 || (order == 0 && strcmp(d->id, q->after_device_id) > 0);
 }
 
-static bool make_room(struct walking *k, size_t count)
-{
-    if (count <= k->found_cap) return true;
-    struct device **found = realloc(k->found, count * 2 * sizeof(struct device *));
-    if (!found) return false;
-    k->found = found;
-    k->found_cap = count * 2;
-    return true;
-}
-
 /* The devices of an owner into found. Shard locked. false: no memory. */
 static bool find_devices(struct walking *k, const struct owner *o)
 {
     k->found_count = 0;
-    if (!make_room(k, o->count)) return false;
+    if (o->count > k->found_cap) {
+        size_t cap = (size_t)o->count * 2;
+        struct device **found = realloc(k->found, cap * sizeof(struct device *));
+        if (!found) return false;
+        k->found = found;
+        k->found_cap = cap;
+    }
     for (struct device *d = o->devices; d; d = d->next)
         if (is_behind(&k->w->query, d)) k->found[k->found_count++] = d;
     if (k->found_count > 1) qsort(k->found, k->found_count, sizeof(struct device *), by_id);
     return true;
 }
 
-static void visit_user(struct walking *k, const char *user)
+/* Shard locked. */
+static void visit(struct walking *k, struct shard *s, const struct owner *o)
 {
-    struct shard *s = table_lock(k->g->table, user);
-    const struct owner *o = shard_owner(s, user);
-    if (o && !find_devices(k, o)) k->out_of_memory = true;
-    for (size_t i = 0; o && i < k->found_count && !k->out_of_memory && !k->enough; i++)
+    k->out_of_memory = !find_devices(k, o);
+    for (size_t i = 0; i < k->found_count && goes_on(k); i++)
         k->enough = !k->w->each(k->w->ctx, s, k->found[i]);
+}
+
+/* Who is being read, or is to be read again: as he is then. No shard locked. */
+static void visit_later(struct walking *k, const char *user)
+{
+    struct resident r = {0};
+    k->unreachable = !resident_read(k->g, &r, user, RESIDENT_KNOWN);
+    if (k->unreachable) return;
+    struct shard *s = table_lock(k->g->table, user);
+    visit(k, s, r.owner);
     table_unlock(s);
+    resident_drop(&r);
+}
+
+/* As the rows have him. false: no memory. Shard locked. */
+static bool make_devices(struct walking *k, struct shard *s, size_t from, size_t to,
+                         struct bond_row *bonds)
+{
+    for (size_t i = from; i < to; i++)
+        if (!owner_load_device(s, record_of(k->rows[i]))) return false;
+    for (struct bond_row *b = bonds; b; b = b->next) {
+        struct device *d =
+            owner_device(shard_owner(s, record_of(k->rows[from])->user), b->device_id);
+        if (d && !bond_merge(k->g, s, d, b)) return false;
+    }
+    return true;
+}
+
+/* What an upstream demands of him is part of his policies. false: no memory, or out of reach. */
+static bool read_bonds(struct walking *k, size_t from, size_t to, struct bond_row **bonds)
+{
+    char name[AUTH_USER_MAX + PV_DEVICE_ID_MAX + 2];
+    bool ok = true;
+    for (size_t i = from; i < to && ok && config_is_gateway(k->g->config); i++) {
+        const struct device_record *r = record_of(k->rows[i]);
+        if (!r->bond_json || !*r->bond_json) continue;
+        snprintf(name, sizeof name, "%s/%s", r->user, r->device_id);
+        ok = bond_read(k->g, &(struct item_record){BOND_KIND, name, r->bond_json}, bonds);
+    }
+    return ok;
+}
+
+static void visit_user(struct walking *k, size_t from, size_t to)
+{
+    const char *user = record_of(k->rows[from])->user;
+    struct bond_row *bonds = NULL;
+    k->unreachable = !read_bonds(k, from, to, &bonds);
+    struct shard *s = table_lock(k->g->table, user);
+    struct owner *o = shard_owner(s, user);
+    bool later = o && (!o->loaded || o->stale);
+    if (o && !later) {
+        visit(k, s, o);
+    } else if (!o && !k->unreachable) {
+        k->out_of_memory = !make_devices(k, s, from, to, bonds);
+        o = shard_owner(s, user);
+        if (o && !k->out_of_memory) visit(k, s, o);
+        if (o) shard_owner_remove(s, o);
+    }
+    table_unlock(s);
+    bond_rows_free(bonds);
+    if (later) visit_later(k, user);
     if (k->w->between) k->w->between(k->w->ctx);
 }
 
-/* ---- all of them ---- */
-static bool add_user(struct walking *k, const char *user)
+/* ---- pages ---- */
+static void take_row(void *ctx, const struct device_record *r)
 {
-    if (k->user_count == k->user_cap) {
-        size_t cap = k->user_cap ? k->user_cap * 2 : 256;
-        char **users = realloc(k->users, cap * sizeof *users);
-        if (!users) return false;
-        k->users = users;
-        k->user_cap = cap;
+    struct walking *k = ctx;
+    if (k->row_count == k->row_cap) {
+        size_t cap = k->row_cap ? k->row_cap * 2 : WALK_PAGE;
+        struct submission **rows = realloc(k->rows, cap * sizeof(struct submission *));
+        k->out_of_memory |= !rows;
+        if (!rows) return;
+        k->rows = rows;
+        k->row_cap = cap;
     }
-    char *copy = strdup(user);
-    if (copy) k->users[k->user_count++] = copy;
-    return copy != NULL;
+    const struct store_change c = {.kind = STORE_PUT_DEVICE, .u.device = *r};
+    struct submission *row = k->out_of_memory ? NULL : submission_create(&c, 1, NULL);
+    k->out_of_memory |= !row;
+    if (row) k->rows[k->row_count++] = row;
 }
 
-static void add_users(struct walking *k, struct shard *s)
+static bool is_of(const struct walking *k, size_t row, const char *user)
 {
-    const struct store_query *q = &k->w->query;
-    pthread_mutex_lock(&s->mutex);
-    for (size_t b = 0; b <= s->mask; b++)
-        for (struct owner *o = s->buckets[b]; o && !k->out_of_memory; o = o->next)
-            if (o->devices && (!q->user || strcmp(o->name, q->user) == 0) &&
-                (!q->after_user || strcmp(o->name, q->after_user) >= 0))
-                k->out_of_memory = !add_user(k, o->name);
-    pthread_mutex_unlock(&s->mutex);
+    return strcmp(record_of(k->rows[row])->user, user) == 0;
 }
 
-static int by_name(const void *a, const void *b)
+/* The users whose rows are all there; those of the last one need not be, unless that was all. */
+static void visit_page(struct walking *k, bool all)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    size_t from = 0;
+    for (size_t to; from < k->row_count && goes_on(k); from = to) {
+        const char *user = record_of(k->rows[from])->user;
+        for (to = from + 1; to < k->row_count && is_of(k, to, user);) to++;
+        if (to == k->row_count && !all) break;
+        visit_user(k, from, to);
+    }
+    for (size_t i = 0; i < from; i++) free(k->rows[i]);
+    memmove(k->rows, k->rows + from, (k->row_count - from) * sizeof *k->rows);
+    k->row_count -= from;
+}
+
+static void read_pages(struct walking *k)
+{
+    struct store_query q = k->w->query;
+    char user[AUTH_USER_MAX], device_id[PV_DEVICE_ID_MAX + 1] = "";
+    q.most = WALK_PAGE;
+    /* From the first device of the user on: how many he has counts for each. */
+    if (q.after_user) q.after_device_id = "";
+    for (bool all = false; !all && goes_on(k);) {
+        size_t before = k->row_count;
+        k->unreachable = !store_read_devices(k->g->store, &q, take_row, k);
+        all = k->row_count - before < WALK_PAGE;
+        if (!goes_on(k)) return;
+        if (k->row_count > 0) {
+            const struct device_record *last = record_of(k->rows[k->row_count - 1]);
+            snprintf(user, sizeof user, "%s", last->user);
+            snprintf(device_id, sizeof device_id, "%s", last->device_id);
+            q.after_user = user;
+            q.after_device_id = device_id;
+            visit_page(k, all);
+        }
+    }
+}
+
+/* ---- who is in memory only ---- */
+static void save_new(struct gate *g, struct shard *s, struct owner *o)
+{
+    static const struct cause cause = {0};
+    for (struct device *d = o->devices; d; d = d->next)
+        if (!d->tag && !desk_taken(&d->desk)) device_save_behind(g, s, d, NULL, time(NULL), &cause);
+}
+
+/* A device that was never stored is in no page. What is still on its way is waited for; a store that does
+ * not write shows what it has. */
+static void store_new(struct gate *g, const struct store_query *q)
+{
+    struct shard *one = q->user ? table_lock(g->table, q->user) : NULL;
+    struct owner *o = one ? shard_owner(one, q->user) : NULL;
+    if (o) save_new(g, one, o);
+    if (one) table_unlock(one);
+    for (size_t i = 0; !one && !q->after_user && i < TABLE_SHARDS; i++) {
+        struct shard *s = &g->table->shards[i];
+        pthread_mutex_lock(&s->mutex);
+        for (size_t b = 0; b <= s->mask; b++)
+            for (o = s->buckets[b]; o; o = o->next) save_new(g, s, o);
+        pthread_mutex_unlock(&s->mutex);
+    }
+    (void)store_settle(g->store, store_submitted(g->store));
 }
 
 bool gate_walk(struct gate *g, const struct walk *w)
 {
     struct walking k = {.g = g, .w = w};
-    for (size_t i = 0; i < TABLE_SHARDS; i++) add_users(&k, &g->table->shards[i]);
-    if (k.user_count) qsort(k.users, k.user_count, sizeof *k.users, by_name);
-    for (size_t i = 0; i < k.user_count && !k.out_of_memory && !k.enough; i++)
-        if (!atomic_load_explicit(&g->ending, memory_order_relaxed)) visit_user(&k, k.users[i]);
-    for (size_t i = 0; i < k.user_count; i++) free(k.users[i]);
-    free(k.users);
+    store_new(g, &w->query);
+    read_pages(&k);
+    for (size_t i = 0; i < k.row_count; i++) free(k.rows[i]);
+    free(k.rows);
     free(k.found);
-    return !k.out_of_memory && !atomic_load_explicit(&g->ending, memory_order_relaxed);
+    return !k.out_of_memory && !k.unreachable && !gate_is_ending(g);
 }
 
 /* ---- the threads that walk ---- */

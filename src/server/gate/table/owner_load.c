@@ -117,6 +117,15 @@ static bool take_record(struct shard *s, struct device *d, const struct device_r
     return true;
 }
 
+struct device *owner_load_device(struct shard *s, const struct device_record *r)
+{
+    bool full;
+    struct device *d = device_add(s, r->user, r->device_id, &full);
+    if (!d || take_record(s, d, r)) return d;
+    device_remove(s, d);
+    return NULL;
+}
+
 /* Was something queued of it since the reading began? Counters go round. */
 static bool is_later(uint32_t changed, uint32_t seen)
 {

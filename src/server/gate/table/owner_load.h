@@ -23,6 +23,10 @@ void reading_run(struct owner_reading *r);
 /* It cannot be carried out: whoever waits is told. No shard locked. */
 void reading_fail(struct owner_reading *r);
 
+/* A device of nobody who is in memory, or being read, as the store has it: for as long as the shard stays
+ * locked. Its owner is made with it; shard_owner_remove takes both out again. NULL: no memory. */
+struct device *owner_load_device(struct shard *s, const struct device_record *r);
+
 /* ---- resident.c ---- */
 /* On a thread of its own; fails if there is no room. No shard locked. */
 void reading_queue(struct residents *all, struct owner_reading *r);

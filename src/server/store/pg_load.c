@@ -109,7 +109,7 @@ bool pg_read_users(struct store *base, const char *after, unsigned most,
 
 /* A page of devices is planned anew each time: which index is best depends on how many are older than
  * that. $1, $2 the key that it is behind, $3 how many, $4 the time. */
-#define PAGE(more)                                                           \
+#define PAGE(more)                                                                    \
     "SELECT owner, device_id, " PG_DEVICE_COLUMNS "," BOND " FROM device WHERE " more \
     " ORDER BY owner, device_id LIMIT $3"
 #define BOND \

@@ -158,6 +158,7 @@ enum cli_exit audit_show(struct cli *cli);
 enum cli_exit status_show(struct cli *cli);
 enum cli_exit store_backup(struct cli *cli);
 enum cli_exit store_check(struct cli *cli);
+enum cli_exit store_restore(struct cli *cli);
 enum cli_exit token_add(struct cli *cli);
 enum cli_exit token_list(struct cli *cli);
 enum cli_exit token_remove(struct cli *cli);

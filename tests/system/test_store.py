@@ -1,9 +1,10 @@
-"""`provost store`: backup and check, while the server runs."""
+"""`provost store`: backup, restore and check, while the server runs."""
 
 import http.client
 import json
 import os
 import pathlib
+import re
 import resource
 import shutil
 import sqlite3
@@ -17,30 +18,40 @@ from harness.admin import Failed
 from harness.api import Api
 from harness.case import OwnServerCase, ServerCase
 from harness.eas import Device
-from harness.server import Server
+from harness.server import TREE, Server, wait_for
 
 
 class Phone(threading.Thread):
-    """Provisions again and again, and remembers every key that it was told, and what it asked for."""
+    """Provisions again and again, and remembers every key that it was told."""
 
     def __init__(self, device):
         super().__init__(daemon=True)
-        self.device, self.told, self.asked, self.end = device, [], [], threading.Event()
-        self.failures = []
+        self.device, self.told, self.end = device, [], threading.Event()
+        self.failures, self.later, self.lost = [], 0, 0
 
     def run(self):
         try:
             while not self.end.is_set():
-                temporary = self.device.offer()
-                self.asked.append(int(temporary))
-                answer = self.device.provision_ack(temporary)
-                if answer.policy_status != 1:
-                    self.failures.append(answer)
-                    return
-                self.told.append(int(answer.key))
-                self.device.key = self.told[-1]
+                self.turn()
         except (OSError, http.client.HTTPException, AssertionError) as why:
             self.failures.append(why)
+
+    def turn(self):
+        """Asked to come back later it does; an offer that a restore has taken away it asks for anew."""
+        offer = self.device.provision_initial()
+        if offer.http == 503:
+            self.later += 1
+            return
+        assert (offer.http, offer.status, offer.policy_status) == (200, 1, 1), offer
+        answer = self.device.provision_ack(int(offer.key))
+        if answer.http == 503:
+            self.later += 1
+        elif (answer.http, answer.policy_status) == (200, 1):
+            self.told.append(int(answer.key))
+            self.device.key = self.told[-1]
+        else:
+            assert (answer.http, answer.policy_status) == (200, 5), answer
+            self.lost += 1
 
 
 class StoreCase(OwnServerCase):
@@ -146,6 +157,7 @@ class Backup(StoreCase):
                 self.assertGreaterEqual(index, told_before[device_id] - 1)
         end()
         self.assertEqual([p.failures for p in phones], [[]] * len(phones))
+        self.assertEqual([(p.later, p.lost) for p in phones], [(0, 0)] * len(phones))
         for phone in phones:
             self.assertFolders(phone.device.foldersync())
         other = self.opened(self.file)
@@ -330,6 +342,319 @@ class Check(StoreCase):
         self.assertTrue(any(w.startswith("audit audit.jsonl:") and "changed" in y for w, y in found), found)
 
 
+class Restore(StoreCase):
+    def restore(self, *more):
+        return self.admin("store", "restore", str(self.file), "--yes", *more)
+
+    def sound(self):
+        """What the store says of itself."""
+        run = self.admin.run("store", "check")
+        self.assertEqual(run.returncode, 0, run)
+        run = self.admin.run("audit", "--verify")
+        self.assertEqual(run.returncode, 0, run)
+
+    def state(self, device_id):
+        return self.admin("device", "show", "ann", device_id)["state"]
+
+    def contents(self):
+        with sqlite3.connect(self.server.state / "provost.db", timeout=10) as db:
+            return [line for line in db.iterdump() if '"audit"' not in line and "'audit'" not in line]
+
+    def finds_its_way(self, device):
+        """Refused, asked to provision, provisions, is in."""
+        answer = device.foldersync()
+        self.assertIn(answer.status, (142, 144), answer)
+        device.key = 0
+        device.handshake()
+        self.assertFolders(device.foldersync())
+
+    def test_back_to_what_it_was(self):
+        old, changed = self.provisioned(device_id="OLD"), self.provisioned(device_id="CHANGED")
+        self.admin("policy", "new", "kept", "DevicePasswordEnabled=1")
+        self.admin("rule", "add", "quarantine", "Model=Odd*", "--yes")
+        before = self.admin("policy", "list"), self.admin("rule", "list")
+        self.admin("store", "backup", str(self.file))
+        was = changed.key
+        changed.handshake()
+        late = self.provisioned(device_id="LATE")
+        self.admin("policy", "set", "kept", "MinDevicePasswordLength=8")
+        self.admin("policy", "new", "new", "AllowCamera=0")
+        self.admin("rule", "add", "block", "Model=Bad*", "--yes")
+        told = self.restore()
+        self.assertEqual((told["devices"], told["policies"], told["rules"], told["gone"],
+                          told["other_keys"], told["kept"], told["blocked"]), (2, 2, 1, 1, 1, 0, 0))
+        for turn in ("at once", "after a restart"):
+            with self.subTest(turn):
+                self.assertFolders(old.foldersync())
+                self.assertFolders(changed.foldersync(key=was))
+                self.assertEqual((self.admin("policy", "list"), self.admin("rule", "list")), before)
+                self.server.restart()
+        self.finds_its_way(changed)
+        self.finds_its_way(late)
+        lines = self.admin("audit")
+        acts = [line["act"] for line in lines]
+        self.assertLess(acts.index("store.backup"), acts.index("store.restore"))
+        line = lines[acts.index("store.restore")]
+        self.assertEqual((line["file"], line["after"]["gone"]), (str(self.file), 1))
+        self.assertRegex(line["actor"], r"^uid \d+")
+        self.admin("policy", "set", "kept", "MinDevicePasswordLength=6")
+        self.sound()
+
+    def test_whoever_was_shut_out_since_stays_out_and_nobody_is_wiped_again(self):
+        def device(name):
+            return self.provisioned(device_id=name, version="14.1")
+
+        def wipe(name):
+            self.admin("device", "wipe", "ann", name, "--whole-device", "--yes")
+
+        def wiped(d):
+            answer = d.poll()
+            self.assertIn("RemoteWipe", str(answer.tree), answer)
+            d.wipe_ack()
+        names = ("BLOCKED", "QUARANTINED", "PENDING", "WIPED", "BACK", "CANCELLED", "REMOVED", "FREED",
+                 "PLAIN")
+        d = {name: device(name) for name in names}
+        for name in ("BACK", "CANCELLED", "REMOVED"):
+            wipe(name)
+        self.admin("device", "block", "ann", "FREED")
+        self.admin("token", "add", "leaked", "--scope", "read")
+        self.admin("store", "backup", str(self.file))
+        d["NEWBLOCK"], d["NEWWIPE"] = device("NEWBLOCK"), device("NEWWIPE")
+        for name in ("BLOCKED", "NEWBLOCK"):
+            self.admin("device", "block", "ann", name)
+        self.admin("device", "quarantine", "ann", "QUARANTINED")
+        for name in ("PENDING", "WIPED", "NEWWIPE"):
+            wipe(name)
+        wiped(d["WIPED"])
+        wiped(d["BACK"])
+        self.admin("device", "allow", "ann", "BACK")
+        d["BACK"].key = 0
+        d["BACK"].handshake()
+        self.admin("device", "cancel-wipe", "ann", "CANCELLED")
+        self.admin("device", "remove", "ann", "REMOVED", "--yes")
+        self.admin("device", "allow", "ann", "FREED")
+        self.admin("user", "disable", "carl")
+        self.admin("user", "forbid-wipe", "bob")
+        self.admin("token", "remove", "leaked")
+        self.admin("token", "add", "fresh", "--scope", "read")
+
+        planned = self.restore("--dry-run")
+        self.assertEqual(self.state("FREED"), "provisioned")
+        told = self.restore()
+        self.assertEqual(told, planned)
+        self.assertEqual((told["kept"], told["blocked"], told["held_users"]), (8, 1, 2))
+        why = {x["device_id"]: x["why"] for x in told["not_as_in_the_file"]}
+        self.assertEqual(why, {"BLOCKED": "blocked", "NEWBLOCK": "blocked", "QUARANTINED": "quarantined",
+                               "PENDING": "wipe-pending", "NEWWIPE": "wipe-pending", "WIPED": "wiped",
+                               "BACK": "wipe-over", "CANCELLED": "wipe-over",
+                               "REMOVED": "wipe-forgotten"})
+        states = {"BLOCKED": "blocked", "NEWBLOCK": "blocked", "QUARANTINED": "quarantined",
+                  "PENDING": "wipe-pending", "NEWWIPE": "wipe-pending", "WIPED": "wiped",
+                  "REMOVED": "blocked", "FREED": "blocked", "BACK": "provisioned", "PLAIN": "provisioned"}
+        for turn in ("at once", "after a restart"):
+            with self.subTest(turn):
+                self.assertEqual({n: self.state(n) for n in states}, states)
+                for name in ("BACK", "PLAIN"):
+                    self.assertFolders(d[name].foldersync())
+                for name in ("BLOCKED", "NEWBLOCK", "WIPED", "REMOVED", "FREED"):
+                    self.assertNotEqual(d[name].foldersync().status, 1, name)
+                    self.assertNotIn("RemoteWipe", str(d[name].poll().tree), name)
+                for name in ("PENDING", "NEWWIPE"):
+                    self.assertIn("RemoteWipe", str(d[name].poll().tree), name)
+                self.assertNotIn("RemoteWipe", str(d["CANCELLED"].poll().tree))
+                users = {u["name"]: u for u in self.admin("user", "list")}
+                self.assertFalse(users["carl"]["enabled"])
+                self.assertEqual([t["name"] for t in self.admin("token", "list")], ["fresh"])
+                self.assertIn("wipe", self.refused_wipe("bob"))
+                self.server.restart()
+        self.sound()
+
+    def refused_wipe(self, user):
+        self.provisioned(user=user, device_id="HIS")
+        run = self.admin.run("device", "wipe", user, "HIS", "--whole-device", "--yes")
+        self.assertEqual(run.returncode, 1, run)
+        return run.stderr
+
+    def test_under_load_everybody_finds_the_way(self):
+        phones, end = self.phones(6)
+        while min(len(p.told) for p in phones) < 2:
+            time.sleep(0.01)
+        self.admin("store", "backup", str(self.file))
+        for turn in range(5):
+            told = [len(p.told) for p in phones]
+            self.restore()
+            wait_for("every phone to have another key", lambda: any(p.failures for p in phones) or
+                     all(len(p.told) > n + 1 for p, n in zip(phones, told)))
+        end()
+        self.assertEqual([p.failures for p in phones], [[]] * len(phones))
+        for phone in phones:
+            self.assertFolders(phone.device.foldersync())
+        self.server.restart()
+        for phone in phones:
+            self.assertFolders(phone.device.foldersync())
+        self.sound()
+
+    def spoilt_files(self):
+        """(what, file's name, words of the refusal)"""
+        good = self.file.read_bytes()
+        where = self.place / "spoilt"
+        where.mkdir()
+
+        def raw(name, data):
+            (where / name).write_bytes(data)
+            return where / name
+
+        def sql(name, *statements):
+            file = raw(name, good)
+            with sqlite3.connect(file) as db:
+                for statement in statements:
+                    db.execute(statement)
+            db.close()
+            return file
+        middle = len(good) // 2 // 4096 * 4096
+        yield "none", where / "none", "unable to open"
+        yield "a directory", where, "no file"
+        yield "empty", raw("empty", b""), "no store of provostd"
+        yield "text", raw("text", b"no database\n" * 1000), "not a database"
+        yield "cut", raw("cut", good[:middle]), "damaged|malformed"
+        yield "cut in a page", raw("page", good[:middle + 1000]), "damaged|malformed"
+        yield "a page of zeros", raw("zeros", good[:middle] + bytes(4096) + good[middle + 4096:]), \
+            "damaged|malformed"
+        foreign = where / "foreign"
+        with sqlite3.connect(foreign) as db:
+            db.execute("CREATE TABLE other (x)")
+        db.close()
+        yield "another program's", foreign, "no store of provostd"
+        yield "another program's with our number", sql(
+            "number", "DROP TABLE policy", "CREATE TABLE policy (x)"), "cannot be restored"
+        yield "newer", sql("newer", "PRAGMA user_version = 99"), "newer provostd"
+        yield "a trigger", sql("trigger", "CREATE TRIGGER t AFTER INSERT ON user BEGIN DELETE FROM "
+                               "device; END"), "not those of a store"
+        yield "one more table", sql("more", "CREATE TABLE more (x)"), "not those of a store"
+        yield "a row that nobody understands", sql("row", "UPDATE device SET outcome = 'fine'"), \
+            'device ann/PHONE: outcome "fine" cannot be understood'
+        yield "a policy that cannot be in force", sql(
+            "policy", "UPDATE policy SET settings = '{\"MinDevicePasswordLength\": \"many\"}'"), \
+            'policy "default".*cannot be used'
+        yield "a rule that is none", sql("rule", "INSERT INTO item VALUES ('rule', '1', '{}')"), \
+            "rule.*is damaged"
+        yield "no default policy", sql("default", "DELETE FROM policy", "DELETE FROM item"), \
+            "there is no default"
+        yield "a policy without its revision", sql(
+            "line", "INSERT INTO item VALUES ('line', 'x', '{\"current\": 77}')"), "not there"
+
+    def test_a_file_that_cannot_be_used_is_refused_and_nothing_changes(self):
+        device = self.provisioned(device_id="PHONE")
+        self.admin("store", "backup", str(self.file))
+        self.admin("policy", "new", "later", "AllowCamera=0")
+        self.admin("device", "list")
+        time.sleep(0.5)  # what is written behind
+        before = self.contents()
+        for what, file, words in self.spoilt_files():
+            with self.subTest(what):
+                self.assertRegex(self.refused("restore", str(file), "--yes"), words)
+                self.assertEqual(self.contents(), before)
+                self.assertFalse((self.server.state / "restore.db").exists())
+        self.assertNotIn("store.restore", [line["act"] for line in self.admin("audit")])
+        self.assertFolders(device.foldersync())
+        self.sound()
+
+    def test_a_file_of_an_older_version_is_brought_up(self):
+        device = self.provisioned(device_id="PHONE")
+        self.file.unlink(missing_ok=True)
+        old = sqlite3.connect(self.file)
+        for migration in old_schema(2):
+            old.executescript(migration)
+        zero = "0" * 32
+        old.execute("INSERT INTO device VALUES ('ann', 'OLD', 'T', 'U', 'M', 'O', '14.1', 'provisioned',"
+                    f" 1, 2, 0, 77, 2, 1, '{zero}', 0, 0, 'compliant', 1, 1, 1, 1, 'block', 'none', 'none',"
+                    " 0, 'not', 0, 0, 0, 0, '', '')")
+        old.execute("INSERT INTO policy VALUES (1, 'default', 1, '{}', '', 'x')")
+        old.execute("PRAGMA user_version = 2")
+        old.commit()
+        old.close()
+        data = self.file.read_bytes()
+        told = self.restore()
+        self.assertEqual((told["devices"], told["gone"]), (1, 1))
+        self.assertEqual(self.file.read_bytes(), data)
+        self.assertEqual(self.state("OLD"), "blocked")
+        self.finds_its_way(device)
+        self.sound()
+
+    def test_it_asks(self):
+        self.provisioned(device_id="PHONE")
+        self.admin("store", "backup", str(self.file))
+        self.admin("device", "block", "ann", "PHONE")
+        run = self.admin.on_a_terminal("n\n", "store", "restore", str(self.file))
+        self.assertEqual(run.returncode, 1, run)
+        self.assertIn("The file has 1 devices", run.stdout)
+        self.assertIn("1 devices stay as they are", run.stdout)
+        self.assertNotIn("store.restore", [line["act"] for line in self.admin("audit")])
+        run = self.admin.on_a_terminal("y\n", "store", "restore", str(self.file))
+        self.assertEqual(run.returncode, 0, run)
+        self.assertIn("Restored.", run.stdout)
+        self.assertEqual(self.state("PHONE"), "blocked")
+
+    def test_killed_in_the_middle_it_is_the_one_or_the_other(self):
+        self.provisioned(device_id="PHONE")
+        self.admin("store", "backup", str(self.file))
+        with sqlite3.connect(self.file) as db:  # to have something to restore
+            db.executemany("INSERT INTO trail VALUES ('ann', ?, '[]')",
+                           ((f"X{i}",) for i in range(20000)))
+        db.close()
+        seen = set()
+        for turn in range(8):
+            self.server.stop()
+            with sqlite3.connect(self.server.state / "provost.db") as db:
+                db.execute("DELETE FROM trail WHERE device_id LIKE 'X%'")
+            db.close()
+            self.server.start()
+            api = Api(self.server)
+            self.assertEqual(api("POST", "/v1/store/restore", {"file": str(self.file)}).http, 202)
+            api.close()
+            time.sleep(0.05 + 0.1 * turn)
+            self.server.kill()
+            count, = self.rows(self.server.state / "provost.db",
+                               "SELECT count(*) FROM trail WHERE device_id LIKE 'X%'")[0]
+            self.assertIn(count, (0, 20000))
+            seen.add(count)
+            self.server.start()
+        self.admin("store", "restore", str(self.file), "--yes")
+        self.assertFalse((self.server.state / "restore.db").exists())
+
+    def test_the_disk_is_full(self):
+        device = self.provisioned(device_id="PHONE")
+        self.admin("store", "backup", str(self.file))
+        with sqlite3.connect(self.file) as db:
+            db.executemany("INSERT INTO trail VALUES ('ann', ?, ?)",
+                           ((f"X{i}", json.dumps("y" * 2000)) for i in range(2000)))
+        db.close()
+        self.server.stop()
+        self.server.ignore_signals = True
+        self.server.start()
+        before = self.contents()
+        for limit in (1 << 20, 6 << 20):  # for the copy, and for the store's own log
+            with self.subTest(limit):
+                resource.prlimit(self.server.pid, resource.RLIMIT_FSIZE, (limit, 64 << 20))
+                self.assertRegex(self.refused("restore", str(self.file), "--yes"),
+                                 "full|disk I/O error|File too large")
+                self.assertFolders(device.foldersync())
+                self.assertEqual(self.contents(), before)
+        resource.prlimit(self.server.pid, resource.RLIMIT_FSIZE, (64 << 20, 64 << 20))
+        self.restore()
+        self.assertEqual(self.rows(self.server.state / "provost.db", "SELECT count(*) FROM trail WHERE"
+                                   " device_id LIKE 'X%'"), [(2000,)])
+
+
+def old_schema(count):
+    """The first so many migrations, as the server has them."""
+    source = (TREE / "src" / "server" / "store" / "sqlite_schema.c").read_text(encoding="utf-8")
+    body = source.split("migrations[] = {", 1)[1].split("\n};", 1)[0]
+    body = re.sub(r"/\*.*?\*/", "", body, flags=re.S)
+    texts = re.split(r'",\n', body)[:count]
+    return ["".join(re.findall(r'"((?:[^"\\]|\\.)*)"?', text + '"')) for text in texts]
+
+
 class Doors(ServerCase):
     admin_tls = True
 
@@ -338,9 +663,10 @@ class Doors(ServerCase):
         api = Api(self.server, tls=True, token=secret)
         self.addCleanup(api.close)
         file = self.server.dir / "stolen.db"
-        answer = api("POST", "/v1/store/backup", {"file": str(file)})
-        self.assertEqual((answer.http, answer.code), (403, "scope"), answer)
-        self.assertIn("socket only", answer.json["error"])
+        for path in ("/v1/store/backup", "/v1/store/restore"):
+            answer = api("POST", path, {"file": str(file)})
+            self.assertEqual((answer.http, answer.code), (403, "scope"), answer)
+            self.assertIn("socket only", answer.json["error"])
         self.assertFalse(file.exists())
         self.assertEqual(api("GET", "/v1/store/job").http, 200)
         with self.assertRaises(Failed):

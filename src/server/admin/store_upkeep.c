@@ -5,6 +5,7 @@
 #include "src/json_text.h"
 #include "src/server/admin/internal.h"
 #include "src/server/admin/store_jobs.h"
+#include "src/server/gate/lists.h"
 #include "src/server/gate/note.h"
 #include "src/server/observe/log.h"
 
@@ -99,10 +100,11 @@ struct finding_list {
     bool out_of_memory;
 };
 
-static void take_finding(void *ctx, const char *where, const char *why)
+static void take_finding(void *ctx, bool bad, const char *where, const char *why)
 {
     struct finding_list *f = ctx;
-    json_t *one = json_pack("{s:o,s:o}", "where", admin_text(where), "why", admin_text(why));
+    json_t *one =
+        json_pack("{s:o,s:o,s:b}", "where", admin_text(where), "why", admin_text(why), "bad", bad);
     if (json_array_append_new(f->list, one) != 0) f->out_of_memory = true;
 }
 
@@ -112,12 +114,12 @@ static void check_audit(struct admin *a, struct store_check *k)
     struct audit_report r;
     char error[256], where[NAME_MAX + 32];
     if (!audit_mover_flush(a->audit))
-        check_found(k, "audit", "lines cannot be moved into the chain at present");
+        check_found(k, true, "audit", "lines cannot be moved into the chain at present");
     if (!audit_mover_verify(a->audit, &r, error, sizeof error)) {
-        check_found(k, "audit", error);
+        check_found(k, true, "audit", error);
     } else if (r.fault != AUDIT_FAULT_NONE) {
         snprintf(where, sizeof where, "audit %s:%llu", r.file, (unsigned long long)r.line);
-        check_found(k, where, r.why);
+        check_found(k, true, where, r.why);
     }
 }
 
@@ -143,4 +145,75 @@ void admin_store_check(struct admin_call *c)
 {
     begin(c, &(struct store_job){
                  .act = "check", .actor = admin_actor(c), .ctx = c->admin, .run = check_run});
+}
+
+/* ---- restore ---- */
+struct restore_ctx {
+    const struct store_job *j;
+    json_t *list;
+    bool out_of_memory;
+};
+
+static void take_kept(void *ctx, const char *user, const char *device_id, const char *why)
+{
+    struct restore_ctx *x = ctx;
+    json_t *one = json_pack("{s:o,s:o,s:s}", "user", admin_text(user), "device_id",
+                            admin_text(device_id), "why", why);
+    if (json_array_append_new(x->list, one) != 0) x->out_of_memory = true;
+}
+
+static json_t *counts(const struct store_restore *r)
+{
+    return json_pack("{s:I,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I}", "devices", (json_int_t)r->devices,
+                     "policies", (json_int_t)r->policies, "rules", (json_int_t)r->rules,
+                     "last_seen", admin_time(r->last_seen), "kept", (json_int_t)r->kept, "blocked",
+                     (json_int_t)r->blocked, "held_users", (json_int_t)r->held_users, "gone",
+                     (json_int_t)r->gone, "other_keys", (json_int_t)r->other_keys);
+}
+
+static bool lists_fit(void *ctx, struct store *file, char *error, size_t error_cap)
+{
+    const struct restore_ctx *x = ctx;
+    const struct admin *a = x->j->ctx;
+    return gate_lists_fit(a->gate, file, error, error_cap);
+}
+
+static char *restore_line(void *ctx, const struct store_restore *r)
+{
+    struct restore_ctx *x = ctx;
+    if (x->out_of_memory) return NULL;
+    return note_act(x->j->actor, "store.restore", time(NULL),
+                    json_pack("{s:o}", "file", admin_text(x->j->file)), NULL, counts(r));
+}
+
+static enum store_outcome restore_run(struct store *s, const struct store_job *j,
+                                      const struct store_work *w, json_t **result_out)
+{
+    struct restore_ctx x = {.j = j, .list = json_array()};
+    struct store_restore r = {.path = j->file,
+                              .dry_run = j->flag,
+                              .fits = lists_fit,
+                              .line = restore_line,
+                              .tell = take_kept,
+                              .ctx = &x};
+    enum store_outcome out = x.list ? store_restore(s, &r, w) : STORE_FAILED;
+    if (out == STORE_DONE && !x.out_of_memory) {
+        *result_out = counts(&r);
+        if (json_object_set(*result_out, "not_as_in_the_file", x.list) != 0) {
+            json_decref(*result_out);
+            *result_out = NULL;
+        }
+    }
+    json_decref(x.list);
+    return out;
+}
+
+void admin_store_restore(struct admin_call *c)
+{
+    begin(c, &(struct store_job){.act = "restore",
+                                 .actor = admin_actor(c),
+                                 .file = admin_body_text(c, "file"),
+                                 .flag = admin_body_flag(c, "dry_run"),
+                                 .ctx = c->admin,
+                                 .run = restore_run});
 }

@@ -29,7 +29,7 @@ struct lists {
     struct lists_waiter *waiters;
     struct job job;
     bool queued;
-    struct pool *pool; /* NULL: the store is not shared */
+    struct pool *pool;
     const struct lists_part *parts[LISTS_PARTS_MAX];
     size_t part_count;
 };
@@ -166,9 +166,11 @@ bool lists_are_known(const struct gate *g)
 bool lists_want(struct gate *g, struct lists_waiter *w, enum lists_need need)
 {
     struct lists *l = g->lists;
-    if (!l->pool || (need == LISTS_KNOWN && lists_are_known(g))) return true;
+    /* What is not shared is changed by nobody else, but for a backup that is restored. */
+    bool known_do = need == LISTS_KNOWN || !store_is_shared(g->store);
+    if (known_do && lists_are_known(g)) return true;
     pthread_mutex_lock(&l->mutex);
-    w->until = need == LISTS_KNOWN ? l->told : ++l->asked;
+    w->until = known_do ? l->told : ++l->asked;
     w->home = worker_self();
     w->next = l->waiters;
     l->waiters = w;
@@ -180,7 +182,6 @@ bool lists_want(struct gate *g, struct lists_waiter *w, enum lists_need need)
 void lists_stale(struct gate *g)
 {
     struct lists *l = g->lists;
-    if (!l->pool) return;
     pthread_mutex_lock(&l->mutex);
     l->told = ++l->asked;
     start_look(l);
@@ -367,7 +368,6 @@ bool lists_create(struct gate *g, char *error, size_t error_cap)
     pthread_mutex_init(&l->reading, NULL);
     pthread_mutex_init(&l->mutex, NULL);
     g->lists = l;
-    if (!store_is_shared(g->store)) return true;
     l->pool = pool_create("lists", 1, 2);
     if (!l->pool) return false;
     snprintf(error, error_cap, "the store cannot be followed");

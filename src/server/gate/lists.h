@@ -32,6 +32,9 @@ bool lists_want(struct gate *g, struct lists_waiter *w, enum lists_need need);
 /* Another server has changed lists, or perhaps: they are read again, and nothing that only memory says
  * is believed until then. Any thread; does not block. */
 void lists_stale(struct gate *g);
+/* Could the lists of that store, which is not the gate's, be read and be in force? From a thread that may
+ * block. false: error, one sentence. */
+bool gate_lists_fit(struct gate *g, struct store *other, char *error, size_t error_cap);
 /* Are lists in memory what this server has heard of? Cheap, any thread. */
 bool lists_are_known(const struct gate *g);
 /* Try again what has failed. Any thread. */

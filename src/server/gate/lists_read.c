@@ -153,7 +153,7 @@ static struct book *make_book(struct lists_reading *r, char *error, size_t error
     return NULL;
 }
 
-bool lists_reading_end(struct lists_reading *r, char *error, size_t error_cap)
+static bool is_readable(const struct lists_reading *r, char *error, size_t error_cap)
 {
     if (r->out_of_memory)
         snprintf(error, error_cap, "out of memory");
@@ -163,7 +163,13 @@ bool lists_reading_end(struct lists_reading *r, char *error, size_t error_cap)
     else if (r->bad_generation)
         snprintf(error, error_cap, "the generation of the lists is damaged in the store");
     else
-        r->book = make_book(r, error, error_cap);
+        return true;
+    return false;
+}
+
+bool lists_reading_end(struct lists_reading *r, char *error, size_t error_cap)
+{
+    if (is_readable(r, error, error_cap)) r->book = make_book(r, error, error_cap);
     return r->book != NULL;
 }
 
@@ -245,4 +251,24 @@ struct lists_reading *lists_read(struct gate *g, char *error, size_t error_cap)
     if (ok) return r;
     lists_reading_free(r);
     return NULL;
+}
+
+bool gate_lists_fit(struct gate *g, struct store *other, char *error, size_t error_cap)
+{
+    static const struct store_visitor visitor = {.item = read_item, .policy = read_policy};
+    char why[GATE_MESSAGE_MAX] = "out of memory";
+    struct lists_reading *r = lists_reading_create(g);
+    if (!r) snprintf(error, error_cap, "out of memory");
+    bool ok =
+        r && store_load(other, &visitor, r, error, error_cap) && is_readable(r, error, error_cap) &&
+        (r->book =
+             policy_load_end(r->policies, &g->config->groups, &r->last_revision, error, error_cap));
+    if (ok && (!book_line(r->book, POLICY_DEFAULT) ||
+               book_finish(r->book, NULL, NULL, why, sizeof why) != GATE_OK)) {
+        snprintf(error, error_cap, "its policies cannot be used: %s",
+                 book_line(r->book, POLICY_DEFAULT) ? why : "there is no default");
+        ok = false;
+    }
+    lists_reading_free(r);
+    return ok;
 }

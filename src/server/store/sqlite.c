@@ -1,6 +1,7 @@
 /* Opening and closing. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "src/server/store/sqlite.h"
@@ -14,6 +15,7 @@ static void store_close_sqlite(struct store *base)
     sqlite_writer_close(s);
     if (s->lock_fd >= 0) close(s->lock_fd);
     pthread_cond_destroy(&s->read_wake);
+    pthread_mutex_destroy(&s->hold);
     pthread_mutex_destroy(&s->read_mutex);
     sqlite_trouble_finish(&s->reading);
     sqlite_trouble_finish(&s->writing);
@@ -22,6 +24,7 @@ static void store_close_sqlite(struct store *base)
 
 static const struct store_upkeep upkeep = {
     .backup = sqlite_backup,
+    .restore = sqlite_restore,
     .check = sqlite_check,
 };
 
@@ -44,28 +47,49 @@ static const struct store_ops sqlite_ops = {
     .settled = sqlite_writer_settled,
     .read_revisions = sqlite_read_revisions,
     .read_log = sqlite_read_log,
+    .follow = sqlite_follow,
     .close = store_close_sqlite,
     .upkeep = &upkeep,
 };
 
-struct store *sqlite_store_open(const char *state, char *error, size_t error_cap)
+static struct sqlite_store *create(char *error, size_t error_cap)
 {
     struct sqlite_store *s = calloc(1, sizeof *s);
     if (!s) {
         snprintf(error, error_cap, "out of memory");
         return NULL;
     }
+    pthread_mutex_init(&s->hold, NULL);
     sqlite_readers_init(s);
     sqlite_trouble_init(&s->writing, "write");
     sqlite_trouble_init(&s->reading, "read");
     s->base.ops = &sqlite_ops;
     s->lock_fd = -1;
+    return s;
+}
+
+struct store *sqlite_store_open(const char *state, char *error, size_t error_cap)
+{
+    struct sqlite_store *s = create(error, error_cap);
+    if (!s) return NULL;
     if (sqlite_file_path(state, s->path, error, error_cap) &&
         sqlite_make_directory(state, error, error_cap) &&
         (s->lock_fd = sqlite_take_lock(state, error, error_cap)) >= 0 &&
         sqlite_make_file(s->path, error, error_cap) && sqlite_writer_open(s, error, error_cap) &&
         sqlite_readers_start(s, error, error_cap) && sqlite_writer_start(s, error, error_cap))
         return &s->base;
+    store_close_sqlite(&s->base);
+    return NULL;
+}
+
+struct store *sqlite_store_look(const char *path, char *error, size_t error_cap)
+{
+    struct sqlite_store *s = create(error, error_cap);
+    if (!s) return NULL;
+    struct stat st;
+    snprintf(s->path, sizeof s->path, "%s", path);
+    if (stat(path, &st) == 0) s->files[0] = (struct sqlite_file_id){st.st_dev, st.st_ino};
+    if (sqlite_readers_start(s, error, error_cap)) return &s->base;
     store_close_sqlite(&s->base);
     return NULL;
 }

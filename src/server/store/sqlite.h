@@ -186,6 +186,8 @@ struct sqlite_store {
     _Atomic uint64_t submitted;        /* submissions taken; changed under mutex */
     _Atomic uint64_t settled;          /* of them, written or failed; changed under mutex */
 
+    pthread_mutex_t hold;              /* held while a batch is written, and while all is replaced */
+    struct store_follower follower;    /* guarded by it; all NULL: nobody */
     pthread_mutex_t mutex;             /* guards what follows */
     pthread_cond_t wake;
     pthread_cond_t settle_wake;
@@ -198,6 +200,11 @@ struct sqlite_store {
 };
 
 struct store *sqlite_store_open(const char *state, char *error, size_t error_cap);
+/* A file that nobody writes to, of the present schema, for reading alone. */
+struct store *sqlite_store_look(const char *path, char *error, size_t error_cap);
+
+/* sqlite_restore.c: told when all was replaced. */
+bool sqlite_follow(struct store *s, const struct store_follower *f);
 
 /* sqlite_write.c */
 bool sqlite_writer_start(struct sqlite_store *s, char *error, size_t error_cap);
@@ -302,8 +309,10 @@ bool sqlite_read_revisions(struct store *s, const char *policy,
 bool sqlite_read_log(struct store *s, enum store_log which, uint64_t after, unsigned most,
                      void (*each)(void *ctx, const struct log_record *r), void *ctx);
 
-/* sqlite_backup.c, sqlite_check.c */
+/* sqlite_backup.c, sqlite_restore.c, sqlite_check.c */
 enum store_outcome sqlite_backup(struct store *s, struct store_backup *b, const struct store_work *w);
+enum store_outcome sqlite_restore(struct store *s, struct store_restore *r,
+                                  const struct store_work *w);
 enum store_outcome sqlite_check(struct store *s, struct store_check *c, const struct store_work *w);
 /* Of a file that is a store, in use or not. */
 enum store_outcome sqlite_check_file(const char *path, struct store_check *c,

@@ -23,17 +23,17 @@ struct check {
     uint64_t expected;     /* rows, by a count that may be a little old */
 };
 
-static void found(struct check *k, const char *where, const char *why)
+static void found(struct check *k, bool bad, const char *where, const char *why)
 {
     /* Whoever reads it knows which file it is. */
     size_t len = strlen(k->path);
     if (strncmp(why, k->path, len) == 0 && strncmp(why + len, ": ", 2) == 0) why += len + 2;
-    check_found(k->c, where, why);
+    check_found(k->c, bad, where, why);
 }
 
 static void sql_found(struct check *k, const char *where)
 {
-    found(k, where, sqlite3_errmsg(k->reader->db));
+    found(k, true, where, sqlite3_errmsg(k->reader->db));
 }
 
 /* false: it is to end. */
@@ -66,11 +66,11 @@ static void check_pages(struct check *k)
     int rc = sqlite3_prepare_v2(db, sql, -1, &q, NULL);
     while (rc == SQLITE_OK && (rc = sqlite3_step(q)) == SQLITE_ROW) {
         const char *said = (const char *)sqlite3_column_text(q, 0);
-        if (said && strcmp(said, "ok") != 0) found(k, "file", said);
+        if (said && strcmp(said, "ok") != 0) found(k, true, "file", said);
         rc = SQLITE_OK;
     }
     if (rc == SQLITE_INTERRUPT && !work_stopped(k->w))
-        found(k, "file", "looking at all its pages takes longer than a quarter of an hour");
+        found(k, false, "file", "looking at all its pages takes longer than a quarter of an hour");
     else if (rc != SQLITE_DONE && rc != SQLITE_INTERRUPT)
         sql_found(k, "file");
     sqlite3_finalize(q);
@@ -132,7 +132,7 @@ static void check_records(struct check *k, size_t i)
         bool pair = records[i].key_columns == 2;
         snprintf(where, sizeof where, "%s %s%s%s", records[i].name, text_or(q, 0, "?"),
                  pair ? "/" : "", pair ? text_or(q, 1, "?") : "");
-        found(k, where, error);
+        found(k, true, where, error);
     }
     if (rc != SQLITE_DONE && rc != SQLITE_ROW) sql_found(k, records[i].name);
     sqlite3_reset(q);
@@ -142,17 +142,19 @@ static void check_records(struct check *k, size_t i)
 static const struct {
     const char *name, *sql; /* what the row is called, then its texts */
     bool empty;             /* one may be "" */
+    bool bad;               /* if one is none */
 } texts[] = {
-    {"device_info", "SELECT user || '/' || device_id, info, history FROM device_info", false},
+    {"device_info", "SELECT user || '/' || device_id, info, history FROM device_info", false,
+     false},
     {"folder_state", "SELECT user || '/' || device_id, tree, previous_tree, ping FROM folder_state",
-     true},
-    {"folder_ids", "SELECT user, ids FROM folder_ids", false},
-    {"trail", "SELECT user || '/' || device_id, trail FROM trail", false},
-    {"item", "SELECT kind || '/' || name, json FROM item WHERE kind <> 'lists'", false},
-    {"policy", "SELECT revision, settings FROM policy", false},
-    {"audit", "SELECT id, json FROM audit", false},
-    {"event", "SELECT id, json FROM event", false},
-    {"chain", "SELECT seq, json FROM chain", false},
+     true, false},
+    {"folder_ids", "SELECT user, ids FROM folder_ids", false, false},
+    {"trail", "SELECT user || '/' || device_id, trail FROM trail", false, false},
+    {"item", "SELECT kind || '/' || name, json FROM item WHERE kind <> 'lists'", false, true},
+    {"policy", "SELECT revision, settings FROM policy", false, true},
+    {"audit", "SELECT id, json FROM audit", false, false},
+    {"event", "SELECT id, json FROM event", false, false},
+    {"chain", "SELECT seq, json FROM chain", false, false},
 };
 
 static bool is_json(const char *text)
@@ -172,7 +174,7 @@ static void check_texts(struct check *k, size_t i)
             const char *text = text_or(q, at, "");
             if ((texts[i].empty && !text[0]) || is_json(text)) continue;
             snprintf(where, sizeof where, "%s %s", texts[i].name, text_or(q, 0, "?"));
-            found(k, where, "a text is no JSON");
+            found(k, texts[i].bad, where, "a text is no JSON");
         }
         rc = SQLITE_OK;
     }
@@ -196,25 +198,26 @@ static void check_texts(struct check *k, size_t i)
 static const struct {
     const char *where, *sql; /* how many, and the name of one */
     const char *why;
+    bool bad;
 } ties[] = {
     {"offer", "SELECT count(*), min(user || '/' || device_id) FROM offer x WHERE " OF_NO_DEVICE,
-     "belong to no device"},
+     "belong to no device", false},
     {"device_info",
      "SELECT count(*), min(user || '/' || device_id) FROM device_info x WHERE " OF_NO_DEVICE,
-     "belong to no device"},
+     "belong to no device", false},
     {"trail", "SELECT count(*), min(user || '/' || device_id) FROM trail x WHERE " OF_NO_DEVICE,
-     "belong to no device"},
+     "belong to no device", false},
     {"folder_state",
      "SELECT count(*), min(user || '/' || device_id) FROM folder_state x WHERE " OF_NO_DEVICE,
-     "belong to no device"},
+     "belong to no device", false},
     {"item bond", "SELECT count(*), min(name) FROM " BONDS " x WHERE " OF_NO_DEVICE,
-     "belong to no device"},
-    {"item line", REVISION_MISSING("current"), "name a revision that is not there"},
-    {"item line", REVISION_MISSING("candidate"), "name a candidate that is not there"},
+     "belong to no device", false},
+    {"item line", REVISION_MISSING("current"), "name a revision that is not there", true},
+    {"item line", REVISION_MISSING("candidate"), "name a candidate that is not there", true},
     {"item assignment",
      "SELECT count(*), min(x.name) FROM item x WHERE kind = 'assignment' AND json_valid(json) AND"
      " NOT EXISTS (SELECT 1 FROM policy p WHERE p.name = json_extract(x.json, '$.policy'))",
-     "name a policy that is not there"},
+     "name a policy that is not there", true},
 };
 
 static void check_ties(struct check *k, size_t i)
@@ -229,7 +232,7 @@ static void check_ties(struct check *k, size_t i)
     } else if (count) {
         snprintf(why, sizeof why, "%lld rows %s, as %.300s", (long long)count, ties[i].why,
                  text_or(q, 1, "?"));
-        found(k, ties[i].where, why);
+        found(k, ties[i].bad, ties[i].where, why);
     }
     sqlite3_finalize(q);
 }
@@ -253,7 +256,7 @@ static void check_all(struct check *k)
     if (schema != sqlite_store_schema()) {
         snprintf(why, sizeof why, "it has schema %lld, not %lld", (long long)schema,
                  (long long)sqlite_store_schema());
-        found(k, "file", why);
+        found(k, true, "file", why);
     }
     check_pages(k);
     int64_t rows =

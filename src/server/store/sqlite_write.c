@@ -186,9 +186,11 @@ static void *writer_main(void *arg)
     struct sqlite_store *s = arg;
     pthread_setname_np(pthread_self(), "store");
     for (struct batch b = take_batch(s); b.first; b = take_batch(s)) {
+        pthread_mutex_lock(&s->hold);
         heart_beat(&s->base.heart);
         write_batch(s, &b);
         heart_rest(&s->base.heart);
+        pthread_mutex_unlock(&s->hold);
     }
     return NULL;
 }

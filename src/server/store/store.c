@@ -145,7 +145,7 @@ bool store_is_shared(const struct store *s)
 
 bool store_follow(struct store *s, const struct store_follower *f)
 {
-    return !s->ops->shared || s->ops->follow(s, f);
+    return s->ops->follow(s, f);
 }
 
 bool store_is_heard(const struct store *s)

@@ -199,8 +199,8 @@ struct store_ops {
     uint64_t (*submitted)(struct store *s);
     bool (*settle)(struct store *s, uint64_t position);
     bool (*settled)(struct store *s, uint64_t position);
-    /* Shared stores only. */
     bool (*follow)(struct store *s, const struct store_follower *f);
+    /* Shared stores only. */
     bool (*is_heard)(const struct store *s);
     bool (*is_leader)(const struct store *s);
     /* Row by row; strings live for the callback. false: out of reach. */
@@ -264,8 +264,9 @@ bool store_settle(struct store *s, uint64_t position);
 
 /* ---- a store that several nodes share ---- */
 bool store_is_shared(const struct store *s);
-/* f is called from now on; once, before the first submission. false: it cannot be followed. Later with f
- * NULL: no longer, and it is not being called either. */
+/* f is called from now on; once, before the first submission. Of a store that is not shared only `all`
+ * is: when a backup was restored. false: it cannot be followed. Later with f NULL: no longer, and it is
+ * not being called either. */
 bool store_follow(struct store *s, const struct store_follower *f);
 /* May what is in memory be believed: every change that was durable lease_s seconds ago is known, or has
  * been told to the follower. Always, if the store is not shared. Cheap, any thread. */

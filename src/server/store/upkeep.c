@@ -20,7 +20,14 @@ enum store_outcome store_check(struct store *s, struct store_check *c, const str
     return u->check ? u->check(s, c, w) : not_here(s, w);
 }
 
-void check_found(struct store_check *c, const char *where, const char *why)
+void check_found(struct store_check *c, bool bad, const char *where, const char *why)
 {
-    if (c->findings++ < STORE_FINDINGS_MAX) c->found(c->ctx, where, why);
+    if (c->findings++ < STORE_FINDINGS_MAX) c->found(c->ctx, bad, where, why);
+}
+
+enum store_outcome store_restore(struct store *s, struct store_restore *r,
+                                 const struct store_work *w)
+{
+    const struct store_upkeep *u = s->ops->upkeep;
+    return u->restore ? u->restore(s, r, w) : not_here(s, w);
 }

@@ -447,7 +447,7 @@ static bool store_run_submit(void)
 {
     const struct store_change changes[] = {
         {.kind = STORE_PUT_DEVICE,
-         .u.device = {.user = "ann", .device_id = "DEV1", .device_type = "Phone",
+         .u.device = {.tag = store_tag(), .user = "ann", .device_id = "DEV1", .device_type = "Phone",
                       .user_agent = "x", .partnership = {.key = 4711}}},
         {.kind = STORE_PUT_INFO, .u.info = {"ann", "DEV1", 1, "{\"Model\":\"M\"}", NULL}},
         {.kind = STORE_PUT_ITEM, .u.item = {"rule", "1", "{}"}},
@@ -476,8 +476,7 @@ static void see_device(void *ctx, const struct device_record *r)
 static bool store_run_load(void)
 {
     devices = key = 0;
-    return store_load(store, &(struct store_visitor){.device = see_device}, NULL, error,
-                      sizeof error);
+    return store_read_devices(store, &(struct store_query){.most = 9}, see_device, NULL);
 }
 
 static void store_holds_nothing(void)
@@ -506,7 +505,7 @@ static struct info_record info_read;
 static struct trail_record trail_read;
 static struct item_record item_read;
 static void *blocks[5];
-static unsigned lines_read;
+static unsigned lines_read, rows_read;
 
 static void store_put_begin(void)
 {
@@ -520,9 +519,21 @@ static void see_line(void *ctx, const struct log_record *r)
     lines_read += r->id == 1 && strcmp(r->json, "{}") == 0;
 }
 
+static void see_user(void *ctx, const char *user)
+{
+    (void)ctx;
+    rows_read += strcmp(user, "ann") == 0;
+}
+
+static void see_row(void *ctx, const struct device_record *r)
+{
+    see_user(ctx, r->user);
+}
+
 static bool store_run_read(void)
 {
-    lines_read = 0;
+    uint64_t count = 0;
+    lines_read = rows_read = 0;
     const int found[] = {
         store_read_folder_state(store, "ann", "DEV1", &state_read, &blocks[0]),
         store_read_folder_ids(store, "ann", &ids_read, &blocks[1]),
@@ -530,7 +541,10 @@ static bool store_run_read(void)
         store_read_trail(store, "ann", "DEV1", &trail_read, &blocks[3]),
         store_read_item(store, "rule", "1", &item_read, &blocks[4]),
     };
-    bool all = store_read_log(store, STORE_LOG_AUDIT, 0, 9, see_line, NULL);
+    bool all = store_read_log(store, STORE_LOG_AUDIT, 0, 9, see_line, NULL) &&
+               store_read_user(store, "ann", &(struct store_visitor){.device = see_row}, NULL) &&
+               store_read_users_of(store, "DEV1", 9, see_user, NULL) &&
+               store_count_devices(store, &count) && count == 1;
     for (size_t i = 0; i < 5; i++) {
         assert_true(found[i] == 1 || found[i] == -1); /* never "not there" */
         all = all && found[i] == 1;
@@ -549,6 +563,7 @@ static void store_was_read(void)
     assert_string_equal(trail_read.trail_json, "[4]");
     assert_string_equal(item_read.json, "{}");
     assert_int_equal(lines_read, 1);
+    assert_int_equal(rows_read, 2);
     for (size_t i = 0; i < 5; i++)
         free(blocks[i]);
 }

@@ -43,6 +43,44 @@ static void a_device_is_replaced_by_who_knows_its_state(void **unused)
     store_close(s);
 }
 
+static void a_device_is_removed_by_who_knows_its_state(void **unused)
+{
+    (void)unused;
+    struct store *s = open_store();
+    struct store_change first = device_change("u", "D"), next = first;
+    next_tag(&next);
+    assert_true(put(s, &first, 1));
+    assert_true(put(s, &next, 1));
+    struct store_change drop[] = {
+        user_change("u", false),
+        {.kind = STORE_REMOVE_DEVICE,
+         .u.device = {.user = "u", .device_id = "D", .was = first.u.device.tag}}};
+    assert_true(conflicts(s, drop, 2));
+    struct seen *seen = read_user(s, "u");
+    assert_same_device(&seen->devices[0], &next.u.device);
+    assert_int_equal(seen->user_count, 0);
+    forget(seen);
+    drop[1].u.device.was = next.u.device.tag;
+    assert_true(put(s, drop, 2));
+    assert_true(conflicts(s, &drop[1], 1)); /* it is gone */
+    drop[1].u.device.was = 0;
+    assert_true(put(s, &drop[1], 1));
+    store_close(s);
+}
+
+static void a_device_has_a_tag(void **unused)
+{
+    (void)unused;
+    struct store *s = open_store();
+    struct store_change changes[] = {user_change("u", false), device_change("u", "D")};
+    changes[1].u.device.tag = 0;
+    assert_false(store_submit(s, changes, 2, NULL));
+    struct seen *seen = read_user(s, "u");
+    assert_int_equal(seen->text_count, 0);
+    forget(seen);
+    store_close(s);
+}
+
 /* Two that were made of the same state: one is stored, whatever else came with it. */
 static void of_two_successors_one_is_stored_whole(void **unused)
 {
@@ -318,6 +356,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_device_is_replaced_by_who_knows_its_state),
+        TEST(a_device_is_removed_by_who_knows_its_state),
+        TEST(a_device_has_a_tag),
         TEST(of_two_successors_one_is_stored_whole),
         TEST(a_text_is_replaced_by_who_knows_it),
         TEST(flags_are_replaced_by_who_knows_them),

@@ -36,7 +36,6 @@
 #define PG_ADD_DEVICE                                                                          \
     "INSERT INTO device (owner, device_id, " PG_DEVICE_COLUMNS ")"                             \
     " VALUES ($1,$2," PG_DEVICE_PARAMETERS ") ON CONFLICT "
-#define PG_SET_DEVICE "UPDATE SET (" PG_DEVICE_COLUMNS ") = ROW(" PG_DEVICE_PARAMETERS ")"
 /* Items that are bonds of the owner $1: no DeviceId has a slash (2f), 30 comes behind it. */
 #define PG_BONDS_OF                                                                            \
     "kind = 'bond' AND name > $1::bytea || '\\x2f' AND name < $1::bytea || '\\x30'"            \
@@ -49,7 +48,6 @@
     X(COMMIT, "COMMIT")                                                                        \
     X(ROLLBACK, "ROLLBACK")                                                                    \
     X(ADD_DEVICE, PG_ADD_DEVICE "DO NOTHING")                                                  \
-    X(PUT_DEVICE, PG_ADD_DEVICE "(owner, device_id) DO " PG_SET_DEVICE)                        \
     X(CHANGE_DEVICE, "UPDATE device SET (" PG_DEVICE_COLUMNS ") = ROW(" PG_DEVICE_PARAMETERS ")" \
                      " WHERE owner = $1 AND device_id = $2 AND tag = $36")                     \
     X(GET_INFO, "SELECT info, history FROM device_info WHERE owner = $1 AND device_id = $2")   \
@@ -95,6 +93,7 @@
                  " INSERT INTO event (json) SELECT $1 FROM turn")                              \
     X(ADD_CHAIN, "INSERT INTO chain VALUES ($1,$2) ON CONFLICT DO NOTHING")                    \
     X(DROP_DEVICE, "DELETE FROM device WHERE owner = $1 AND device_id = $2")                   \
+    X(DROP_DEVICE_OF, "DELETE FROM device WHERE owner = $1 AND device_id = $2 AND tag = $3")   \
     X(DROP_INFO, "DELETE FROM device_info WHERE owner = $1 AND device_id = $2")                \
     X(DROP_TRAIL, "DELETE FROM trail WHERE owner = $1 AND device_id = $2")                     \
     X(DROP_FOLDER_STATE, "DELETE FROM folder_state WHERE owner = $1 AND device_id = $2")       \

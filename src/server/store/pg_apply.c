@@ -104,8 +104,7 @@ static bool put_device(struct pg_apply *a, const struct device_record *r)
     pg_text(&b, r->wipe_by);
     pg_text(&b, r->wipe_reason);
     pg_text(&b, offers);
-    pg_int(&b, (int64_t)(r->tag ? r->tag : store_tag()));
-    if (!r->tag) return run(a, Q_PUT_DEVICE, &b, PG_ANY); /* whatever there is */
+    pg_int(&b, (int64_t)r->tag);
     if (!r->was) return run(a, Q_ADD_DEVICE, &b, PG_ONE);
     pg_int(&b, (int64_t)r->was);
     return run(a, Q_CHANGE_DEVICE, &b, PG_ONE);
@@ -115,6 +114,13 @@ static bool remove_device(struct pg_apply *a, const struct device_record *r)
 {
     static const enum pg_statement drops[] = {Q_DROP_DEVICE, Q_DROP_INFO, Q_DROP_TRAIL,
                                               Q_DROP_FOLDER_STATE, Q_DROP_BOND};
+    if (r->was) {
+        struct pg_args b = {0};
+        pg_text(&b, r->user);
+        pg_text(&b, r->device_id);
+        pg_int(&b, (int64_t)r->was);
+        if (!run(a, Q_DROP_DEVICE_OF, &b, PG_ONE)) return false;
+    }
     for (size_t i = 0; i < COUNT(drops); i++)
         if (!run_texts(a, drops[i], r->user, r->device_id, NULL, PG_ANY)) return false;
     return pg_infos_forget(a->infos, r->user, r->device_id);

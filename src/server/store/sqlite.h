@@ -44,7 +44,6 @@
     X(ADD_DEVICE, "INSERT INTO device VALUES (?,?," SQLITE_32_MARKS ") ON CONFLICT DO NOTHING") \
     X(CHANGE_DEVICE, "UPDATE device SET (" SQLITE_DEVICE_VALUES ") = "                         \
                      "(" SQLITE_32_MARKS ") WHERE user = ? AND device_id = ? AND tag = ?")        \
-    X(PUT_DEVICE, "INSERT OR REPLACE INTO device VALUES (?,?," SQLITE_32_MARKS ")")            \
     X(PUT_OFFER, "INSERT INTO offer VALUES (?,?,?,?,?,?,?)")                                   \
     X(GET_INFO, "SELECT info, history FROM device_info WHERE user = ? AND device_id = ?")      \
     X(PUT_INFO, "INSERT OR REPLACE INTO device_info VALUES (?,?,?,?)")                         \
@@ -63,6 +62,7 @@
     X(ADD_CHAIN, "INSERT INTO chain VALUES (?,?) ON CONFLICT DO NOTHING")                      \
     X(DROP_OFFERS, "DELETE FROM offer WHERE user = ? AND device_id = ?")                       \
     X(DROP_DEVICE, "DELETE FROM device WHERE user = ? AND device_id = ?")                      \
+    X(DROP_DEVICE_OF, "DELETE FROM device WHERE user = ? AND device_id = ? AND tag = ?")       \
     X(DROP_INFO, "DELETE FROM device_info WHERE user = ? AND device_id = ?")                   \
     X(DROP_TRAIL, "DELETE FROM trail WHERE user = ? AND device_id = ?")                        \
     X(DROP_FOLDER_STATE, "DELETE FROM folder_state WHERE user = ? AND device_id = ?")          \

@@ -127,7 +127,7 @@ static int put_offers(struct sqlite_store *s, const struct device_record *r)
 }
 
 /* The columns behind the key. */
-static void bind_device(struct bind *b, const struct device_record *r, uint64_t tag)
+static void bind_device(struct bind *b, const struct device_record *r)
 {
     const struct pv_partnership *p = &r->partnership;
     bind_text(b, r->device_type);
@@ -161,35 +161,31 @@ static void bind_device(struct bind *b, const struct device_record *r, uint64_t 
     bind_int(b, p->wipe_expires_at);
     bind_text(b, r->wipe_by);
     bind_text(b, r->wipe_reason);
-    bind_int(b, (int64_t)tag);
+    bind_int(b, (int64_t)r->tag);
 }
 
-static int add_device(struct sqlite_store *s, enum sqlite_write w, const struct device_record *r,
-                      uint64_t tag)
+static int add_device(struct sqlite_store *s, const struct device_record *r)
 {
-    struct bind b = bind_start(s, w);
+    struct bind b = bind_start(s, SQL_ADD_DEVICE);
     bind_text(&b, r->user);
     bind_text(&b, r->device_id);
-    bind_device(&b, r, tag);
+    bind_device(&b, r);
     return bind_run_one(&b);
 }
 
 static int change_device(struct sqlite_store *s, const struct device_record *r)
 {
     struct bind b = bind_start(s, SQL_CHANGE_DEVICE);
-    bind_device(&b, r, r->tag);
+    bind_device(&b, r);
     bind_text(&b, r->user);
     bind_text(&b, r->device_id);
     bind_int(&b, (int64_t)r->was);
     return bind_run_one(&b);
 }
 
-/* Without a tag it replaces whatever there is. */
 static int put_device(struct sqlite_store *s, const struct device_record *r)
 {
-    int rc = !r->tag  ? add_device(s, SQL_PUT_DEVICE, r, store_tag())
-             : r->was ? change_device(s, r)
-                      : add_device(s, SQL_ADD_DEVICE, r, r->tag);
+    int rc = r->was ? change_device(s, r) : add_device(s, r);
     return rc ? rc : put_offers(s, r);
 }
 
@@ -345,9 +341,17 @@ static int drop_all(struct sqlite_store *s, const enum sqlite_write *drops, size
 
 static int remove_device(struct sqlite_store *s, const struct device_record *r)
 {
-    static const enum sqlite_write drops[] = {SQL_DROP_OFFERS,       SQL_DROP_DEVICE,
+    static const enum sqlite_write drops[] = {SQL_DROP_DEVICE,       SQL_DROP_OFFERS,
                                               SQL_DROP_INFO,         SQL_DROP_TRAIL,
                                               SQL_DROP_FOLDER_STATE, SQL_DROP_BOND};
+    if (r->was) {
+        struct bind b = bind_start(s, SQL_DROP_DEVICE_OF);
+        bind_text(&b, r->user);
+        bind_text(&b, r->device_id);
+        bind_int(&b, (int64_t)r->was);
+        int rc = bind_run_one(&b);
+        if (rc) return rc;
+    }
     return drop_all(s, drops, COUNT(drops), r->user, r->device_id);
 }
 

@@ -58,10 +58,8 @@ bool sqlite_load(struct store *base, const struct store_visitor *v, void *ctx, c
         enum sqlite_read which;
         void (*row)(struct sqlite_rows *, sqlite3_stmt *);
     } tables[] = {
-        {v->item, v->device ? SQL_READ_ALL_ITEMS : SQL_READ_ITEMS, sqlite_row_item},
+        {v->item, SQL_READ_ITEMS, sqlite_row_item},
         {v->policy, SQL_READ_POLICIES, sqlite_row_policy},
-        {v->user, SQL_READ_ALL_USERS, sqlite_row_user},
-        {v->device, SQL_READ_ALL_DEVICES, sqlite_row_device},
     };
     bool ok = begin(s, &l);
     for (size_t i = 0; i < sizeof tables / sizeof *tables && ok; i++)

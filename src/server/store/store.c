@@ -44,6 +44,8 @@ uint64_t store_tag(void)
 bool store_submit(struct store *s, const struct store_change *changes, size_t count,
                   struct store_write *w)
 {
+    for (size_t i = 0; i < count; i++)
+        if (changes[i].kind == STORE_PUT_DEVICE && !changes[i].u.device.tag) return false;
     return s->ops->submit(s, changes, count, w);
 }
 

@@ -36,8 +36,9 @@ struct device_record {
     const char *bond_json;                    /* read only, of store_read_devices: the item that is its
                                                  bond; NULL or "": none */
     /* Optimistic concurrency: tag names this saved state, unique and never 0, chosen by who writes it
-     * (store_tag); was is the tag that the row must have to be replaced, 0: there must be none. Else
-     * the submission is a conflict. Read back, was is 0. */
+     * (store_tag); was is the tag that the row must have to be replaced, 0: there must be none. To be
+     * removed it must have it too, if that is not 0. Else the submission is a conflict. Read back, was
+     * is 0. */
     uint64_t tag, was;
 };
 /* DeviceInformation. STORE_PUT_INFO merges: a member that is null goes, what differs from before is
@@ -230,7 +231,7 @@ struct store *store_open(const struct store_options *o, char *error, size_t erro
 /* A name for a state that is to be saved: unique, never 0. Any thread. */
 uint64_t store_tag(void);
 /* Queue changes as one transaction. w may be NULL: written behind. false: the store is out of reach
- * or its queue is full; done is not called. */
+ * or its queue is full, or a device has no tag; done is not called. */
 bool store_submit(struct store *s, const struct store_change *changes, size_t count,
                   struct store_write *w);
 /* fn is called after transactions that added to a log; from the writer's thread, so it must not

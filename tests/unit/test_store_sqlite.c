@@ -129,10 +129,10 @@ static void the_queue_is_bounded(void **unused)
     const struct store_change c = user_change("alice", true);
     sqlite3 *held = hold_file();
     size_t taken = 0;
-    while (taken < SQLITE_STORE_QUEUE_MAX + 2 * SQLITE_STORE_BATCH_MAX &&
+    while (taken < STORE_QUEUE_MAX + 2 * STORE_BATCH_MAX &&
            store_submit(s, &c, 1, NULL))
         taken++;
-    assert_in_range(taken, SQLITE_STORE_QUEUE_MAX, SQLITE_STORE_QUEUE_MAX + SQLITE_STORE_BATCH_MAX);
+    assert_in_range(taken, STORE_QUEUE_MAX, STORE_QUEUE_MAX + STORE_BATCH_MAX);
     release_file(held);
     store_close(s);
 }

@@ -73,18 +73,21 @@ static void hand_out(struct pg_store *s, struct pg_batch *b)
 {
     struct submission *rest = NULL, **end = &rest;
     for (size_t i = 0; i < b->count; i++) {
-        struct pg_entry *e = &b->entries[i];
-        e->sub->next = NULL;
-        if (!e->settled) {
-            *end = e->sub;
-            end = &e->sub->next;
-            continue;
-        }
+        struct submission *sub = b->entries[i].sub;
+        sub->next = NULL;
+        if (b->entries[i].settled) continue;
+        *end = sub;
+        end = &sub->next;
+    }
+    queue_give_back(&s->queue, rest);
+    queue_batch_done(&s->queue);
+    for (size_t i = 0; i < b->count; i++) {
+        const struct pg_entry *e = &b->entries[i];
+        if (!e->settled) continue;
         b->failed += e->outcome == OUTCOME_FAILED || e->outcome == OUTCOME_LOST;
         b->logged = b->logged || (e->outcome == OUTCOME_DURABLE && submission_adds_to_log(e->sub));
         submission_finish(e->sub, e->outcome);
     }
-    queue_give_back(&s->queue, rest);
     if (b->logged) store_tell_listeners(&s->base);
 }
 
@@ -141,8 +144,9 @@ static void be_away(struct pg_store *s)
     }
     atomic_compare_exchange_strong(&s->away_ms, &none, now);
     pg_trouble(s, PG_WRITER, &s->writer);
-    fail_all(queue_take_late(&s->queue, PG_FAIL_SOON_MS));
+    struct submission *late = queue_take_late(&s->queue, PG_FAIL_SOON_MS);
     queue_batch_done(&s->queue);
+    fail_all(late);
     if (!queue_pause(&s->queue, PG_PAUSE_MS)) {
         fail_all(queue_take(&s->queue)); /* it closes: no more attempts */
         atomic_store(&s->away_ms, 0);
@@ -173,7 +177,6 @@ static void *writer_main(void *arg)
             pg_disconnect(&s->writer);
             if (s->refused) s->writer.not_before_ms = pg_now_ms() + PG_PAUSE_MS;
         }
-        queue_batch_done(&s->queue);
         heart_rest(&s->base.heart);
     }
     (void)pg_transaction_end(s);

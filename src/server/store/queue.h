@@ -43,7 +43,7 @@ void queue_give_back(struct queue *q, struct submission *first);
 struct submission *queue_take_late(struct queue *q, unsigned ms);
 /* Sleeps that long, less if it closes. false: it closes. */
 bool queue_pause(struct queue *q, unsigned ms);
-/* Everything that was taken is finished. */
+/* What became of everything that was taken is known. */
 void queue_batch_done(struct queue *q);
 
 /* ---- when is it on the disk; as store.h says ---- */

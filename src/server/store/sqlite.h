@@ -7,17 +7,12 @@
 #include <sqlite3.h>
 #include <sys/types.h>
 
-#include "src/server/store/change.h"
+#include "src/server/store/queue.h"
 #include "src/server/store/sqlite_file.h"
 #include "src/server/store/store.h"
 #include "src/server/store/upkeep.h"
 
-#define SQLITE_STORE_QUEUE_MAX 8192               /* submissions that wait */
-#define SQLITE_STORE_QUEUE_BYTES (64u << 20)
-#define SQLITE_STORE_BATCH_MAX 512                /* submissions of one transaction */
-#define SQLITE_STORE_BEHIND_MS 300                /* how long a write behind may wait for company */
 
-#define SQLITE_STORE_SETTLE_S 10                   /* how long somebody waits for what is queued */
 #define SQLITE_STORE_QUIET_MS 5000                /* without a failure, before a trouble is over */
 #define SQLITE_STORE_READERS 4                    /* connections for reading, at most */
 
@@ -183,20 +178,10 @@ struct sqlite_store {
     struct sqlite_trouble writing;
     pthread_t thread;
     bool running;
-    _Atomic uint64_t submitted;        /* submissions taken; changed under mutex */
-    _Atomic uint64_t settled;          /* of them, written or failed; changed under mutex */
-
+    struct queue queue;                /* while it runs */
     pthread_mutex_t hold;              /* held while a batch is written, and while all is replaced */
     struct store_follower follower;    /* guarded by it; all NULL: nobody */
-    pthread_mutex_t mutex;             /* guards what follows */
-    pthread_cond_t wake;
-    pthread_cond_t settle_wake;
-    unsigned settling;                 /* threads that wait for what is queued */
-    struct submission *head, **tail;
-    size_t queued, bytes;
-    size_t urgent;                     /* queued submissions that somebody waits for */
-    bool closing;
-    uint64_t commits;                  /* transactions that reached the disk */
+    _Atomic uint64_t commits;          /* transactions that reached the disk */
 };
 
 struct store *sqlite_store_open(const char *state, char *error, size_t error_cap);
@@ -317,9 +302,5 @@ enum store_outcome sqlite_check(struct store *s, struct store_check *c, const st
 /* Of a file that is a store, in use or not. */
 enum store_outcome sqlite_check_file(const char *path, struct store_check *c,
                                      const struct store_work *w);
-
-/* The words that rows hold for small numbers. */
-extern const char *const sqlite_wipe_names[PV_WIPE_DEVICE + 1];
-extern const char *const sqlite_shut_names[PV_SHUT_EXPIRED + 1];
 
 #endif

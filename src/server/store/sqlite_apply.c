@@ -5,19 +5,9 @@
 
 #include "src/server/store/info.h"
 #include "src/server/store/sqlite.h"
+#include "src/server/store/words.h"
 
 #define COUNT(names) (sizeof(names) / sizeof *(names))
-
-const char *const sqlite_shut_names[] = {
-    [PV_SHUT_NOT] = "not",
-    [PV_SHUT_WIPED] = "wiped",
-    [PV_SHUT_EXPIRED] = "expired",
-};
-const char *const sqlite_wipe_names[] = {
-    [PV_WIPE_NONE] = "none",
-    [PV_WIPE_ACCOUNT] = "account",
-    [PV_WIPE_DEVICE] = "device",
-};
 
 /* ---- binding; sticky: the first error stays ---- */
 struct bind {
@@ -45,9 +35,9 @@ static void bind_text(struct bind *b, const char *text)
 
 static void bind_hash(struct bind *b, const uint8_t hash[PV_HASH_LEN])
 {
-    char hex[2 * PV_HASH_LEN + 1];
-    for (size_t i = 0; i < PV_HASH_LEN; i++) snprintf(hex + 2 * i, 3, "%02x", hash[i]);
-    int rc = sqlite3_bind_text(b->q, ++b->at, hex, 2 * PV_HASH_LEN, SQLITE_TRANSIENT);
+    char hex[HASH_TEXT_LEN + 1];
+    hash_text(hash, hex);
+    int rc = sqlite3_bind_text(b->q, ++b->at, hex, HASH_TEXT_LEN, SQLITE_TRANSIENT);
     if (!b->rc) b->rc = rc;
 }
 
@@ -135,7 +125,7 @@ static void bind_device(struct bind *b, const struct device_record *r)
     bind_text(b, r->model);
     bind_text(b, r->os);
     bind_text(b, pv_version_text(r->version));
-    bind_text(b, pv_state_text(r->state));
+    bind_text(b, store_word(WORDS_STATE, r->state));
     bind_int(b, r->first_seen);
     bind_int(b, r->last_seen);
     bind_int(b, r->loop_until);
@@ -145,16 +135,16 @@ static void bind_device(struct bind *b, const struct device_record *r)
     bind_hash(b, p->key_hash);
     bind_int(b, p->acked_offer);
     bind_int(b, p->acked_status);
-    bind_text(b, pv_outcome_text((enum pv_outcome)p->outcome));
+    bind_text(b, store_word(WORDS_OUTCOME, p->outcome));
     bind_int(b, (int64_t)p->outcome_revision);
     bind_int(b, p->said);
     bind_int(b, p->provisioned_once);
     bind_int(b, p->asked);
-    bind_text(b, pv_personal_text((enum pv_personal)p->personal));
-    bind_text(b, p->wipe <= PV_WIPE_DEVICE ? sqlite_wipe_names[p->wipe] : NULL);
-    bind_text(b, pv_wipe_state_text((enum pv_wipe_state)p->wipe_state));
+    bind_text(b, store_word(WORDS_PERSONAL, p->personal));
+    bind_text(b, store_word(WORDS_WIPE, p->wipe));
+    bind_text(b, store_word(WORDS_WIPE_STATE, p->wipe_state));
     bind_int(b, (int64_t)p->wipe_id);
-    bind_text(b, p->shut <= PV_SHUT_EXPIRED ? sqlite_shut_names[p->shut] : NULL);
+    bind_text(b, store_word(WORDS_SHUT, p->shut));
     bind_int(b, p->wipe_at);
     bind_int(b, p->wipe_sent_at);
     bind_int(b, p->wipe_ended_at);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "src/server/store/sqlite.h"
+#include "src/server/store/words.h"
 
 static void rows_fail(struct sqlite_rows *l, const char *what, const char *value)
 {
@@ -32,44 +33,12 @@ static const char *col_text(struct sqlite_rows *l, sqlite3_stmt *q, int at)
 }
 
 /* The number whose word stands in the column. */
-static uint8_t col_word(struct sqlite_rows *l, sqlite3_stmt *q, int at,
-                        const char *(*word)(unsigned), unsigned count)
+static uint8_t col_word(struct sqlite_rows *l, sqlite3_stmt *q, int at, enum store_words which)
 {
+    uint8_t number = 0;
     const char *text = col_text(l, q, at);
-    for (unsigned i = 0; i < count; i++)
-        if (strcmp(word(i), text) == 0) return (uint8_t)i;
-    rows_fail(l, sqlite3_column_name(q, at), text);
-    return 0;
-}
-
-static const char *state_word(unsigned i)
-{
-    return pv_state_text((enum pv_state)i);
-}
-
-static const char *outcome_word(unsigned i)
-{
-    return pv_outcome_text((enum pv_outcome)i);
-}
-
-static const char *personal_word(unsigned i)
-{
-    return pv_personal_text((enum pv_personal)i);
-}
-
-static const char *wipe_word(unsigned i)
-{
-    return sqlite_wipe_names[i];
-}
-
-static const char *shut_word(unsigned i)
-{
-    return sqlite_shut_names[i];
-}
-
-static const char *wipe_state_word(unsigned i)
-{
-    return pv_wipe_state_text((enum pv_wipe_state)i);
+    if (!store_word_number(which, text, &number)) rows_fail(l, sqlite3_column_name(q, at), text);
+    return number;
 }
 
 static int64_t col_range(struct sqlite_rows *l, sqlite3_stmt *q, int at, int64_t most)
@@ -80,21 +49,10 @@ static int64_t col_range(struct sqlite_rows *l, sqlite3_stmt *q, int at, int64_t
     return 0;
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static void col_hash(struct sqlite_rows *l, sqlite3_stmt *q, int at, uint8_t out[PV_HASH_LEN])
 {
     const char *text = col_text(l, q, at);
-    bool ok = strlen(text) == 2 * PV_HASH_LEN;
-    for (size_t i = 0; i < PV_HASH_LEN && ok; i++) {
-        int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
-        ok = high >= 0 && low >= 0;
-        out[i] = ok ? (uint8_t)(high << 4 | low) : 0;
-    }
-    if (!ok) rows_fail(l, sqlite3_column_name(q, at), text);
+    if (!hash_of_text(text, out)) rows_fail(l, sqlite3_column_name(q, at), text);
 }
 
 static void row_offer(struct sqlite_rows *l, sqlite3_stmt *q, struct pv_offer *offers)
@@ -130,7 +88,7 @@ void sqlite_row_device(struct sqlite_rows *l, sqlite3_stmt *q)
         .user_agent = col_text(l, q, 3),
         .model = col_text(l, q, 4),
         .os = col_text(l, q, 5),
-        .state = (enum pv_state)col_word(l, q, 7, state_word, PV_STATE_COUNT),
+        .state = (enum pv_state)col_word(l, q, 7, WORDS_STATE),
         .first_seen = sqlite3_column_int64(q, 8),
         .last_seen = sqlite3_column_int64(q, 9),
         .loop_until = sqlite3_column_int64(q, 10),
@@ -149,16 +107,16 @@ void sqlite_row_device(struct sqlite_rows *l, sqlite3_stmt *q)
     col_hash(l, q, 14, p->key_hash);
     p->acked_offer = (uint32_t)col_range(l, q, 15, UINT32_MAX);
     p->acked_status = (uint8_t)col_range(l, q, 16, UINT8_MAX);
-    p->outcome = col_word(l, q, 17, outcome_word, PV_OUTCOME_COUNT);
+    p->outcome = col_word(l, q, 17, WORDS_OUTCOME);
     p->outcome_revision = (uint64_t)col_range(l, q, 18, INT64_MAX);
     p->said = (uint8_t)col_range(l, q, 19, 4);
     p->provisioned_once = col_range(l, q, 20, 1);
     p->asked = col_range(l, q, 21, 1);
-    p->personal = col_word(l, q, 22, personal_word, PV_PERSONAL_COUNT);
-    p->wipe = col_word(l, q, 23, wipe_word, PV_WIPE_DEVICE + 1);
-    p->wipe_state = col_word(l, q, 24, wipe_state_word, PV_WIPE_STATE_COUNT);
+    p->personal = col_word(l, q, 22, WORDS_PERSONAL);
+    p->wipe = col_word(l, q, 23, WORDS_WIPE);
+    p->wipe_state = col_word(l, q, 24, WORDS_WIPE_STATE);
     p->wipe_id = (uint64_t)col_range(l, q, 25, INT64_MAX);
-    p->shut = col_word(l, q, 26, shut_word, PV_SHUT_EXPIRED + 1);
+    p->shut = col_word(l, q, 26, WORDS_SHUT);
     p->wipe_at = sqlite3_column_int64(q, 27);
     p->wipe_sent_at = sqlite3_column_int64(q, 28);
     p->wipe_ended_at = sqlite3_column_int64(q, 29);

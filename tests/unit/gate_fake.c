@@ -325,6 +325,11 @@ static const struct command commands[] = {
     {PV_CMD_Settings, serve_settings, serve_settings},
     {PV_CMD_Sync, NULL, serve_foldersync}};
 
+void register_commands(void)
+{
+    gate_register(gate, commands, sizeof commands / sizeof *commands);
+}
+
 bool try_gate(void)
 {
     error[0] = '\0';
@@ -333,7 +338,7 @@ bool try_gate(void)
         config.partnerships_in_memory = 250000;
     gate = gate_create(&config, NULL, world.shared, error, sizeof error);
     if (gate)
-        gate_register(gate, commands, sizeof commands / sizeof *commands);
+        register_commands();
     return gate != NULL;
 }
 

@@ -23,6 +23,7 @@ struct world {
     unsigned users_read;
     unsigned pages_read;
     bool unreadable;                   /* users are */
+    void (*while_read)(const char *user); /* between what is read and what comes of it; may be NULL */
     bool absent;                       /* who asks is not in memory before */
     void (*see)(const struct store_change *c); /* each that was taken; may be NULL */
     unsigned logged;                   /* lines of the log */
@@ -70,6 +71,7 @@ extern const struct pv_device_info *settings_info; /* what the command Settings 
 
 bool try_gate(void);                   /* false: it could not be made, error says why */
 void start_gate(void);
+void register_commands(void);          /* of a gate that the test has made itself */
 int set_up(void **unused);
 int tear_down(void **unused);
 

@@ -24,9 +24,10 @@
 struct row {
     struct row *next; /* in its bucket */
     struct row *older;
+    struct row *beside; /* of a user that falls into the same bucket */
     struct store_change change;
 };
-static struct row *rows[BUCKETS], *newest;
+static struct row *rows[BUCKETS], *by_user[BUCKETS], *newest;
 static char *room;
 static size_t room_used;
 
@@ -74,6 +75,7 @@ static void copy_texts(struct store_change *c)
 void store_clear(void)
 {
     memset(rows, 0, sizeof rows);
+    memset(by_user, 0, sizeof by_user);
     newest = NULL;
     if (room) madvise(room, room_used, MADV_DONTNEED);
     room_used = 0;
@@ -95,11 +97,23 @@ static void name_of(const struct store_change *c, char out[600])
     }
 }
 
-static struct row **bucket_of(const char *name)
+static size_t hash_of(const char *name, size_t len)
 {
     uint32_t h = 2166136261u;
-    for (; *name; name++) h = (h ^ (uint8_t)*name) * 16777619u;
-    return &rows[(h ^ h >> 16) % BUCKETS];
+    for (; len > 0; len--) h = (h ^ (uint8_t)*name++) * 16777619u;
+    return (h ^ h >> 16) % BUCKETS;
+}
+
+static struct row **bucket_of(const char *name)
+{
+    return &rows[hash_of(name, strlen(name))];
+}
+
+/* Of "device USER/ID", "bond USER/ID", "user USER"; other things have none that counts. */
+static struct row **user_bucket_of(const char *name)
+{
+    const char *user = strchr(name, ' ') + 1, *end = strrchr(user, '/');
+    return &by_user[hash_of(user, end ? (size_t)(end - user) : strlen(user))];
 }
 
 static struct row *row_of(const char *name)
@@ -124,6 +138,9 @@ static void put_row(const struct store_change *c)
         *bucket = r;
         r->older = newest;
         newest = r;
+        bucket = user_bucket_of(name);
+        r->beside = *bucket;
+        *bucket = r;
     }
     r->change = *c;
     copy_texts(&r->change);
@@ -187,7 +204,7 @@ static void find_user(const char *user, struct found *f)
             f->at[f->count++] = &world.loaded[i];
         }
     }
-    for (struct row *r = newest; r; r = r->older)
+    for (struct row *r = by_user[hash_of(user, strlen(user))]; r; r = r->beside)
         if (is_of(&r->change, user)) {
             assert_true(f->count < FOUND_MAX);
             f->at[f->count++] = &r->change;
@@ -227,6 +244,7 @@ static struct held {
     struct store_write *write;
     struct store_change changes[CHANGES_MAX];
     size_t count;
+    uint64_t position;
 } held[64];
 static uint64_t submitted;
 
@@ -299,7 +317,7 @@ bool store_submit(struct store *s, const struct store_change *changes, size_t co
     if (w && world.store == STORE_HOLDS) {
         struct held *h = &held[world.held++];
         assert_true(count <= CHANGES_MAX);
-        *h = (struct held){.write = w, .count = count};
+        *h = (struct held){.write = w, .count = count, .position = submitted};
         memcpy(h->changes, changes, count * sizeof *changes);
         for (size_t i = 0; i < count; i++) copy_texts(&h->changes[i]);
         return true;
@@ -339,7 +357,7 @@ uint64_t store_submitted(struct store *s)
 /* What a test holds back is not settled. */
 bool store_settled(struct store *s, uint64_t position)
 {
-    return s ? s->ops->settled(s, position) : !world.held || position + world.held <= submitted;
+    return s ? s->ops->settled(s, position) : !world.held || position < held[0].position;
 }
 
 bool store_settle(struct store *s, uint64_t position)
@@ -382,6 +400,7 @@ bool store_read_user(struct store *s, const char *user, const struct store_visit
         r.was = 0;
         v->device(ctx, &r);
     }
+    if (world.while_read) world.while_read(user);
     return true;
 }
 

@@ -1,12 +1,81 @@
+/* A clock for each shard: its hand goes over the users, and who was used since it last came by gets
+ * another round. What a user still owes the store is queued on one round, and he leaves on a later one. */
 #include "src/server/gate/table/evict.h"
+
+#include <time.h>
+
+#include "src/server/gate/trail/keeper.h"
+
+#define SAVES_A_LOOK 64 /* devices of one user that are queued: the shard is locked meanwhile */
 
 static bool is_in_use(const struct owner *o)
 {
     return o->pins || o->reading || o->waiting;
 }
 
-void shard_evict(struct gate *g, struct shard *s, struct owner *o)
+/* What only memory knows of a loop, and the lines that the user's devices have caused, must not be
+ * forgotten while they matter. The trails of a shard are bounded, and so are those who stay by them. */
+static bool is_warm(const struct gate *g, struct shard *s, struct owner *o, int64_t now)
 {
-    (void)g;
+    if (!g->config->damping) return false;
+    if (heat_now(&o->notes, DAMPING_NOTES_HALF_LIFE, now) > DAMPING_NOTES_MOST / 2) return true;
+    for (struct device *d = o->devices; d; d = d->next) {
+        struct trail *t = trail_find(&s->trails, d);
+        if (t && damping_is_warm(&t->damping, now)) return true;
+    }
+    return false;
+}
+
+static bool somebody_needs(const struct owner *o)
+{
+    for (const struct device *d = o->devices; d; d = d->next)
+        if (d->waiters || desk_taken(&d->desk)) return true;
+    return false;
+}
+
+/* false: something of it is on its way to the store, or still here. */
+static bool is_written(struct gate *g, struct shard *s, struct owner *o, int64_t now)
+{
+    static const struct cause cause = {0};
+    unsigned unsaved = 0, dirty = 0;
+    for (struct device *d = o->devices; d && unsaved < SAVES_A_LOOK; d = d->next) {
+        const struct trail *t = trail_find(&s->trails, d);
+        dirty += t && t->dirty;
+        if (!d->unsaved) continue;
+        unsaved++;
+        device_save_behind(g, s, d, NULL, now, &cause);
+    }
+    if (dirty) keeper_want(g);
+    return !unsaved && !dirty && store_settled(g->store, o->position);
+}
+
+static void look_at(struct gate *g, struct shard *s, struct owner *o, int64_t now)
+{
+    if (is_in_use(o)) return;
+    if (o->used) {
+        o->used = false;
+        return;
+    }
+    if (somebody_needs(o) || is_warm(g, s, o, now) || !is_written(g, s, o, now)) return;
+    shard_owner_remove(s, o);
+}
+
+void shard_make_room(struct gate *g, struct shard *s, unsigned looks)
+{
+    size_t most = g->config->partnerships_in_memory / TABLE_SHARDS;
+    int64_t now = 0;
+    for (unsigned n = 0; s->weight > most && n < looks; n++) {
+        if (!now) now = time(NULL);
+        s->hand = (s->hand + 1) & s->mask;
+        for (struct owner *o = s->buckets[s->hand], *next; o && s->weight > most; o = next) {
+            next = o->next;
+            look_at(g, s, o, now);
+        }
+    }
+}
+
+void shard_let_go(struct gate *g, struct shard *s, struct owner *o)
+{
     if (!o->loaded && !is_in_use(o)) shard_owner_remove(s, o);
+    shard_make_room(g, s, EVICT_LOOKS_LETTING_GO);
 }

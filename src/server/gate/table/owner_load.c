@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "src/server/gate/table/evict.h"
 #include "src/server/observe/log.h"
@@ -215,6 +216,20 @@ static enum merge merge(struct owner_reading *r, struct shard *s, uint32_t seen)
     return merge_bonds(r, s, seen) ? result : NO_MEMORY;
 }
 
+/* Ids whose handshake is not finished count as they did before the user left the memory. */
+static void heat_new_ids(const struct owner_reading *r)
+{
+    int64_t now = time(NULL);
+    if (!r->gate->config->damping) return;
+    for (const struct device *d = r->owner->devices; d; d = d->next) {
+        struct heat one = {.heat = 1, .at = d->first_seen};
+        if (d->provisioned_once || d->outcome == PV_OUTCOME_NON_PROVISIONABLE || !d->last_seen)
+            continue;
+        heat_add(&r->owner->new_ids, DAMPING_NEW_IDS_HALF_LIFE, now,
+                 heat_now(&one, DAMPING_NEW_IDS_HALF_LIFE, now));
+    }
+}
+
 /* ---- one reading after the other ---- */
 /* Those whom it serves, out of the line; with it they are pinned. Shard locked. */
 static struct resident *take_served(struct owner *o, bool ok, uint32_t begun)
@@ -249,7 +264,8 @@ static bool end(struct owner_reading *r, struct shard *s, bool ok, uint32_t begu
     struct resident *served = take_served(o, ok, begun);
     bool more = o->waiting != NULL;
     if (!more) o->reading = NULL;
-    if (!more) shard_evict(r->gate, s, o);
+    shard_make_room(r->gate, s, EVICT_LOOKS_COMING);
+    if (!more) shard_let_go(r->gate, s, o);
     table_unlock(s);
     tell_all(served, ok);
     return more;
@@ -273,6 +289,7 @@ static bool read_once(struct owner_reading *r)
         enum merge merged = !ok ? NO_MEMORY : o->doubts != doubts ? AGAIN : merge(r, s, changes);
         drop_rows(r);
         ok = merged == MERGED;
+        if (ok && !o->loaded) heat_new_ids(r);
         if (ok) o->loaded = true;
         if (ok) o->stale = false;
         if (merged != AGAIN || n + 1 == READINGS_AGAIN) {

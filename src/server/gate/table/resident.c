@@ -56,7 +56,7 @@ void owner_pin(struct owner *o)
 void owner_unpin(struct gate *g, struct shard *s, struct owner *o)
 {
     o->pins--;
-    shard_evict(g, s, o);
+    shard_let_go(g, s, o);
 }
 
 /* Takes over the pin of o. */

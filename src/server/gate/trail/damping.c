@@ -110,6 +110,14 @@ unsigned damping_slowed(struct damping *d, int64_t now, enum damping_kind *kind_
     return slowed;
 }
 
+bool damping_is_warm(struct damping *d, int64_t now)
+{
+    if (damping_slowed(d, now, &(enum damping_kind){0})) return true;
+    for (int i = 0; i < DAMPING_KIND_COUNT; i++)
+        if (heat_now(&d->heat[i], kinds[i].half_life, now) >= DAMPING_WARM) return true;
+    return heat_now(&d->pressed, DAMPING_PRESSED_HALF_LIFE, now) >= DAMPING_WARM;
+}
+
 const char *damping_text(enum damping_kind kind)
 {
     return kinds[kind].text;

@@ -28,6 +28,8 @@ enum damping_kind { DAMPING_KINDS(DAMPING_KIND_ENUM) DAMPING_KIND_COUNT };
 #define DAMPING_PRESSED_HALF_LIFE 60
 #define DAMPING_PRESSED_MOST 300
 #define DAMPING_BLOCK_S 1800 /* blocked for so long */
+/* What is in vain and happens to any device, such as an account check, is colder than that. */
+#define DAMPING_WARM 3
 /* New DeviceIds of a user whose handshake is unfinished, at that half-life; from then on a further
  * one must wait. A phone shows one id; a desk that sets up phones finishes their handshakes. */
 #define DAMPING_NEW_IDS_HALF_LIFE 3600
@@ -70,6 +72,8 @@ unsigned damping_wait(struct damping *d, enum damping_what what, int64_t now);
 bool damping_is_loop(struct damping *d, int64_t now);
 /* What is slowed just now, bits of enum damping_what, and by what most of all. */
 unsigned damping_slowed(struct damping *d, int64_t now, enum damping_kind *kind_out);
+/* Is there so much in vain of late that it must not be forgotten? */
+bool damping_is_warm(struct damping *d, int64_t now);
 /* For a person; static storage. */
 const char *damping_text(enum damping_kind kind);
 

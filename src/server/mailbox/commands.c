@@ -99,7 +99,8 @@ static void write_done(struct store_write *w)
     sem_post(&CONTAINER_OF(w, struct awaited_write, write)->done);
 }
 
-bool commands_store(struct commands *c, const struct store_change *changes, size_t count)
+enum commands_stored commands_store(struct commands *c, const struct store_change *changes,
+                                    size_t count)
 {
     struct awaited_write a = {.write.done = write_done};
     sem_init(&a.done, 0, 0);
@@ -107,7 +108,8 @@ bool commands_store(struct commands *c, const struct store_change *changes, size
     while (queued && sem_wait(&a.done) != 0) {
     }
     sem_destroy(&a.done);
-    return queued && a.write.durable;
+    if (queued && a.write.durable) return COMMANDS_STORED;
+    return queued && a.write.conflict ? COMMANDS_CONFLICT : COMMANDS_NOT_STORED;
 }
 
 /* ---- create, destroy ---- */

@@ -28,9 +28,12 @@ static void free_sync(void *data)
     free(f);
 }
 
-/* One transaction: the ServerIds, and what the device knows once it is told. */
-static bool keep(struct folder_sync *f, const struct hierarchy *h, const struct sync_step *step,
-                 const struct folder_state_record *old)
+/* One transaction: the ServerIds, and what the device knows once it is told. Both only over what they
+ * were made of: on another server somebody may find the same new folder, or the same device, which has
+ * not waited for this answer, may be told another tree. */
+static enum commands_stored keep(struct folder_sync *f, const struct hierarchy *h,
+                                 const struct sync_step *step,
+                                 const struct folder_state_record *old)
 {
     struct store_change changes[2];
     size_t count = 0;
@@ -40,7 +43,7 @@ static bool keep(struct folder_sync *f, const struct hierarchy *h, const struct 
     if (ids) {
         changes[count++] = (struct store_change){
             .kind = STORE_PUT_FOLDER_IDS,
-            .u.folder_ids = {.user = f->call->user, .ids_json = ids},
+            .u.folder_ids = {.user = f->call->user, .ids_json = ids, .was_json = h->ids_were},
         };
     }
     if (tree) {
@@ -58,46 +61,53 @@ static bool keep(struct folder_sync *f, const struct hierarchy *h, const struct 
                                           : was_current       ? old->tree_json
                                                               : old->previous_tree_json,
                     .ping_json = old->ping_json,
+                    .checked = true,
+                    .was_key = old->key,
                 },
         };
     }
-    if (good && count) good = commands_store(f->commands, changes, count);
+    enum commands_stored stored = good ? COMMANDS_STORED : COMMANDS_NOT_STORED;
+    if (good && count) stored = commands_store(f->commands, changes, count);
     free(ids);
     free(tree);
-    return good;
+    return stored;
 }
 
-static void compare(struct folder_sync *f, const struct hierarchy *h,
+/* false: what this was made of is different by now. */
+static bool compare(struct folder_sync *f, const struct hierarchy *h,
                     const struct folder_state_record *record)
 {
     struct sync_state state;
     size_t changes;
-    if (!sync_state_read(record, &state)) return; /* FOLDERSYNC_SERVER_ERROR */
+    enum commands_stored stored = COMMANDS_STORED;
+    if (!sync_state_read(record, &state)) return true; /* FOLDERSYNC_SERVER_ERROR */
     struct sync_step step = sync_decide(&state, f->sent, &h->tree);
     if (!step.known) {
         f->status = FOLDERSYNC_BAD_KEY;
     } else {
         f->answer = foldersync_write(step.key, step.from, &h->tree, &f->len, &changes);
-        f->store_failed = f->answer && !keep(f, h, &step, record);
-        if (f->answer && call_may_log(f->call)) {
+        if (f->answer) stored = keep(f, h, &step, record);
+        f->store_failed = stored != COMMANDS_STORED;
+        if (f->answer && stored != COMMANDS_CONFLICT && call_may_log(f->call)) {
             LOG(LOG_INFO, call_session(f->call), "foldersync", KV_TEXT("user", f->call->user),
                 KV_TEXT("device", f->call->req.device_id), KV_UINT("sent", f->sent),
                 KV_UINT("key", step.key), KV_UINT("changes", changes));
         }
     }
     sync_state_free(&state);
+    return stored != COMMANDS_CONFLICT;
 }
 
-/* On the lane. */
-static void run(struct visit *v)
+/* false: once more, since another server was faster. */
+static bool try(struct folder_sync *f)
 {
-    struct folder_sync *f = CONTAINER_OF(v, struct folder_sync, visit);
     struct hierarchy h;
     struct folder_state_record record = {0};
     void *block = NULL;
     const char *device_id = f->call->req.device_id;
-    enum hierarchy_result result =
-        hierarchy_load(f->commands, f->call->user, f->call->inbox_only ? NULL : v, &h);
+    struct visit *listed = f->call->inbox_only ? NULL : &f->visit;
+    enum hierarchy_result result = hierarchy_load(f->commands, f->call->user, listed, &h);
+    bool ended = true;
     f->status = FOLDERSYNC_SERVER_ERROR;
     f->store_failed = result == HIERARCHY_STORE;
     if (result == HIERARCHY_OK) {
@@ -105,10 +115,21 @@ static void run(struct visit *v)
                                             &record, &block);
         f->store_failed = found < 0;
         if (found == 0) record = (struct folder_state_record){.ping_json = ""};
-        if (found >= 0) compare(f, &h, &record);
+        if (found >= 0) ended = compare(f, &h, &record);
         free(block);
     }
-    hierarchy_free(&h);
+    hierarchy_give_back(&h, ended ? NULL : listed);
+    return ended;
+}
+
+/* On the lane. */
+static void run(struct visit *v)
+{
+    struct folder_sync *f = CONTAINER_OF(v, struct folder_sync, visit);
+    for (unsigned n = 1; !try(f) && n < COMMANDS_TRIES_MAX; n++) {
+        free(f->answer);
+        f->answer = NULL;
+    }
 }
 
 static void done(struct visit *v)

@@ -4,16 +4,13 @@
 #include "src/server/mailbox/internal.h"
 #include "src/server/mailbox/quarantine.h"
 
-static bool read_ids(struct commands *c, const char *user, struct folder_ids *out,
-                     bool *store_failed)
+static bool read_ids(struct commands *c, const char *user, struct hierarchy *h, bool *store_failed)
 {
     struct folder_ids_record record;
-    void *block = NULL;
-    int found = store_read_folder_ids(gate_store(c->gate), user, &record, &block);
+    int found = store_read_folder_ids(gate_store(c->gate), user, &record, &h->ids_block);
     *store_failed = found < 0;
-    bool good = found >= 0 && folder_ids_read(found ? record.ids_json : NULL, out);
-    free(block);
-    return good;
+    h->ids_were = found > 0 ? record.ids_json : "";
+    return found >= 0 && folder_ids_read(found ? record.ids_json : NULL, &h->known);
 }
 
 static enum mailbox_result list_quarantine(struct folder_list *out)
@@ -36,7 +33,7 @@ enum hierarchy_result hierarchy_load(struct commands *c, const char *user, struc
     enum mailbox_result result =
         inbox_only ? list_quarantine(&out->list) : take_list(v, &out->list);
     if (result == MAILBOX_UNREACHABLE) return HIERARCHY_UNREACHABLE;
-    if (!read_ids(c, user, &out->known, &store_failed)) {
+    if (!read_ids(c, user, out, &store_failed)) {
         return store_failed ? HIERARCHY_STORE : HIERARCHY_UNREACHABLE;
     }
     /* A mailbox that was there and is gone is a disk that is not mounted: no reason to empty the
@@ -58,4 +55,14 @@ void hierarchy_free(struct hierarchy *h)
     free(h->ids);
     folder_ids_free(&h->known);
     folder_list_free(&h->list);
+    free(h->ids_block);
+}
+
+void hierarchy_give_back(struct hierarchy *h, struct visit *v)
+{
+    if (v) {
+        v->list = h->list;
+        h->list = (struct folder_list){0};
+    }
+    hierarchy_free(h);
 }

@@ -9,7 +9,7 @@
 
 /* A lane is a thread on which the store, and what lies on a disk, is read for the users that hash to
  * it. So everything of one user happens in order, and reading, changing and storing what is kept of
- * him needs no lock. */
+ * him needs no lock among the calls of one server. */
 #define LANE_COUNT 8
 #define LANE_QUEUE_MAX 20000
 
@@ -35,8 +35,12 @@ bool commands_look(struct commands *c, const struct call *call, struct visit *v)
 bool commands_turned_away(struct call *call, const struct visit *v);
 /* The login that the call has come with is verified anew when it comes again. */
 void commands_forget_login(struct call *call);
-/* On a lane: store the changes as one transaction and wait for the disk. */
-bool commands_store(struct commands *c, const struct store_change *changes, size_t count);
+/* On a lane: store the changes as one transaction and wait for the disk. Another server has its own
+ * lanes: what was read for the changes may be different by now, which is a conflict. */
+enum commands_stored { COMMANDS_STORED, COMMANDS_CONFLICT, COMMANDS_NOT_STORED };
+enum commands_stored commands_store(struct commands *c, const struct store_change *changes,
+                                    size_t count);
+#define COMMANDS_TRIES_MAX 4 /* after conflicts */
 
 /* The folders of one user at one moment, as a device sees them. */
 struct hierarchy {
@@ -44,6 +48,8 @@ struct hierarchy {
     struct folder_ids known;
     uint32_t *ids;                     /* ServerId of each folder in list */
     bool ids_changed;                  /* known must be stored before an id is told */
+    const char *ids_were;              /* as the store has them, in front of that; "" none */
+    void *ids_block;                   /* private */
     struct tree tree;
 };
 enum hierarchy_result { HIERARCHY_OK, HIERARCHY_UNREACHABLE, HIERARCHY_STORE };
@@ -52,6 +58,8 @@ enum hierarchy_result { HIERARCHY_OK, HIERARCHY_UNREACHABLE, HIERARCHY_STORE };
 enum hierarchy_result hierarchy_load(struct commands *c, const char *user, struct visit *v,
                                      struct hierarchy *out);
 void hierarchy_free(struct hierarchy *h);
+/* The same; but what was listed goes back into v, to be loaded once more. */
+void hierarchy_give_back(struct hierarchy *h, struct visit *v);
 
 /* The commands; they know their struct commands by commands_of. */
 struct commands *commands_of(const struct call *c);

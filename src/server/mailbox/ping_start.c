@@ -96,7 +96,9 @@ static bool keep(struct ping_start *s, const struct folder_state_record *old)
     change.u.folder_state.user = s->call->user;
     change.u.folder_state.device_id = s->call->req.device_id;
     change.u.folder_state.ping_json = json;
-    bool good = commands_store(s->commands, &change, 1);
+    change.u.folder_state.checked = true; /* a FolderSync on another server stands above this */
+    change.u.folder_state.was_key = old->key;
+    bool good = commands_store(s->commands, &change, 1) == COMMANDS_STORED;
     free(json);
     return good;
 }

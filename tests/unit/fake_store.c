@@ -554,6 +554,11 @@ static bool is_heard(const struct store *s)
     return !((const struct fake_node *)s)->unheard;
 }
 
+static int64_t heard_ms(const struct store *s)
+{
+    return ((const struct fake_node *)s)->unheard ? 20000 : 100;
+}
+
 static bool is_leader(const struct store *s)
 {
     const struct fake_node *n = (const struct fake_node *)s;
@@ -585,6 +590,7 @@ static const struct store_ops ops = {
     .settled = settled,
     .follow = follow,
     .is_heard = is_heard,
+    .heard_ms = heard_ms,
     .is_leader = is_leader,
     .read_revisions = read_revisions,
     .close = close_node,

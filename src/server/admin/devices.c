@@ -178,11 +178,11 @@ void admin_status(struct admin_call *c)
     const struct admin *a = c->admin;
     struct gate_counts n = {0};
     gate_count(a->gate, &n);
-    json_t *status =
-        json_pack("{s:s,s:o,s:i,s:i,s:I,s:I,s:I}", "version", PROVOST_VERSION, "started_at",
-                  admin_time(a->started), "devices", (int)n.devices, "waiting_pings",
-                  (int)n.waiting_pings, "requests", (json_int_t)n.requests, "refusals",
-                  (json_int_t)n.refusals, "handshakes", (json_int_t)n.handshakes);
+    json_t *status = json_pack(
+        "{s:s,s:o,s:o,s:i,s:i,s:I,s:I,s:I}", "version", PROVOST_VERSION, "started_at",
+        admin_time(a->started), "store", admin_store_json(a->gate), "devices", (int)n.devices,
+        "waiting_pings", (int)n.waiting_pings, "requests", (json_int_t)n.requests, "refusals",
+        (json_int_t)n.refusals, "handshakes", (json_int_t)n.handshakes);
     if (status && a->add_status && !a->add_status(a->add_status_ctx, status)) {
         json_decref(status);
         status = NULL;

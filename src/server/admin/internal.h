@@ -144,6 +144,9 @@ bool admin_let_in(struct admin_call *c, const struct admin_door *door);
 bool admin_may(struct admin_call *c);
 bool admin_still_in(struct admin_call *c, const struct admin_door *door);
 
+/* store_status.c: {"kind": ...} and, of one that is shared, whether it is heard of. NULL: no memory. */
+json_t *admin_store_json(const struct gate *g);
+
 /* tokens_route.c: from the store, at start. */
 bool admin_load_tokens(struct admin *a, char *error, size_t error_cap);
 

@@ -47,6 +47,7 @@ struct gate {
     struct desk admin_desk;                      /* changes of policies and users, one at a time */
     _Atomic uint64_t last_revision;              /* of policies, the newest that was given or seen */
     struct lists *lists;
+    _Atomic bool unheard;                        /* as it was told in the log */
     struct bell bells[WORKERS_MAX];
     struct keeper *keeper; /* of trails */
     struct claims *claims; /* of upstreams */
@@ -308,6 +309,11 @@ void device_wake(struct gate *g, struct device *d);
 void call_refused(struct gate_call *gc, const struct pv_server_out *out, uint32_t expected);
 /* OPTIONS, with the gate's own lists. */
 void call_options(struct call *c);
+
+/* ---- heard.c ---- */
+/* Was the store heard of within its lease? Else nobody is let in: 503 and Retry-After. Cheap; any
+ * thread. */
+bool gate_is_heard(struct gate *g);
 
 /* ---- lists.c ---- */
 bool lists_create(struct gate *g, char *error, size_t error_cap); /* false: error is set */

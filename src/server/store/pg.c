@@ -63,6 +63,7 @@ static const struct store_ops pg_ops = {
     .settle = pg_settle,
     .follow = pg_follow,
     .is_heard = pg_is_heard,
+    .heard_ms = pg_heard_ms,
     .is_leader = pg_is_leader,
     .read_revisions = pg_read_revisions,
     .read_log = pg_read_log,

@@ -212,6 +212,12 @@ bool pg_is_heard(const struct store *base)
     return heard && boot_ms() - heard < s->lease_ms;
 }
 
+int64_t pg_heard_ms(const struct store *base)
+{
+    uint64_t heard = atomic_load(&((const struct pg_store *)base)->feed.heard_ms);
+    return heard ? (int64_t)(boot_ms() - heard) : -1;
+}
+
 bool pg_is_leader(const struct store *base)
 {
     const struct pg_store *s = (const struct pg_store *)base;

@@ -9,6 +9,7 @@ bool pg_feed_prepare(struct pg_store *s, struct pg_link *l);
 void pg_feed_finish(struct pg_store *s);
 bool pg_follow(struct store *s, const struct store_follower *f);
 bool pg_is_heard(const struct store *s);
+int64_t pg_heard_ms(const struct store *s);
 bool pg_is_leader(const struct store *s);
 
 #endif

@@ -155,6 +155,11 @@ bool store_is_heard(const struct store *s)
     return !s->ops->shared || s->ops->is_heard(s);
 }
 
+int64_t store_heard_ms(const struct store *s)
+{
+    return s->ops->shared ? s->ops->heard_ms(s) : -1;
+}
+
 bool store_is_leader(const struct store *s)
 {
     return !s->ops->shared || s->ops->is_leader(s);

@@ -203,6 +203,7 @@ struct store_ops {
     bool (*follow)(struct store *s, const struct store_follower *f);
     /* Shared stores only. */
     bool (*is_heard)(const struct store *s);
+    int64_t (*heard_ms)(const struct store *s);
     bool (*is_leader)(const struct store *s);
     /* Row by row; strings live for the callback. false: out of reach. */
     bool (*read_revisions)(struct store *s, const char *policy,
@@ -272,6 +273,9 @@ bool store_follow(struct store *s, const struct store_follower *f);
 /* May what is in memory be believed: every change that was durable lease_s seconds ago is known, or has
  * been told to the follower. Always, if the store is not shared. Cheap, any thread. */
 bool store_is_heard(const struct store *s);
+/* Milliseconds since the last reading of changes that came to a good end began, which is what the lease
+ * counts from; -1: there was none, or the store is not shared. */
+int64_t store_heard_ms(const struct store *s);
 /* Is this the node that looks after what is due by time alone, events and the audit log? At most one at
  * a time is, as far as the store's own clock and locks can tell. Always, if the store is not shared. */
 bool store_is_leader(const struct store *s);

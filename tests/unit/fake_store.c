@@ -30,6 +30,7 @@ struct fake_write {
     struct fake_node *node;
     struct submission *s;
     uint64_t position;
+    bool committed, durable, conflict, lost;
 };
 struct fake_news {
     struct fake_news *next;
@@ -291,31 +292,47 @@ void fake_hear(struct fake_node *n)
 }
 
 /* ---- writing ---- */
-static void commit(struct task *task)
+/* Into the store. */
+static void commit(struct fake_write *f)
 {
-    struct fake_write *f = (struct fake_write *)task;
     struct fake_node *n = f->node;
     struct submission *s = f->s;
-    struct store_write *w = s->write;
     bool ok = !n->unreachable, conflict = false;
+    if (f->committed) return;
     for (size_t i = 0; i < s->count && ok; i++) conflict |= !fits(n->db, &s->changes[i]);
     n->conflicts += conflict;
     for (size_t i = 0; i < s->count && ok && !conflict; i++) apply(n->db, &s->changes[i]);
     for (size_t i = 0; i < s->count && ok && !conflict; i++) tell_of(n, &s->changes[i]);
     n->settled = f->position;
+    f->committed = true;
+    f->durable = ok && !conflict && !n->loses;
+    f->conflict = conflict;
+    f->lost = ok && !conflict && n->loses;
+}
+
+static void deliver(struct task *task)
+{
+    struct fake_write *f = (struct fake_write *)task;
+    struct store_write *w = f->s->write;
+    commit(f);
+    f->node->queue = f->next;
+    if (!f->next) f->node->queue_tail = &f->node->queue;
     if (w) {
-        w->durable = ok && !conflict && !n->loses;
-        w->conflict = conflict;
-        w->lost = ok && !conflict && n->loses;
+        w->durable = f->durable;
+        w->conflict = f->conflict;
+        w->lost = f->lost;
         w->done(w);
     }
-    free(s);
+    free(f->s);
     free(f);
 }
 
 static void go(struct fake_write *f)
 {
-    f->task.fn = commit;
+    f->next = NULL;
+    *f->node->queue_tail = f;
+    f->node->queue_tail = &f->next;
+    f->task.fn = deliver;
     worker_post(worker_self(), &f->task);
 }
 
@@ -323,13 +340,15 @@ static bool submit(struct store *s, const struct store_change *changes, size_t c
                    struct store_write *w)
 {
     struct fake_node *n = (struct fake_node *)s;
-    struct fake_write *f = n->unreachable ? NULL : calloc(1, sizeof *f);
-    if (!f) return false;
+    if (n->unreachable) return false;
+    struct fake_write *f = calloc(1, sizeof *f);
     f->node = n;
     f->s = submission_create(changes, count, w);
     f->position = ++n->submitted;
     if (n->at_once) {
-        commit(&f->task);
+        f->next = NULL;
+        n->queue = f;
+        deliver(&f->task);
     } else if (n->holds) {
         *n->held_tail = f;
         n->held_tail = &f->next;
@@ -542,6 +561,14 @@ static bool settled(struct store *s, uint64_t position)
     return ((struct fake_node *)s)->settled + 1 >= position;
 }
 
+/* What is on its way arrives; what is held does not. */
+static bool settle(struct store *s, uint64_t position)
+{
+    struct fake_node *n = (struct fake_node *)s;
+    for (struct fake_write *f = n->queue; f; f = f->next) commit(f);
+    return settled(s, position);
+}
+
 static bool follow(struct store *s, const struct store_follower *f)
 {
     struct fake_node *n = (struct fake_node *)s;
@@ -586,7 +613,7 @@ static const struct store_ops ops = {
     .read_users = read_users,
     .count_devices = count_devices,
     .submitted = submitted,
-    .settle = settled,
+    .settle = settle,
     .settled = settled,
     .follow = follow,
     .is_heard = is_heard,
@@ -602,6 +629,7 @@ struct fake_node *fake_node_open(struct fake_db *db)
     n->base.ops = &ops;
     n->db = db;
     n->held_tail = &n->held;
+    n->queue_tail = &n->queue;
     n->news_tail = &n->news;
     n->next = db->nodes;
     return db->nodes = n;

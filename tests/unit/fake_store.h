@@ -32,6 +32,7 @@ struct fake_node {
     unsigned conflicts, reads;  /* counted */
     struct store_follower follower; /* private, as the rest */
     struct fake_write *held, **held_tail;
+    struct fake_write *queue, **queue_tail; /* on their way */
     struct fake_news *news, **news_tail;
     uint64_t submitted, settled;
 };

@@ -13,7 +13,10 @@ void call_reply(struct call *c, const struct http_reply *r)
     struct gate_call *gc = gate_call_of(c);
     if (gc->answered) return;
     gc->answered = true;
-    const struct http_reply told = gc->forward ? forward_reply(gc, r) : *r;
+    struct http_reply told = gc->forward ? forward_reply(gc, r) : *r;
+    /* It was let in long ago: whether its device still may hear of news nobody knows now. */
+    if (gc->waited && r->status < 500 && !gate_is_heard(c->gate))
+        told = (struct http_reply){.status = 503, .retry_after = RETRY_AFTER_S};
     LOG(LOG_DEBUG, http_session(gc->call.http), "answer", KV_UINT("http", told.status),
         KV_UINT("bytes", told.len));
     http_reply(gc->call.http, &told);

@@ -118,13 +118,14 @@ void demand_keep(struct step *s, struct shard *shard)
     device_wake(s->call->call.gate, d);
 }
 
-void demand_free(struct step *s)
+void demand_undo(struct step *s)
 {
-    claim_release(s->claim);
     bond_free(s->bond);
     free(s->claim_json);
     free(s->bond_json);
     free(s->bond_name);
+    s->bond = NULL;
+    s->claim_json = s->bond_json = s->bond_name = NULL;
 }
 
 /* ---- what upstream/ asks for ---- */

@@ -59,8 +59,10 @@ static void pass(struct gate_call *gc)
 
 /* ---- judging ---- */
 
+enum passing { PASSES, REFUSED, DOUBTED };
+
 /* Nothing is written down, and no device is made. */
-static bool would_pass(struct gate_call *gc)
+static enum passing would_pass(struct gate_call *gc)
 {
     struct call *c = &gc->call;
     struct shard *s = table_lock(c->gate->table, c->user);
@@ -68,7 +70,7 @@ static bool would_pass(struct gate_call *gc)
     const struct revision *policy = call_policy(c, s, d);
     if (!policy) {
         table_unlock(s);
-        return false;
+        return REFUSED;
     }
     const struct pv_server_in in = judge_facts(gc, policy, PV_EV_COMMAND, time(NULL));
     struct pv_partnership p = {0};
@@ -78,17 +80,27 @@ static bool would_pass(struct gate_call *gc)
         device_partnership(d, &p);
     }
     enum pv_err err = pv_server_step(&p, &in, &out);
+    enum passing result = !err && out.action == PV_ACT_ALLOW ? PASSES : REFUSED;
+    if (result == REFUSED && call_may_doubt(gc, d))
+        result = DOUBTED;
+    else if (result == REFUSED && d)
+        call_denied(gc, d);
     table_unlock(s);
-    return !err && out.action == PV_ACT_ALLOW;
+    return result;
+}
+
+static void judge_relayed(struct gate_call *gc)
+{
+    switch (gc->forward == FORWARD_AGAIN ? would_pass(gc) : PASSES) {
+    case PASSES: judge_command(gc, pass); return;
+    case REFUSED: call_http(&gc->call, 403, 0); return;
+    case DOUBTED: call_check(gc, judge_relayed); return;
+    }
 }
 
 static void judge(struct call *c)
 {
-    struct gate_call *gc = gate_call_of(c);
-    if (gc->forward == FORWARD_AGAIN && !would_pass(gc))
-        call_http(c, 403, 0);
-    else
-        judge_command(gc, pass);
+    judge_relayed(gate_call_of(c));
 }
 
 /* What the gate answers itself. A Ping, too, where it can: it is woken by what concerns its device, and

@@ -76,27 +76,10 @@ static void user_is_there(struct gate_call *gc)
         user_refused(gc);
 }
 
-static void user_was_read(struct resident *r, bool ok)
-{
-    struct gate_call *gc = CONTAINER_OF(r, struct gate_call, resident);
-    if (ok)
-        user_is_there(gc);
-    else
-        call_http(&gc->call, 503, RETRY_AFTER_S);
-}
-
-/* What is in memory counts only as long as the store is heard. */
 static void authenticated(struct gate_call *gc)
 {
-    struct call *c = &gc->call;
-    memcpy(c->user, gc->check.user, sizeof c->user);
-    gc->resident.ready = user_was_read;
-    if (!store_is_heard(c->gate->store))
-        call_http(c, 503, RETRY_AFTER_S);
-    else if (resident_want(c->gate, &gc->resident, c->user, RESIDENT_KNOWN))
-        user_is_there(gc);
-    else
-        call_wait(c, NULL);
+    memcpy(gc->call.user, gc->check.user, sizeof gc->call.user);
+    call_believe(gc, user_is_there);
 }
 
 static void log_login(const struct gate_call *gc)

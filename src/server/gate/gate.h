@@ -71,6 +71,9 @@ struct http_handler gate_forward_handler(struct gate *g);
  * get so far is answered here (401, 403, 503). On x's worker; x has no other data. */
 void gate_verify_user(struct gate *g, struct http_exchange *x, void (*verified)(struct call *c));
 const struct config *gate_config(const struct gate *g);
+/* Was the store heard of within its lease? Else nobody is let in, and what waits is not answered but with
+ * 503 and Retry-After. Cheap; any thread. */
+bool gate_is_heard(struct gate *g);
 /* Of the gate's thread. */
 const struct heart *gate_heart(const struct gate *g);
 struct store *gate_store(const struct gate *g);

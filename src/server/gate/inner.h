@@ -6,6 +6,7 @@
 
 #include "src/server/gate/policies/book.h"
 #include "src/server/gate/gate.h"
+#include "src/server/gate/lists.h"
 #include "src/server/gate/note.h"
 #include "src/server/gate/table/resident.h"
 #include "src/server/gate/table/table.h"
@@ -75,10 +76,15 @@ struct gate_call {
     struct auth_check check;
     void (*verified)(struct call *c); /* what goes on once the user is known and may come in */
     struct resident resident;     /* its user, until the call ends */
+    struct lists_waiter lists;
+    void (*believed)(struct gate_call *gc); /* of call_believe, call_check */
+    void (*judged)(struct gate_call *gc);   /* of judge_command */
+    bool checked;                 /* the store was asked since it would have been refused */
     struct step *step;            /* its change of the device; freed with the call */
     void (*gone)(struct call *c); /* the command's, while it waits */
     void (*info_done)(struct call *c, bool durable);
     bool answered;
+    bool waited; /* for news: gate_wait_add */
     enum forward forward;
     bool passed; /* forward: it may go on */
     bool quiet;              /* its device has filled the log enough */
@@ -217,11 +223,14 @@ void note_end(struct note *n);
 
 /* ---- step.c: a change of a partnership, one at a time for each device, durable before it
  * counts ---- */
+#define TRIES_MAX 4 /* of a change that another server was faster with, each time */
 enum step_result { STEP_DONE, STEP_STORE /* not durable; nothing has changed */, STEP_BUSY };
 struct step {
     struct gate_call *call;
     struct ticket ticket;
     struct store_write write;
+    bool fresh;             /* made of what the store says when its turn has come */
+    unsigned tries;
     bool machine;           /* step the machine; else only keep info */
     struct pv_server_in in; /* event and what the request says; facts are filled in */
     struct pv_server_out out;
@@ -270,7 +279,7 @@ struct revision *call_policy(const struct call *c, const struct shard *s, const 
 bool demand_take(struct step *s, struct shard *shard);
 void demand_note(struct step *s, struct note *n);
 void demand_keep(struct step *s, struct shard *shard);
-void demand_free(struct step *s);
+void demand_undo(struct step *s); /* what demand_take has made, if it is not kept */
 /* The bond of a device into the store, behind. Shard locked. */
 void demand_write(struct gate *g, struct device *d, const struct bond *b);
 
@@ -310,10 +319,19 @@ void call_refused(struct gate_call *gc, const struct pv_server_out *out, uint32_
 /* OPTIONS, with the gate's own lists. */
 void call_options(struct call *c);
 
-/* ---- heard.c ---- */
-/* Was the store heard of within its lease? Else nobody is let in: 503 and Retry-After. Cheap; any
- * thread. */
-bool gate_is_heard(struct gate *g);
+/* ---- heard.c: what memory says, and what the store says ---- */
+/* go, once memory may be believed: the store is heard of, the lists are known, the user of the call is
+ * there, in call->resident. Or the call is answered with 503. */
+void call_believe(struct gate_call *gc, void (*go)(struct gate_call *gc));
+/* Refused, as memory has it: might the store say something else? key: the one sent, 0 none. d NULL: the
+ * device is not known. Not twice for a call, nor within a second after the same answer for the device and
+ * the key. Shard locked. */
+bool call_may_doubt(const struct gate_call *gc, const struct device *d);
+/* again, once lists and user were compared with the store, or the call is answered with 503. No shard
+ * locked. */
+void call_check(struct gate_call *gc, void (*again)(struct gate_call *gc));
+/* It was refused again, after call_check. Shard locked. */
+void call_denied(const struct gate_call *gc, struct device *d);
 
 /* ---- lists.c ---- */
 bool lists_create(struct gate *g, char *error, size_t error_cap); /* false: error is set */

@@ -14,6 +14,8 @@ void device_save_behind(struct gate *g, struct shard *s, struct device *d,
     d->unsaved = true;
     if (desk_taken(&d->desk))
         return; /* what is under way must not be overtaken; it writes again when it ends */
+    if (d->owner->stale)
+        return; /* the store may hold what nobody here knows, under the very tag that is expected */
     const struct revision *policy = policy_of(s, d);
     device_partnership(d, &p);
     d->unsaved = !policy ||
@@ -156,57 +158,121 @@ static bool judge_keep(struct gate_call *gc, struct shard *s, const struct pv_pa
     return true;
 }
 
+/* A device that memory does not know has no key, unless it has got it from another server just now. */
+static bool is_unknown(const struct gate_call *gc, const struct shard *s)
+{
+    const struct call *c = &gc->call;
+    const struct device *d =
+        owner_device(shard_owner((struct shard *)s, c->user), c->req.device_id);
+    return !d && call_may_doubt(gc, NULL);
+}
+
+/* Judged before, and removed since. */
+static void forget_gone(struct call *c)
+{
+    if (!c->device || !c->device->gone) return;
+    device_release(c->device);
+    c->device = NULL;
+}
+
+static bool is_refused(const struct pv_server_out *out)
+{
+    return out->action != PV_ACT_ALLOW;
+}
+
+static void judge_again(struct gate_call *gc)
+{
+    judge_command(gc, gc->judged);
+}
+
+/* Is there a body? One that was lost on the way leaves no trace. One that a proxy has is there. */
+static bool is_whole(const struct gate_call *gc)
+{
+    size_t len;
+    uint64_t announced;
+    http_body(gc->call.http, &len);
+    return len > 0 || pv_cmd_info(gc->call.req.cmd)->empty_body || gc->forward ||
+           http_body_is_stream(gc->call.http, &announced);
+}
+
+/* What memory makes of the command. A refusal that the store may know better about leaves no trace. */
+struct judgement {
+    bool keep, full;
+    int64_t now;
+    struct pv_partnership before, after;
+    struct pv_server_in in;
+    struct pv_server_out out;
+    enum { JUDGED, TOLD, DOUBTED, NO_DEVICE, FAILED } end;
+    enum pv_err err;
+};
+
+/* Shard locked; TOLD: no longer. */
+static void judge_locked(struct gate_call *gc, struct shard *s, struct judgement *j,
+                         enum pv_event event)
+{
+    struct call *c = &gc->call;
+    j->end = TOLD;
+    forget_gone(c);
+    if (j->keep && !c->device && call_slowed(gc, s, track_wait_new(gc, s, j->now))) return;
+    j->end = DOUBTED;
+    if (!c->device && is_unknown(gc, s)) return;
+    j->end = NO_DEVICE;
+    if (j->keep && !c->device && !judge_device(gc, s, j->now, &j->full)) return;
+    struct device *d =
+        j->keep ? c->device : owner_device(shard_owner(s, c->user), c->req.device_id);
+    if (d) {
+        device_judge_access(c->gate, s, d); /* rules may have changed since its last request */
+        device_partnership(d, &j->after);
+    }
+    j->before = j->after;
+    struct revision *policy = call_policy(c, s, d);
+    j->end = FAILED;
+    j->err = PV_E_NOMEM;
+    if (!policy) return;
+    j->in = judge_facts(gc, policy, event, j->now);
+    j->end = TOLD;
+    if (j->keep && call_slowed(gc, s, track_wait(gc, s, &j->in, policy->id, j->now))) return;
+    j->err = pv_server_step(&j->after, &j->in, &j->out);
+    j->end = j->err ? FAILED : JUDGED;
+    if (j->err || !d) return;
+    access_refine(c->gate, s, d, &j->out);
+    if (!is_refused(&j->out)) return;
+    if (call_may_doubt(gc, d))
+        j->end = DOUBTED;
+    else
+        call_denied(gc, d);
+}
+
 void judge_command(struct gate_call *gc, void (*go)(struct gate_call *gc))
 {
     struct call *c = &gc->call;
     const struct pv_cmd_info *info = pv_cmd_info(c->req.cmd);
     enum pv_event event = info->key_rule == PV_KEY_PARTNERSHIP ? PV_EV_PING : PV_EV_COMMAND;
-    int64_t now = time(NULL);
-    size_t len;
-    uint64_t announced;
-    http_body(c->http, &len);
-    /* A body that was lost on the way leaves no trace. One that a proxy has is there. */
-    bool keep =
-        len > 0 || info->empty_body || gc->forward || http_body_is_stream(c->http, &announced);
-    bool full = false;
+    struct judgement j = {.keep = is_whole(gc), .now = time(NULL)};
 
     struct shard *s = table_lock(c->gate->table, c->user);
-    if (keep && call_slowed(gc, s, track_wait_new(gc, s, now))) return;
-    if (keep && !judge_device(gc, s, now, &full)) {
-        table_unlock(s);
-        judge_no_device(gc, full);
-        return;
+    judge_locked(gc, s, &j, event);
+    if (j.end == TOLD) return;
+    bool judged = j.end == JUDGED && j.keep, durably = judged && j.out.store == PV_STORE_FIRST;
+    if (judged && !durably && !judge_keep(gc, s, &j.before, &j.after, &j.out, j.now)) {
+        j.end = FAILED;
+        j.err = PV_E_NOMEM;
+    } else if (judged && !durably) {
+        track_step(gc, s, &j.in, &j.out, &j.before, &j.after, j.now);
     }
-    struct device *d = keep ? c->device : owner_device(shard_owner(s, c->user), c->req.device_id);
-    struct pv_partnership p = {0}, before;
-    if (d) {
-        device_judge_access(c->gate, s, d); /* rules may have changed since its last request */
-        device_partnership(d, &p);
-    }
-    before = p;
-    uint32_t expected = p.key;
-    struct revision *policy = call_policy(c, s, d);
-    if (!policy) {
-        table_unlock(s);
-        step_failed(gc, PV_E_NOMEM);
-        return;
-    }
-    const struct pv_server_in in = judge_facts(gc, policy, event, now);
-    struct pv_server_out out;
-    if (keep && call_slowed(gc, s, track_wait(gc, s, &in, policy->id, now))) return;
-    enum pv_err err = pv_server_step(&p, &in, &out);
-    if (!err && d) access_refine(c->gate, s, d, &out);
-    bool durably = !err && keep && out.store == PV_STORE_FIRST;
-    if (!err && keep && !durably && !judge_keep(gc, s, &before, &p, &out, now)) err = PV_E_NOMEM;
-    if (!err && keep && !durably) track_step(gc, s, &in, &out, &before, &p, now);
     table_unlock(s);
 
-    if (err)
-        step_failed(gc, err);
+    gc->judged = go;
+    if (j.end == FAILED)
+        step_failed(gc, j.err);
+    else if (j.end == NO_DEVICE)
+        judge_no_device(gc, j.full);
+    else if (j.end == DOUBTED)
+        call_check(gc, judge_again);
     else if (durably)
         judge_durably(gc, event, go);
     else
-        act(gc, &out, expected, go);
+        act(gc, &j.out, j.before.key, go);
 }
 
 static void still_in(struct gate_call *gc)
@@ -214,9 +280,16 @@ static void still_in(struct gate_call *gc)
     call_http(&gc->call, 503, RETRY_AFTER_S);
 }
 
+static void judge_still(struct gate_call *gc)
+{
+    judge_command(gc, still_in);
+}
+
 void call_judge_again(struct call *c)
 {
+    struct gate_call *gc = gate_call_of(c);
     device_release(c->device);
     c->device = NULL;
-    judge_command(gate_call_of(c), still_in);
+    gc->checked = false;
+    call_believe(gc, judge_still);
 }

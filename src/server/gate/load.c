@@ -87,7 +87,7 @@ static void save_shard(struct saving *s, struct shard *shard)
     for (size_t b = 0; b <= shard->mask; b++)
         for (struct owner *o = shard->buckets[b]; o; o = o->next)
             for (struct device *d = o->devices; d; d = d->next) {
-                if (!d->unsaved) continue;
+                if (!d->unsaved || o->stale) continue;
                 s->devices[s->count] = d;
                 s->changes[s->count++] = (struct store_change){
                     .kind = STORE_PUT_DEVICE, .u.device = device_record_of(d, NULL)};

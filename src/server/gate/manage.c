@@ -33,6 +33,7 @@ struct change {
     struct gate *g;
     struct user_set *user;
     struct resident resident;
+    unsigned tries;
 };
 
 static void change_end(struct change *ch)
@@ -80,10 +81,16 @@ static bool wipe_pends(const struct device *d)
            d->wipe_state == PV_WIPE_STATE_FAILED;
 }
 
+static void read_user(struct change *ch);
+
 static void user_stored(struct store_write *w)
 {
     struct user_set *u = CONTAINER_OF(w, struct user_set, write);
     struct change *ch = u->priv;
+    if (w->conflict && ++ch->tries < TRIES_MAX) {
+        read_user(ch);
+        return;
+    }
     u->result = w->durable ? GATE_OK : GATE_STORE;
     struct shard *s = table_lock(ch->g->table, u->user);
     struct owner *o = ch->resident.owner;
@@ -161,7 +168,7 @@ static bool user_submit(struct change *ch)
     char *line = user_line(o, u);
     const struct store_change changes[] = {
         {.kind = u->act == USER_REMOVE ? STORE_REMOVE_USER : STORE_PUT_USER,
-         .u.user = {u->user, f.enabled, !f.device_wipe}},
+         .u.user = {u->user, f.enabled, !f.device_wipe, true, !o->disabled, o->no_device_wipe}},
         {.kind = STORE_ADD_AUDIT, .u.log.json = line},
     };
     u->write.done = user_stored;
@@ -186,13 +193,18 @@ static void user_was_read(struct resident *r, bool ok)
     user_result(u, GATE_STORE);
 }
 
+static void read_user(struct change *ch)
+{
+    ch->resident.ready = user_was_read;
+    if (resident_want(ch->g, &ch->resident, ch->user->user, RESIDENT_FRESH))
+        user_was_read(&ch->resident, true);
+}
+
 static void run_user(struct ticket *t)
 {
     struct change *ch = (struct change *)t;
     ch->user->priv = ch;
-    ch->resident.ready = user_was_read;
-    if (resident_want(ch->g, &ch->resident, ch->user->user, RESIDENT_KNOWN))
-        user_was_read(&ch->resident, true);
+    read_user(ch);
 }
 
 void gate_set_user(struct gate *g, struct user_set *u)

@@ -35,6 +35,13 @@ static void tell(struct task *task)
     o->done(o);
 }
 
+static void drop_texts(struct device_order *o)
+{
+    free(o->wipe_by);
+    free(o->wipe_reason);
+    o->wipe_by = o->wipe_reason = NULL;
+}
+
 /* Results that are there at once come by the same way as the others: later, on the worker. */
 static void finish(struct device_order *o, enum order_result result)
 {
@@ -42,9 +49,7 @@ static void finish(struct device_order *o, enum order_result result)
     device_release(o->device);
     o->device = NULL;
     resident_drop(&o->resident);
-    free(o->wipe_by);
-    free(o->wipe_reason);
-    o->wipe_by = o->wipe_reason = NULL;
+    drop_texts(o);
     o->write.task.fn = tell;
     worker_post(worker_self(), &o->write.task);
 }
@@ -115,13 +120,30 @@ static void take_out(struct device_order *o, struct shard *s)
             KV_TEXT("device", o->device_id));
 }
 
+static void run_fresh(struct device_order *o);
+
+/* Another server was faster: once more, of what the store has by now. */
+static void try_again(struct device_order *o)
+{
+    struct shard *s = lock_of(o);
+    o->device->unsaved = true;
+    owner_doubt(o->device->owner);
+    table_unlock(s);
+    drop_texts(o);
+    run_fresh(o);
+}
+
 static void stored(struct store_write *w)
 {
     struct device_order *o = CONTAINER_OF(w, struct device_order, write);
+    if (w->conflict && ++o->tries < TRIES_MAX) {
+        try_again(o);
+        return;
+    }
     struct device *d = o->device;
     int64_t now = time(NULL);
     struct shard *s = lock_of(o);
-    enum order_result result = d->gone ? ORDER_UNKNOWN : ORDER_STORE;
+    enum order_result result = d->gone ? ORDER_UNKNOWN : w->conflict ? ORDER_BUSY : ORDER_STORE;
     if (w->durable && o->remove) {
         result = o->result;
         take_out(o, s);
@@ -269,9 +291,30 @@ static void run(struct device_order *o)
     if (p == ENDED) finish(o, o->result);
 }
 
+/* The user is there as the store has it. ok false: nobody knows. */
+static void turn_was_read(struct resident *r, bool ok)
+{
+    struct device_order *o = CONTAINER_OF(r, struct device_order, resident);
+    if (ok) {
+        run(o);
+        return;
+    }
+    struct shard *s = lock_of(o);
+    desk_leave(&o->device->desk);
+    table_unlock(s);
+    finish(o, ORDER_STORE);
+}
+
+/* It is its turn; what others at the desk have waited for may be old. */
+static void run_fresh(struct device_order *o)
+{
+    o->resident.ready = turn_was_read;
+    if (resident_want(o->gate, &o->resident, o->user, RESIDENT_FRESH)) run(o);
+}
+
 static void turn_has_come(struct ticket *t)
 {
-    run(CONTAINER_OF(t, struct device_order, ticket));
+    run_fresh(CONTAINER_OF(t, struct device_order, ticket));
 }
 
 /* ---- entries before the device was ever seen ---- */
@@ -327,7 +370,8 @@ void gate_order(struct gate *g, struct device_order *o)
 {
     o->gate = g;
     o->made = false;
+    o->tries = 0;
     o->ticket.run = turn_has_come;
     o->resident.ready = user_was_read;
-    if (resident_want(g, &o->resident, o->user, RESIDENT_KNOWN)) user_is_there(o);
+    if (resident_want(g, &o->resident, o->user, RESIDENT_FRESH)) user_is_there(o);
 }

@@ -21,7 +21,8 @@ enum order_result {
     ORDER_UNKNOWN,    /* there is no such device, or it was removed in the meantime */
     ORDER_FORBIDDEN,  /* whole devices of this user are never wiped */
     ORDER_FULL,       /* the user has too many devices */
-    ORDER_BUSY,       /* too many orders and requests wait for their turn */
+    ORDER_BUSY,       /* too many orders and requests wait for their turn, or other servers change the
+                         device all the time */
     ORDER_STORE       /* not durable, or no memory: nothing has changed */
 };
 
@@ -43,6 +44,7 @@ struct device_order {
     /* private */
     struct gate *gate;
     struct device *device;
+    unsigned tries;
     bool made; /* the entry is new */
     struct pv_partnership was, next;
     enum pv_state noted;

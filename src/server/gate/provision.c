@@ -120,7 +120,7 @@ void provision_serve(struct call *c)
     }
     s = step_create(gate_call_of(c));
     if (!s) return;
-    s->machine = true;
+    s->machine = s->fresh = true;
     s->bad = ask->kind == PV_ASK_BAD ? ask->why : NULL;
     s->in = (struct pv_server_in){
         .event = events[ask->kind],

@@ -25,12 +25,21 @@ struct step *step_create(struct gate_call *gc)
     return s;
 }
 
+/* What it has made so far. */
+static void undo(struct step *s)
+{
+    revision_release(s->policy);
+    s->policy = NULL;
+    demand_undo(s);
+    free(s->info_patch);
+    s->info_patch = NULL;
+}
+
 void step_free(struct step *s)
 {
     if (!s) return;
-    revision_release(s->policy);
-    demand_free(s);
-    free(s->info_patch);
+    undo(s);
+    claim_release(s->claim);
     free(s);
 }
 
@@ -71,13 +80,35 @@ static void leave(struct step *s, struct shard *shard, int64_t now)
         device_save_behind(s->call->call.gate, shard, d, &s->before, now, &cause);
 }
 
+static void run(struct step *s);
+
+/* Nothing of it was told: once more, of what the store has by now. */
+static void try_again(struct step *s)
+{
+    struct shard *shard = lock_of(s);
+    struct device *d = device_of(s);
+    d->unsaved = true;
+    device_count(d, &s->before);
+    owner_doubt(d->owner);
+    table_unlock(shard);
+    undo(s);
+    s->fresh = true;
+    run(s);
+}
+
 static void stored(struct store_write *w)
 {
     struct step *s = CONTAINER_OF(w, struct step, write);
+    if (w->conflict && ++s->tries < TRIES_MAX) {
+        try_again(s);
+        return;
+    }
     struct device *d = device_of(s);
     int64_t now = time(NULL);
     struct shard *shard = lock_of(s);
-    enum step_result result = !w->durable ? STEP_STORE : d->gone ? STEP_BUSY : STEP_DONE;
+    enum step_result result = w->durable && !d->gone      ? STEP_DONE
+                              : w->durable || w->conflict ? STEP_BUSY
+                                                          : STEP_STORE;
     if (result == STEP_DONE) {
         /* Else the device was read again since, with what another node has made of it. */
         if (d->tag == s->tag) {
@@ -195,7 +226,8 @@ static enum progress step_locked(struct step *s, struct shard *shard, int64_t no
     return STEPPED;
 }
 
-static void run(struct step *s)
+/* It is its turn, and the user is there as it must be. */
+static void run_there(struct step *s)
 {
     struct device *d = device_of(s);
     int64_t now = time(NULL);
@@ -207,6 +239,31 @@ static void run(struct step *s)
         call_wait(&s->call->call, NULL);
     else
         s->done(s, p == STEPPED ? STEP_DONE : STEP_STORE);
+}
+
+static void user_was_read(struct resident *r, bool ok)
+{
+    struct step *s = CONTAINER_OF(r, struct gate_call, resident)->step;
+    if (ok) {
+        run_there(s);
+        return;
+    }
+    struct shard *shard = lock_of(s);
+    desk_leave(&device_of(s)->desk);
+    table_unlock(shard);
+    s->done(s, STEP_STORE);
+}
+
+/* It is its turn. */
+static void run(struct step *s)
+{
+    struct call *c = &s->call->call;
+    s->call->resident.ready = user_was_read;
+    if (resident_want(c->gate, &s->call->resident, c->user,
+                      s->fresh ? RESIDENT_FRESH : RESIDENT_KNOWN))
+        run_there(s);
+    else
+        call_wait(c, NULL);
 }
 
 static void turn_has_come(struct ticket *t)

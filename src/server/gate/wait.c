@@ -143,6 +143,7 @@ void gate_wait_add(struct call *c, struct gate_waiter *w)
     w->device->waiters = w;
     s->waiters++;
     table_unlock(s);
+    gate_call_of(c)->waited = true;
     call_drop_body(c);
 }
 

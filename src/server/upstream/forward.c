@@ -260,11 +260,22 @@ static void begin_stream(struct forward *w)
     w->held_cap = w->held_len = 0;
 }
 
+static void shut_out(struct timer *t);
+
+/* What has waited for news may have been blocked since, as far as anybody can tell. */
+static bool is_believed(const struct forward *w)
+{
+    return !w->waits || gate_is_heard(w->call->gate);
+}
+
 static void flush(struct timer *t)
 {
     struct forward *w = CONTAINER_OF(t, struct forward, flush);
     unsigned status;
-    if (!is_held_refusal(w, &status)) begin_stream(w);
+    if (!is_believed(w))
+        timer_set(worker_self(), &w->refresh, 1, shut_out);
+    else if (!is_held_refusal(w, &status))
+        begin_stream(w);
 }
 
 static bool hold(struct forward *w, const void *bytes, size_t len)
@@ -303,6 +314,10 @@ static bool data(struct fetch *f, const void *bytes, size_t len)
         return true;
     }
     if (f->status == 449) return true;
+    if (!w->began && !is_believed(w)) { /* not from here, where the fetch would end under itself */
+        timer_set(worker_self(), &w->refresh, 1, shut_out);
+        return false;
+    }
     if (!w->began) begin_stream(w);
     return pass(w, bytes, len);
 }

@@ -2,6 +2,7 @@
  * do. Blocking sockets, a thread for each connection: simple enough to trust the figures. */
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -23,6 +24,9 @@
 static const char usage[] =
     "usage: bench_load handshakes PORT SECONDS CONNECTIONS   provision again and again\n"
     "       bench_load enrolments PORT SECONDS CONNECTIONS   each time as a new device\n"
+    "       bench_load syncs SECONDS CONNECTIONS PORT...    FolderSync, each with the next server\n"
+    "       bench_load logins PORT CONNECTIONS DEVICES STRIDE   of those whom visits brings\n"
+    "       bench_load visits PORT CONNECTIONS DEVICES STRIDE SECONDS   each once, then any\n"
     "       bench_load provision PORT DEVICES               provision and FolderSync once each\n"
     "       bench_load pings PORT DEVICES FOLDER            wait until standard input ends\n"
     "       bench_load commits DIRECTORY SECONDS            write and fsync\n";
@@ -36,13 +40,19 @@ static const char ask[] = HEAD "\0\x0e" "E" "\0\x12" "VHW\x03" "Bench\0\x01\x01\
 static const char ack_start[] = HEAD "\0\x0e" "EFG" TYPE "I\x03";
 static const char ack_end[] = "\0\x01" "K\x03" "1\0\x01\x01\x01\x01";
 static const char folder_sync[] = HEAD "\0\x07" "VR\x03" "0\0\x01\x01";
+static const char sync_start[] = HEAD "\0\x07" "VR\x03";
+static const char sync_end[] = "\0\x01\x01";
+static const char settings[] = HEAD "\0\x12" "E\x5d\x07\x01\x01"; /* whose mailbox is it? */
 static const char ping_start[] = HEAD "\0\x0d" "EH\x03" "900\0\x01" "IJK\x03";
 static const char ping_end[] = "\0\x01" "L\x03" "Email\0\x01\x01\x01\x01";
 #define LEN(text) (sizeof(text) - 1)
 
-static int port;
+#define PORTS_MAX 8
+
+static int port, ports[PORTS_MAX];
+static unsigned port_count;
 static _Atomic unsigned next_device, done;
-static unsigned devices;
+static unsigned devices, users = USERS, stride;
 static double seconds;
 static bool enrol;
 static const char *folder;
@@ -58,8 +68,8 @@ static double now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static int dial(void) {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+static int dial_port(int where) {
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)where),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
     if (s < 0 || connect(s, (struct sockaddr *)&to, sizeof to) != 0) fail("connect");
@@ -67,19 +77,24 @@ static int dial(void) {
     return s;
 }
 
+static int dial(void) {
+    return dial_port(port);
+}
+
+/* cmd: NULL asks what there is, of nobody but the user. */
 static void post(int s, const char *cmd, unsigned device, const char *key, const char *body,
                  size_t len) {
     char request[2048], login[32], coded[64];
-    unsigned user = device % USERS;
+    unsigned user = device % users;
     int n = snprintf(login, sizeof login, "u%u:secret", user);
     if (pv__base64_encode((const uint8_t *)login, (size_t)n, coded, sizeof coded) != PV_OK)
         fail("login");
     n = snprintf(request, sizeof request,
-                 "POST /Microsoft-Server-ActiveSync?Cmd=%s&User=u%u&DeviceId=BENCH%u"
+                 "%s /Microsoft-Server-ActiveSync?Cmd=%s&User=u%u&DeviceId=BENCH%u"
                  "&DeviceType=Bench HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic %s\r\n"
                  "MS-ASProtocolVersion: 14.1\r\nX-MS-PolicyKey: %s\r\n"
                  "Content-Type: application/vnd.ms-sync.wbxml\r\nContent-Length: %zu\r\n\r\n",
-                 cmd, user, device, coded, key, len);
+                 cmd ? "POST" : "OPTIONS", cmd ? cmd : "Ping", user, device, coded, key, len);
     if (n < 0 || (size_t)n + len > sizeof request) fail("request");
     memcpy(request + n, body, len);
     for (size_t at = 0, all = (size_t)n + len; at < all;) {
@@ -162,12 +177,91 @@ static void *each_once(void *unused) {
     return unused;
 }
 
+/* ---- steady commands with the right key ---- */
+
+/* Value of the first element of that token; what gets so far is a small positive number. */
+static void take(const char *body, size_t len, char token, char *out, size_t cap) {
+    const char mark[2] = {token, 3}, *at = memmem(body, len, mark, 2);
+    if (!at) fail("unexpected body");
+    snprintf(out, cap, "%s", at + 2);
+}
+
+/* One FolderSync. @return whether it was let in, with the SyncKey that was told */
+static bool sync_once(int s, unsigned device, const char *key, char sync_key[KEY_MAX]) {
+    char body[64], buf[ANSWER_MAX], status[8];
+    size_t len, n = strlen(sync_key);
+    memcpy(body, sync_start, LEN(sync_start));
+    memcpy(body + LEN(sync_start), sync_key, n);
+    memcpy(body + LEN(sync_start) + n, sync_end, LEN(sync_end));
+    post(s, "FolderSync", device, key, body, LEN(sync_start) + n + LEN(sync_end));
+    const char *got = answer(s, buf, &len);
+    take(got, len, 'L', status, sizeof status);
+    if (strcmp(status, "1") == 0) take(got, len, 'R', sync_key, KEY_MAX);
+    return strcmp(status, "1") == 0;
+}
+
+static void *syncs(void *unused) {
+    unsigned device = next_device++;
+    int s[PORTS_MAX];
+    char key[KEY_MAX], sync_key[KEY_MAX] = "0";
+    for (unsigned i = 0; i < port_count; i++) s[i] = dial_port(ports[i]);
+    handshake(s[0], device, key);
+    if (!sync_once(s[0], device, key, sync_key)) fail("FolderSync");
+    double end = now() + seconds;
+    for (unsigned i = 0; now() < end; i++, done++)
+        if (!sync_once(s[i % port_count], device, key, sync_key)) fail("FolderSync");
+    return unused;
+}
+
+/* ---- phones of a fleet, whose rows and keys are known ---- */
+enum { LOGINS, EACH_ONCE, ANY } phase;
+
+static void visit(int s, unsigned device) {
+    char buf[ANSWER_MAX], key[KEY_MAX], status[8];
+    size_t len;
+    if (phase == LOGINS) {
+        post(s, NULL, device, "0", "", 0);
+        answer(s, buf, &len);
+        return;
+    }
+    snprintf(key, sizeof key, "%u", device * 2246822519u | 1);
+    post(s, "Settings", device, key, settings, LEN(settings));
+    const char *got = answer(s, buf, &len);
+    take(got, len, 'F', status, sizeof status);
+    if (strcmp(status, "1") != 0) fail("Settings");
+}
+
+static void *visits(void *unused) {
+    int s = dial();
+    unsigned seed = next_device * 2654435761u + 1;
+    double end = now() + seconds;
+    if (phase == ANY) {
+        for (; now() < end; done++) {
+            seed = seed * 1664525u + 1013904223u;
+            visit(s, (seed >> 8) % devices * stride);
+        }
+    } else {
+        for (unsigned i = next_device++; i < devices; i = next_device++, done++)
+            visit(s, i * stride);
+    }
+    close(s);
+    return unused;
+}
+
 static void run_threads(void *(*body)(void *), unsigned count) {
     pthread_t threads[THREADS_MAX];
     if (count > THREADS_MAX) count = THREADS_MAX;
     for (unsigned i = 0; i < count; i++)
         if (pthread_create(&threads[i], NULL, body, NULL) != 0) fail("pthread_create");
     for (unsigned i = 0; i < count; i++) pthread_join(threads[i], NULL);
+}
+
+/* So many of them a second, on so many connections. */
+static int rate(void *(*body)(void *), const char *connections) {
+    double began = now();
+    run_threads(body, (unsigned)strtoul(connections, NULL, 10));
+    printf("%.0f\n", done / (now() - began));
+    return 0;
 }
 
 static int pings(void) {
@@ -211,14 +305,29 @@ int main(int argc, char **argv) {
         seconds = strtod(argv[3], NULL);
         return commits(argv[2]);
     }
+    if (strcmp(argv[1], "syncs") == 0) {
+        seconds = strtod(argv[2], NULL);
+        for (int i = 4; i < argc && port_count < PORTS_MAX; i++)
+            ports[port_count++] = (int)strtol(argv[i], NULL, 10);
+        if (port_count) return rate(syncs, argv[3]);
+    }
     port = (int)strtol(argv[2], NULL, 10);
     enrol = strcmp(argv[1], "enrolments") == 0;
     if ((enrol || strcmp(argv[1], "handshakes") == 0) && argc == 5) {
         seconds = strtod(argv[3], NULL);
-        double began = now();
-        run_threads(again_and_again, (unsigned)strtoul(argv[4], NULL, 10));
-        printf("%.0f\n", done / (now() - began));
-        return 0;
+        return rate(again_and_again, argv[4]);
+    }
+    if (argc >= 6 && (strcmp(argv[1], "logins") == 0 || strcmp(argv[1], "visits") == 0)) {
+        devices = (unsigned)strtoul(argv[4], NULL, 10);
+        stride = (unsigned)strtoul(argv[5], NULL, 10);
+        seconds = argc > 6 ? strtod(argv[6], NULL) : 0;
+        users = UINT_MAX;
+        phase = seconds > 0 ? EACH_ONCE : LOGINS;
+        rate(visits, argv[3]);
+        if (phase == LOGINS) return 0;
+        phase = ANY;
+        next_device = done = 0;
+        return rate(visits, argv[3]);
     }
     devices = (unsigned)strtoul(argv[3], NULL, 10);
     if (strcmp(argv[1], "provision") == 0) {

@@ -878,9 +878,9 @@ static void what_cannot_be_understood_is_told(void **unused)
     for (size_t i = 0; i < sizeof spoilt / sizeof *spoilt; i++) {
         print_message("# %s\n", spoilt[i][0]);
         struct store *s = open_store();
-        struct store_change c = device_change("u", "D");
-        c.u.device.tag = 0; /* whatever there is */
-        assert_true(put_one(s, c));
+        const struct store_change c[] = {{.kind = STORE_REMOVE_USER, .u.user = {.user = "u"}},
+                                         device_change("u", "D")};
+        assert_true(put(s, c, 2));
         do_sql(spoilt[i][0]);
         struct seen *seen = calloc(1, sizeof *seen);
         assert_false(store_read_user(s, "u", &see_all, seen));

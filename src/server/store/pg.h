@@ -132,10 +132,6 @@
     X(ACCOUNT, "SELECT owner, enabled, no_device_wipe FROM account WHERE owner = $1")          \
     X(ACCOUNTS, "SELECT owner, enabled, no_device_wipe FROM account WHERE owner > $1"          \
                 " ORDER BY owner LIMIT $2")                                                    \
-    X(ALL_ITEMS, "SELECT kind, name, json FROM item ORDER BY kind, name")                      \
-    X(ALL_ACCOUNTS, "SELECT owner, enabled, no_device_wipe FROM account ORDER BY owner")       \
-    X(ALL_DEVICES, "SELECT owner, device_id, " PG_DEVICE_COLUMNS " FROM device"                \
-                   " ORDER BY owner, device_id")                                               \
     X(OWNERS_OF, "SELECT owner FROM device WHERE device_id = $1 ORDER BY owner LIMIT $2")      \
     X(OWNED, "SELECT owner, device_id, " PG_DEVICE_COLUMNS " FROM device WHERE owner = $1"     \
              " ORDER BY device_id")                                                            \

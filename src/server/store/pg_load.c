@@ -53,24 +53,14 @@ bool pg_load(struct store *base, const struct store_visitor *v, void *ctx, char 
              size_t error_cap)
 {
     struct pg_store *s = (struct pg_store *)base;
-    struct pg_question questions[PG_QUESTIONS_MAX] = {
-        {.which = v->device ? Q_ALL_ITEMS : Q_ITEMS},
-        {.which = Q_POLICIES},
-    };
-    size_t count = 2, users = 0, devices = 0;
-    PGresult *r[PG_QUESTIONS_MAX] = {0};
-    if (v->user) questions[users = count++].which = Q_ALL_ACCOUNTS;
-    if (v->device) questions[devices = count++].which = Q_ALL_DEVICES;
-    if (!pg_read_together(s, questions, count, r, error, error_cap)) return false;
+    const struct pg_question questions[] = {{.which = Q_ITEMS}, {.which = Q_POLICIES}};
+    PGresult *r[2] = {0};
+    if (!pg_read_together(s, questions, 2, r, error, error_cap)) return false;
     struct pg_rows q = {.r = r[1]};
     if (v->item) visit_items(r[0], v, ctx);
     bool ok = !v->policy || visit_policies(&q, v, ctx);
-    q.r = r[users];
-    ok = ok && (!users || visit_accounts(&q, v, ctx));
-    q.r = r[devices];
-    ok = ok && (!devices || visit_devices(&q, v, ctx));
     if (!ok) snprintf(error, error_cap, "%s: %s", s->name, q.error);
-    clear(r, count);
+    clear(r, 2);
     return ok;
 }
 

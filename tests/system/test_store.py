@@ -177,7 +177,7 @@ class Backup(StoreCase):
 
     def test_the_servers_own_files_are_never_replaced(self):
         device = self.provisioned()
-        for name in ("provost.db", "provost.db-wal", "lock", "new.db", "audit/audit.jsonl"):
+        for name in ("provost.db", "provost.db-wal", "new.db", "audit/audit.jsonl"):
             with self.subTest(name):
                 told = self.refused("backup", "--force", str(self.server.state / name))
                 self.assertIn("the server's own directory", told)

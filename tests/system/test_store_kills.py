@@ -7,6 +7,7 @@ without it as often as fits in PROVOST_KILLS_SECONDS."""
 import collections
 import os
 import random
+import sqlite3
 import threading
 import time
 
@@ -40,6 +41,48 @@ class Torn(test_crash.Crash):
             self.assertFalse(thread.is_alive(), "a request was neither answered nor ended")
         self.server.well()
         return power
+
+    def test_an_upgrade_that_is_cut_short(self):
+        """Of a file of the schema before, again and again, until the server has got through."""
+        chance, device, path = random.Random(SEED), self.device(), self.server.state / "provost.db"
+        device.handshake()
+        self.server.stop()
+        present, db = self.look(path, 1), sqlite3.connect(path)
+        copied = "key, key_at, key_revision, key_hash, acked_offer, acked_status, outcome, " \
+            "outcome_revision, said, provisioned_once, asked, personal, wipe, wipe_state, wipe_id, " \
+            "shut, wipe_at, wipe_sent_at, wipe_ended_at, wipe_expires_at, wipe_by, wipe_reason"
+        db.executescript(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"
+            "INSERT INTO device SELECT 'user' || i, device_id, device_type, user_agent, model, os, "
+            f"version, state, first_seen, last_seen, loop_until, {copied}, tag FROM device, n;"
+            "DROP INDEX device_by_id; DROP INDEX device_last_seen; DROP INDEX device_wipe_ends;"
+            "DROP TABLE chain; ALTER TABLE device DROP COLUMN tag; PRAGMA user_version = 2;")
+        db.close()
+        seen, most = collections.Counter(), 4
+        while True:
+            self.server.torn(kill_in=1 + chance.randrange(most), power=1, seed=chance.getrandbits(32))
+            most += most // 4 + 1
+            try:
+                self.server.start()
+                break
+            except AssertionError:
+                self.server.killed()
+            seen[self.look(path)] += 1
+        self.server.well()
+        self.assertEqual(self.look(path), present)
+        self.assertFolders(device.foldersync())
+        self.assertTrue(self.admin("store", "check")["good"])
+        self.assertGreater(seen[2], 10, seen)
+
+    def look(self, path, count=3001):
+        """@return the schema; nothing may be missing."""
+        db = sqlite3.connect(path)
+        schema, = db.execute("PRAGMA user_version").fetchone()
+        devices, = db.execute("SELECT count(*) FROM device").fetchone()
+        sound, = db.execute("PRAGMA integrity_check(1)").fetchone()
+        db.close()
+        self.assertEqual((devices, sound), (count, "ok"))
+        return schema
 
     def test_nothing_told_is_lost(self):
         chance, under_way = random.Random(SEED), collections.Counter()

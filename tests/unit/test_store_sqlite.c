@@ -137,6 +137,48 @@ static void the_queue_is_bounded(void **unused)
     store_close(s);
 }
 
+/* Also by what it holds, since one submission may be large. */
+static void the_queue_has_so_many_bytes(void **unused)
+{
+    (void)unused;
+    enum { MEGABYTE = 1 << 20 };
+    struct store *s = open_store();
+    char *text = malloc(2 * MEGABYTE), *huge = malloc(STORE_QUEUE_BYTES + 1u);
+    memset(text, 'x', 2 * MEGABYTE);
+    memset(huge, 'x', STORE_QUEUE_BYTES);
+    text[2 * MEGABYTE - 1] = huge[STORE_QUEUE_BYTES] = '\0';
+    const struct store_change c = {.kind = STORE_PUT_ITEM, .u.item = {"rule", "r", text}},
+                              h = {.kind = STORE_PUT_ITEM, .u.item = {"rule", "r", huge}};
+    assert_false(store_submit(s, &h, 1, NULL));
+    sqlite3 *held = hold_file();
+    size_t taken = 0;
+    while (taken < 100 && store_submit(s, &c, 1, NULL))
+        taken++;
+    assert_in_range(taken, 31, 63); /* the writer may have taken some, up to as much again */
+    release_file(held);
+    assert_true(store_settle(s, store_submitted(s)));
+    assert_true(store_submit(s, &c, 1, NULL));
+    store_close(s);
+    free(huge);
+    free(text);
+}
+
+/* It would see the store of that instant for ever. */
+static void no_reader_stays_in_a_transaction(void **unused)
+{
+    (void)unused;
+    struct sqlite_store *s = (struct sqlite_store *)open_store();
+    struct item_record r;
+    void *block;
+    const struct store_change c = {.kind = STORE_PUT_ITEM, .u.item = {"rule", "r", "{}"}};
+    assert_int_equal(sqlite3_exec(s->free_readers->db, "BEGIN", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(store_read_item(&s->base, "rule", "r", &r, &block), 0);
+    assert_true(put(&s->base, &c, 1));
+    assert_int_equal(store_read_item(&s->base, "rule", "r", &r, &block), 1);
+    free(block);
+    store_close(&s->base);
+}
+
 static void files_are_private(void **unused)
 {
     (void)unused;
@@ -147,7 +189,7 @@ static void files_are_private(void **unused)
     struct store *s = open_elsewhere("sqlite", path);
     umask(old);
     assert_non_null(s);
-    static const char *const names[] = {"", "/lock", "/provost.db", "/provost.db-wal",
+    static const char *const names[] = {"", "/provost.db", "/provost.db-wal",
                                         "/provost.db-shm"};
     const struct store_change c = user_change("alice", true);
     assert_true(put(s, &c, 1));
@@ -231,6 +273,7 @@ static void a_file_of_the_first_schema_is_brought_up(void **unused)
     assert_int_equal(in->partnership.key, 7);
     assert_int_equal(in->partnership.said, 1);
     assert_int_equal(in->partnership.wipe_id, 0);
+    assert_int_equal(in->tag, 1);
     assert_int_equal(no->partnership.outcome, PV_OUTCOME_REFUSED);
     assert_int_equal(no->partnership.said, 2);
     assert_int_equal(no->partnership.offers[0].key, 77);
@@ -248,6 +291,10 @@ static void a_file_of_the_first_schema_is_brought_up(void **unused)
     assert_int_equal(store_read_info(s, "a", "IN", &r, &block), 1);
     assert_string_equal(r.info_json, "{\"Model\":\"M\",\"OS\":\"O\"}");
     free(block);
+    struct store_change next = {.kind = STORE_PUT_DEVICE, .u.device = *in};
+    next_tag(&next);
+    assert_true(put(s, &next, 1));
+    assert_true(conflicts(s, &next, 1));
     forget(seen);
     store_close(s);
 }
@@ -357,6 +404,8 @@ int main(void)
         TEST(ids_of_lines_have_no_gap),
         TEST(statements_use_indices),
         TEST(the_queue_is_bounded),
+        TEST(the_queue_has_so_many_bytes),
+        TEST(no_reader_stays_in_a_transaction),
         TEST(files_are_private),
         TEST(a_newer_schema_is_refused),
         TEST(a_file_of_the_first_schema_is_brought_up),

@@ -28,17 +28,16 @@ bool sqlite_make_directory(const char *state, char *error, size_t error_cap)
     return false;
 }
 
-/* Two servers on one state directory would each believe their own memory. */
+/* Two servers on one state directory would each believe their own memory. The lock is the directory's
+ * own: what nobody can see nobody tidies away. */
 int sqlite_take_lock(const char *state, char *error, size_t error_cap)
 {
-    char path[SQLITE_PATH_CAP];
-    snprintf(path, sizeof path, "%.*s/lock", SQLITE_PATH_CAP - 8, state);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
     if (fd >= 0 && errno == EWOULDBLOCK)
         snprintf(error, error_cap, "another provostd uses the state directory %s", state);
     else
-        snprintf(error, error_cap, "%s: %s", path, strerror(errno));
+        snprintf(error, error_cap, "%s: %s", state, strerror(errno));
     if (fd >= 0) close(fd);
     return -1;
 }

@@ -102,7 +102,9 @@ static bool connect_writer(struct sqlite_store *s, char *error, size_t error_cap
 {
     if (!sqlite_connect(s->path, SQLITE_OPEN_READWRITE, &s->writer, error, error_cap)) return false;
     if (sqlite_pragma(s->writer, "PRAGMA journal_mode = WAL", "wal") &&
-        sqlite_pragma(s->writer, "PRAGMA synchronous = FULL", NULL))
+        sqlite_pragma(s->writer, "PRAGMA synchronous = FULL", NULL) &&
+        sqlite_pragma(s->writer, "PRAGMA journal_size_limit = 67108864",
+                      NULL)) /* once it was long */
         return true;
     snprintf(error, error_cap, "%s: write-ahead log cannot be used: %s", s->path,
              sqlite3_errmsg(s->writer));

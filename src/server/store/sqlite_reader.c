@@ -100,7 +100,8 @@ void sqlite_reader_give(struct sqlite_store *s, struct sqlite_reader *r, int rc,
         sqlite_trouble_failed(&s->reading, rc, why ? why : error);
     else
         sqlite_trouble_over(&s->reading);
-    if (sqlite_sticks(rc)) {
+    /* Whoever is left in a transaction sees the store of that instant for ever. */
+    if (sqlite_sticks(rc) || !sqlite3_get_autocommit(r->db)) {
         sqlite_reader_destroy(r);
         gone(s, 0);
         return;

@@ -251,6 +251,7 @@ static bool start(struct server *s, char *error, size_t cap)
  * is given up. */
 static void drain(struct server *s)
 {
+    gate_rest(s->gate);
     const uint64_t limit_ms = s->config->drain_timeout * UINT64_C(1000);
     const uint64_t begin = heart_now_ms(), watchdog_ms = service_watchdog_ms();
     uint64_t told_at = begin;

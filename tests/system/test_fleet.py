@@ -1,11 +1,13 @@
 """Many devices: listings in pages, with memory for a page only."""
 
+import time
 import urllib.parse
 
 from harness import admin
 from harness.api import Api
 from harness.case import OwnServerCase
-from harness.fleet import copy_device
+from harness.fleet import copy_device, store_of
+from harness.server import wait_for
 
 
 class FleetCase(OwnServerCase):
@@ -140,6 +142,43 @@ class Program(FleetCase):
         rows = self.admin("device", "compliance")
         self.assertEqual([(row["policy"], row["devices"], row["compliant"]) for row in rows],
                          [("default", 2346, 2346)])
+
+
+class Pruning(FleetCase):
+    config = "prune_after = 30;"
+
+    def test_who_was_not_seen_for_long_is_forgotten(self):
+        old = int(time.time()) - 31 * 86400
+        names = [(f"user{n}", "OLD") for n in range(20)]
+        self.fill(names, last_seen=old)
+        wait_for("the old ones to go",
+                 lambda: self.api("GET", "/v1/devices").json[1:] == [])
+        self.assertEqual(self.api("GET", "/v1/devices").json[0]["user"], "ann")
+        self.assertFolders(self.first.foldersync())
+        lines = [line for line in self.api("GET", "/v1/audit").json
+                 if line["act"] == "device.remove"]
+        self.assertEqual(sorted((line["user"], line["device_id"]) for line in lines), sorted(names))
+        self.assertEqual({(line["actor"], line["reason"]) for line in lines},
+                         {("server", "not seen for 30 days")})
+        wait_for("the count in the log", lambda: "pruned devices=20" in self.server.log)
+        self.server.restart()
+        self.api.close()
+        self.assertEqual(len(self.api("GET", "/v1/devices").json), 1)
+
+    def test_who_an_administrator_has_spoken_of_stays(self):
+        self.fill([("bob", "B1"), ("bob", "B2"), ("bob", "B3"), ("bob", "B4")])
+        for order in ("B1/block", "B2/allow", "B3/wipe"):
+            body = {"scope": "device", "confirm": True} if order.endswith("wipe") else None
+            self.assertEqual(self.api("POST", f"/v1/devices/bob/{order}", body).http, 200)
+        self.api.close()
+        self.server.stop()
+        with store_of(self.server) as database:
+            database.execute("UPDATE device SET last_seen = ? WHERE user = 'bob'",
+                             (int(time.time()) - 31 * 86400,))
+        self.server.start()
+        wait_for("the one to go", lambda: [
+            row["device_id"] for row in self.api("GET", "/v1/devices?user=bob").json
+        ] == ["B1", "B2", "B3"])
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ struct world {
     unsigned logged;                   /* lines of the log */
     struct auth_check *auth_waiting;   /* of the user "slow" */
     struct timer *timer;               /* set last */
+    bool follows;                      /* another server leads */
     bool pool_full;                    /* no thread has time */
     struct store *shared;              /* of fake_store.h, for gates that are made; NULL: none of all this */
 };

@@ -538,7 +538,7 @@ bool store_is_heard(const struct store *s)
 
 bool store_is_leader(const struct store *s)
 {
-    return !s || !s->ops->shared || s->ops->is_leader(s);
+    return !world.follows && (!s || !s->ops->shared || s->ops->is_leader(s));
 }
 
 bool store_follow(struct store *s, const struct store_follower *f)

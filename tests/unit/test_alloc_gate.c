@@ -500,6 +500,7 @@ static void sweep_begin(void)
 static bool sweep_run(void)
 {
     gate_sweep(gate);
+    run_tasks();
     return world.last_put.wipe_state == PV_WIPE_STATE_EXPIRED;
 }
 

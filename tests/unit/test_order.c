@@ -430,6 +430,12 @@ static void entries_before_devices_are_bounded(void **unused)
 }
 
 /* ---- time ---- */
+static void a_minute_is_over(void)
+{
+    world.timer->fn(world.timer);
+    run_tasks();
+}
+
 static void a_wipe_expires_without_contact(void **unused)
 {
     (void)unused;
@@ -445,28 +451,28 @@ static void a_wipe_expires_without_contact(void **unused)
     assert_non_null(world.timer);
     world.now += 99;
     unsigned audited = world.audited;
-    world.timer->fn(world.timer);
+    a_minute_is_over();
     assert_int_equal(world.audited, audited);
     world.now++;
     assert_int_equal(look()->wipe_state, PV_WIPE_STATE_EXPIRED); /* the listing need not wait */
     assert_int_equal(world.last_put.wipe_state, PV_WIPE_STATE_REQUESTED);
 
     world.store = STORE_REFUSES; /* the next minute is early enough */
-    world.timer->fn(world.timer);
+    a_minute_is_over();
     world.store = STORE_HOLDS;
     gate_order(gate, &b);
-    world.timer->fn(world.timer);
-    release(false);
+    a_minute_is_over();
     world.store = STORE_WRITES;
+    release(false);
     run_tasks();
     assert_int_equal(b.result, ORDER_STORE);
     be_there("ann"); /* who is read again since that failed */
-    world.timer->fn(world.timer);
+    a_minute_is_over();
     assert_int_equal(world.last_put.wipe_state, PV_WIPE_STATE_EXPIRED);
     in_audit("\"actor\":\"server\"");
     in_audit("WIPE_EXPIRED");
     audited = world.audited;
-    world.timer->fn(world.timer);
+    a_minute_is_over();
     assert_int_equal(world.audited, audited); /* once */
     assert_int_equal(folder_sync("ann", "14.1", key), 129);
     assert_int_equal(order(PV_ORDER_ALLOW), ORDER_DONE);
@@ -488,9 +494,11 @@ static void a_wipe_that_was_loaded_expires(void **unused)
     start_gate();
     be_there("ann");
     gate_sweep(gate);
+    run_tasks();
     assert_int_equal(world.audited, 0);
     world.now = 1700000100;
     gate_sweep(gate);
+    run_tasks();
     assert_int_equal(world.audited, 1);
     in_audit("\"wipe_id\":\"0000000000000007\"");
     assert_int_equal(world.last_put.wipe_ended_at, 1700000100);

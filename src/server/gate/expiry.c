@@ -1,95 +1,226 @@
-/* Wipes whose time is over although the device has never come back: noticed once a minute. */
+/* What is due by time alone, looked for once a minute on the server that leads: wipes whose end has come
+ * although the device has never come back, and partnerships of devices that were not seen for long. Each
+ * is ended by an order of the server, as by one of an administrator. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "src/server/gate/inner.h"
+#include "src/server/gate/order.h"
 #include "src/server/observe/log.h"
 
 #define SWEEP_MS 60000
+#define SWEEP_MOST 200 /* of each kind at a time */
+#define DAY_S 86400
 
-void shard_wipe_ends(struct shard *s, int64_t at)
+/* An order that is due. */
+struct due {
+    struct due *next;
+    struct expiry *expiry;
+    struct device_order order;
+    char device_id[PV_DEVICE_ID_MAX + 1];
+    char user[];
+};
+
+/* How far one kind was looked for; user "": from the start. */
+struct place {
+    char user[AUTH_USER_MAX], device_id[PV_DEVICE_ID_MAX + 1];
+    unsigned found;
+};
+
+struct expiry {
+    struct gate *gate;
+    struct job job;
+    struct timer timer;
+    struct task task;
+    bool every_minute;
+    struct place wipes, unseen;
+    struct due *found;
+    unsigned under_way, expired, pruned;
+    char reason[64]; /* of pruning */
+
+    pthread_mutex_t mutex;
+    pthread_cond_t idle;
+    bool busy, resting; /* under mutex */
+};
+
+struct expiry *expiry_create(struct gate *g)
 {
-    if (at && (!s->wipe_ends_at || at < s->wipe_ends_at)) s->wipe_ends_at = at;
+    struct expiry *x = calloc(1, sizeof *x);
+    if (!x) return NULL;
+    x->gate = g;
+    pthread_mutex_init(&x->mutex, NULL);
+    pthread_cond_init(&x->idle, NULL);
+    return x;
 }
 
-/* Into the table once it is on its way to the disk: were it lost there, the next start would find the
- * wipe over again. false: later. */
-static bool expire(struct gate *g, const struct shard *s, struct device *d,
-                   const struct pv_partnership *after, int64_t now)
+void expiry_destroy(struct expiry *x)
 {
-    const struct cause cause = {.actor = "server", .reason = pv_reason_name(PV_WHY_WIPE_EXPIRED)};
-    const struct revision *policy = policy_of(s, d);
-    struct pv_partnership before;
-    struct note n = {0};
-    if (desk_taken(&d->desk)) return false; /* its turn may end the wipe */
-    device_partnership(d, &before);
-    bool ok = policy &&
-              note_device(&n, g, d, &before, after, &policy->facts[d->version], now, &cause) &&
-              device_submit(g, d, n.changes, n.count, NULL);
-    if (ok) {
-        device_keep(d, after);
-        d->state = (uint8_t)n.state;
-        d->saved_at = (uint32_t)now;
-        d->unsaved = false;
-        device_wake(g, d);
+    if (!x) return;
+    pthread_cond_destroy(&x->idle);
+    pthread_mutex_destroy(&x->mutex);
+    free(x);
+}
+
+void expiry_wait(struct expiry *x)
+{
+    pthread_mutex_lock(&x->mutex);
+    x->resting = true;
+    while (x->busy) pthread_cond_wait(&x->idle, &x->mutex);
+    pthread_mutex_unlock(&x->mutex);
+}
+
+/* false: one is under way, or nothing is to begin any more. */
+static bool take(struct expiry *x)
+{
+    pthread_mutex_lock(&x->mutex);
+    bool taken = !x->busy && !x->resting;
+    x->busy |= taken;
+    pthread_mutex_unlock(&x->mutex);
+    return taken;
+}
+
+static void give_back(struct expiry *x)
+{
+    pthread_mutex_lock(&x->mutex);
+    x->busy = false;
+    pthread_cond_broadcast(&x->idle);
+    pthread_mutex_unlock(&x->mutex);
+}
+
+/* ---- the orders; on the worker ---- */
+static void begin(struct expiry *x);
+
+static void minute_is_over(struct timer *t)
+{
+    gate_sweep(CONTAINER_OF(t, struct expiry, timer)->gate);
+}
+
+static void end(struct expiry *x)
+{
+    bool more = x->wipes.found == SWEEP_MOST;
+    if (x->pruned) LOG(LOG_INFO, 0, "pruned", KV_UINT("devices", x->pruned));
+    if (x->expired) LOG(LOG_INFO, 0, "wipes-expired", KV_UINT("devices", x->expired));
+    x->pruned = x->expired = 0;
+    give_back(x);
+    if (more && take(x))
+        begin(x);
+    else if (x->every_minute)
+        timer_set(worker_self(), &x->timer, SWEEP_MS, minute_is_over);
+}
+
+static void ordered(struct device_order *o)
+{
+    struct due *d = CONTAINER_OF(o, struct due, order);
+    struct expiry *x = d->expiry;
+    x->pruned += o->result == ORDER_DONE && o->remove;
+    x->expired += o->result == ORDER_DONE && o->expire;
+    free(d);
+    if (--x->under_way == 0) end(x);
+}
+
+static void give_orders(struct job *j)
+{
+    struct expiry *x = CONTAINER_OF(j, struct expiry, job);
+    struct due *all = x->found;
+    x->found = NULL;
+    x->under_way = 1;
+    for (struct due *next; all; all = next) {
+        next = all->next;
+        x->under_way++;
+        gate_order(x->gate, &all->order);
     }
-    note_end(&n);
-    return ok;
+    if (--x->under_way == 0) end(x);
 }
 
-static bool is_pending(const struct pv_partnership *p)
+/* ---- what is due; on a thread that may block ---- */
+struct search {
+    struct expiry *expiry;
+    struct place *place;
+    struct device_order order; /* what is to be done with what is found */
+};
+
+/* Whoever finds no memory is found again. */
+static void find(void *ctx, const struct device_record *r)
 {
-    return p->wipe_state == PV_WIPE_STATE_REQUESTED || p->wipe_state == PV_WIPE_STATE_SENT ||
-           p->wipe_state == PV_WIPE_STATE_FAILED;
+    struct search *search = ctx;
+    struct expiry *x = search->expiry;
+    size_t size = strlen(r->user) + 1;
+    struct due *d = malloc(sizeof *d + size);
+    search->place->found++;
+    snprintf(search->place->user, sizeof search->place->user, "%s", r->user);
+    snprintf(search->place->device_id, sizeof search->place->device_id, "%s", r->device_id);
+    if (!d) return;
+    *d = (struct due){.next = x->found, .expiry = x, .order = search->order};
+    memcpy(d->user, r->user, size);
+    snprintf(d->device_id, sizeof d->device_id, "%s", r->device_id);
+    d->order.user = d->user;
+    d->order.device_id = d->device_id;
+    d->order.actor = "server";
+    d->order.done = ordered;
+    x->found = d;
 }
 
-static void look_at(struct gate *g, struct shard *s, struct device *d, int64_t now)
+/* The next of a kind. Those that stay as they are must not hide the others: it goes on behind them. */
+static void look(struct search *search, enum store_filter filter, int64_t before)
 {
-    struct pv_partnership p;
-    device_partnership(d, &p);
-    if (pv_wipe_expire(&p, now)) {
-        if (!expire(g, s, d, &p, now)) shard_wipe_ends(s, now);
-    } else if (is_pending(&p)) {
-        shard_wipe_ends(s, p.wipe_expires_at);
-    }
+    struct place *p = search->place;
+    const struct store_query q = {.filter = filter,
+                                  .before = before,
+                                  .after_user = *p->user ? p->user : NULL,
+                                  .after_device_id = p->device_id,
+                                  .most = SWEEP_MOST};
+    p->found = 0;
+    bool ok = store_read_devices(search->expiry->gate->store, &q, find, search);
+    if (!ok || p->found < SWEEP_MOST) *p = (struct place){0};
 }
 
-static void sweep_shard(struct gate *g, struct shard *s, int64_t now)
+static void look_for_all(struct job *j)
 {
-    if (!s->wipe_ends_at || now < s->wipe_ends_at) return;
-    s->wipe_ends_at = 0;
-    for (size_t b = 0; b <= s->mask; b++)
-        for (struct owner *o = s->buckets[b]; o; o = o->next)
-            for (struct device *d = o->devices; d; d = d->next)
-                if (d->wipe_state != PV_WIPE_STATE_NONE) {
-                    device_judge_access(g, s, d);
-                    look_at(g, s, d, now);
-                }
+    struct expiry *x = CONTAINER_OF(j, struct expiry, job);
+    int64_t now = time(NULL), days = x->gate->config->prune_after;
+    if (gate_is_ending(x->gate) || !store_is_leader(x->gate->store)) return;
+    struct search wipes = {.expiry = x,
+                           .place = &x->wipes,
+                           .order = {.kind = PV_ORDER_CANCEL_WIPE,
+                                     .expire = true,
+                                     .reason = pv_reason_name(PV_WHY_WIPE_EXPIRED)}};
+    look(&wipes, STORE_WIPES_EXPIRED, now + 1);
+    snprintf(x->reason, sizeof x->reason, "not seen for %u days", (unsigned)days);
+    struct search unseen = {.expiry = x,
+                            .place = &x->unseen,
+                            .order = {.kind = PV_ORDER_COUNT,
+                                      .remove = true,
+                                      .unseen_since = now - days * DAY_S,
+                                      .reason = x->reason}};
+    if (days) look(&unseen, STORE_SEEN_BEFORE, unseen.order.unseen_since);
+}
+
+/* ---- once a minute ---- */
+static void begin(struct expiry *x)
+{
+    x->job.run = look_for_all;
+    x->job.done = give_orders;
+    if (gate_on_walks(x->gate, &x->job)) return;
+    x->wipes.found = 0;
+    end(x);
 }
 
 void gate_sweep(struct gate *g)
 {
-    for (size_t i = 0; i < TABLE_SHARDS; i++) {
-        struct shard *s = &g->table->shards[i];
-        pthread_mutex_lock(&s->mutex);
-        sweep_shard(g, s, time(NULL));
-        pthread_mutex_unlock(&s->mutex);
-    }
+    if (take(g->expiry)) begin(g->expiry);
 }
 
-static void minute_is_over(struct timer *t)
+static void begin_first(struct task *task)
 {
-    struct gate *g = CONTAINER_OF(t, struct gate, sweep_timer);
-    gate_sweep(g);
-    timer_set(worker_self(), t, SWEEP_MS, minute_is_over);
-}
-
-static void begin(struct task *task)
-{
-    minute_is_over(&CONTAINER_OF(task, struct gate, sweep_task)->sweep_timer);
+    struct expiry *x = CONTAINER_OF(task, struct expiry, task);
+    x->every_minute = true;
+    gate_sweep(x->gate);
 }
 
 void gate_begin(struct gate *g, struct worker *w)
 {
-    g->sweep_task.fn = begin;
-    worker_post(w, &g->sweep_task);
+    g->expiry->task.fn = begin_first;
+    worker_post(w, &g->expiry->task);
 }

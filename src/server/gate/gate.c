@@ -311,6 +311,11 @@ void gate_on_options(struct gate *g, void (*options)(struct call *c))
     g->options = options;
 }
 
+void gate_rest(struct gate *g)
+{
+    if (g) expiry_wait(g->expiry);
+}
+
 void gate_stop(struct gate *g)
 {
     if (g) atomic_store_explicit(&g->ending, true, memory_order_relaxed);
@@ -323,6 +328,7 @@ void gate_destroy(struct gate *g)
     pool_destroy(g->walks);
     lists_destroy(g); /* from here on nobody is heard */
     residents_destroy(g->residents);
+    expiry_destroy(g->expiry);
     gate_save_all(g);
     keeper_destroy(g->keeper);
     table_destroy(g->table);
@@ -370,7 +376,8 @@ struct gate *gate_create(const struct config *c, struct auth *a, struct store *s
     g->claims = claims_create();
     g->residents = residents_create(g);
     g->walks = pool_create("walks", WALKS_AT_ONCE, WALKS_WAITING_MAX);
-    bool made = g->table && g->keeper && g->claims && g->residents && g->walks;
+    g->expiry = expiry_create(g);
+    bool made = g->table && g->keeper && g->claims && g->residents && g->walks && g->expiry;
     if (made && lists_create(g, error, error_cap) && gate_load(g, error, error_cap)) return g;
     if (!made) snprintf(error, error_cap, "out of memory");
     gate_destroy(g);

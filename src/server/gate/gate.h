@@ -49,10 +49,13 @@ bool gate_start(struct gate *g, char *error, size_t error_cap);
 void gate_destroy(struct gate *g);
 /* What is due by time alone is looked after on this worker from now on, until it ends. */
 void gate_begin(struct gate *g, struct worker *w);
+/* First of all when the server is to end: from now on nothing is begun for which nobody has asked, and what
+ * was is over. Blocks. NULL is accepted. */
+void gate_rest(struct gate *g);
 /* Before the workers end: what looks at the whole fleet ends early, and begins no more. NULL is
  * accepted. */
 void gate_stop(struct gate *g);
-/* Once, at once: wipes that have expired. */
+/* On a worker: what is due by time alone is looked for now, and once. */
 void gate_sweep(struct gate *g);
 /* Commands of a backend; what nobody registers is not advertised and gets 501. A row that leaves serve
  * or quarantined open lets stand what another backend has registered there. Call before serving. */

@@ -58,8 +58,7 @@ struct gate {
     bool (*bond_stays)(void *ctx, const char *user, const char *upstream); /* NULL: all do */
     void *bond_stays_ctx;
     bool notify;           /* somebody is told of events */
-    struct task sweep_task;
-    struct timer sweep_timer;
+    struct expiry *expiry; /* of what is due by time alone */
     _Atomic uint64_t requests, refusals, handshakes;
 };
 
@@ -301,6 +300,12 @@ void bond_rows_free(struct bond_row *rows);
 /* The bond of the device is that from now on, which is taken over; row NULL: it has none. Shard locked.
  * false: no memory. */
 bool bond_merge(struct gate *g, struct shard *s, struct device *d, struct bond_row *row);
+
+/* ---- expiry.c ---- */
+struct expiry *expiry_create(struct gate *g); /* NULL: no memory */
+void expiry_destroy(struct expiry *x);        /* NULL is accepted */
+/* Once the gate ends: until no worker is needed for it any more. Blocks. */
+void expiry_wait(struct expiry *x);
 
 /* ---- provision.c ---- */
 void provision_serve(struct call *c);

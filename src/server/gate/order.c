@@ -98,7 +98,6 @@ static void put_in_force(struct device_order *o, struct shard *s, int64_t now)
         e->wipe_by = o->wipe_by;
         e->wipe_reason = o->wipe_reason;
         o->wipe_by = o->wipe_reason = NULL;
-        shard_wipe_ends(s, o->next.wipe_expires_at);
     }
     d->state = (uint8_t)o->noted;
     d->saved_at = (uint32_t)now;
@@ -157,7 +156,7 @@ static void stored(struct store_write *w)
     }
     leave(o, s, now);
     table_unlock(s);
-    if (result == ORDER_DONE) log_order(o);
+    if (result == ORDER_DONE && !o->expire && !o->unseen_since) log_order(o);
     finish(o, result);
 }
 
@@ -228,6 +227,24 @@ static enum pv_access ruled_access(const struct gate *g, const struct shard *s, 
 }
 
 /* ---- its turn; shard locked ---- */
+/* It was not seen for so long, in memory too, and nobody has an interest in it. */
+static bool is_forgotten(const struct device_order *o, const struct device *d)
+{
+    return d->last_seen && d->last_seen < o->unseen_since && !d->waiters &&
+           o->was.personal == PV_PERSONAL_NONE && o->was.shut == PV_SHUT_NOT && !o->wipe_pending;
+}
+
+static enum progress end_wipe(struct device_order *o, const struct pv_policy_facts *policy,
+                              int64_t now)
+{
+    o->result = ORDER_UNCHANGED;
+    if (!pv_wipe_expire(&o->next, now)) return ENDED;
+    o->result = ORDER_STORE;
+    if (!submit(o, policy, false, now)) return ENDED;
+    o->result = ORDER_DONE;
+    return UNDER_WAY;
+}
+
 static enum progress order_locked(struct device_order *o, struct shard *s, int64_t now)
 {
     struct device *d = o->device;
@@ -242,6 +259,11 @@ static enum progress order_locked(struct device_order *o, struct shard *s, int64
     o->next = o->was;
     o->before = pv_server_state(&o->was, facts, now);
     o->wipe_pending = o->before == PV_STATE_WIPE_PENDING;
+    if (o->expire) return end_wipe(o, facts, now);
+    if (o->unseen_since && !is_forgotten(o, d)) {
+        o->result = ORDER_UNCHANGED;
+        return ENDED;
+    }
     if (o->remove) {
         if (!submit_removal(o, facts, now)) return ENDED;
         o->result = ORDER_DONE;

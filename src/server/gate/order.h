@@ -31,6 +31,10 @@ struct device_order {
     const char *user, *device_id;
     enum pv_order_kind kind;
     bool remove; /* instead of kind: forget the device, a block or wipe too */
+    /* Of the server, for what is due by time alone: end a wipe whose time is over, instead of kind; remove
+     * only what was not seen since then, and of which an administrator wants nothing; 0: any. */
+    bool expire;
+    int64_t unseen_since;
     /* A device that was never seen gets its entry. Only for what says a word about it: ALLOW, BLOCK,
      * QUARANTINE. */
     bool add;

@@ -114,7 +114,6 @@ static bool take_record(struct shard *s, struct device *d, const struct device_r
     d->tag = r->tag;
     d->was = 0;
     device_keep(d, &r->partnership);
-    shard_wipe_ends(s, r->partnership.wipe_expires_at);
     return true;
 }
 

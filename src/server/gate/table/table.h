@@ -96,7 +96,6 @@ struct shard {
     size_t weight; /* devices, and users that have none */
     size_t hand;   /* of evict.c: the next bucket */
     uint32_t told_at;     /* last line of the log about a user that it does not know */
-    int64_t wipe_ends_at; /* no pending wipe expires before that; 0: none ever does */
     struct kinds kinds;
     struct bonds bonds;
     struct book *book;   /* policies in force */
@@ -149,10 +148,6 @@ void device_keep(struct device *d, const struct pv_partnership *p);
 void device_count(struct device *d, const struct pv_partnership *p);
 /* extra, made if need be. NULL: no memory. */
 struct extra *device_extra(struct device *d);
-
-/* ---- expiry.c ---- */
-/* A pending wipe expires at that time (0: never). Shard locked. */
-void shard_wipe_ends(struct shard *s, int64_t at);
 
 /* Any time. */
 struct device *device_hold(struct device *d);

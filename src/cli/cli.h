@@ -53,12 +53,14 @@ const char *cli_exit_name(enum cli_exit code);
     X(PREFIX, "prefix")                 \
     X(PRUNE, "prune")                   \
     X(REASON, "reason")                 \
+    X(RESTART, "restart")               \
     X(REVISION, "revision")             \
     X(SCOPE, "scope")                   \
     X(STAGED, "staged")                 \
     X(STATE, "state")                   \
     X(STRICT, "strict")                 \
     X(TO, "to")                         \
+    X(UNDO, "undo")                     \
     X(USER, "user")                     \
     X(VERIFY, "verify")                 \
     X(WHOLE_DEVICE, "whole-device")     \
@@ -156,9 +158,10 @@ enum cli_exit device_cancel_wipe(struct cli *cli);
 enum cli_exit device_remove(struct cli *cli);
 enum cli_exit audit_show(struct cli *cli);
 enum cli_exit status_show(struct cli *cli);
-enum cli_exit store_backup(struct cli *cli);
-enum cli_exit store_check(struct cli *cli);
-enum cli_exit store_restore(struct cli *cli);
+enum cli_exit upkeep_backup(struct cli *cli);
+enum cli_exit upkeep_check(struct cli *cli);
+enum cli_exit upkeep_move(struct cli *cli);
+enum cli_exit upkeep_restore(struct cli *cli);
 enum cli_exit token_add(struct cli *cli);
 enum cli_exit token_list(struct cli *cli);
 enum cli_exit token_remove(struct cli *cli);

@@ -47,7 +47,7 @@ static enum cli_exit job_with_file(struct cli *cli, const char *path, const char
     return store_job(cli, strdup(path), body, result_out);
 }
 
-enum cli_exit store_backup(struct cli *cli)
+enum cli_exit upkeep_backup(struct cli *cli)
 {
     json_t *result;
     enum cli_exit code =
@@ -79,7 +79,7 @@ static enum cli_exit show_findings(const json_t *result)
     return CLI_FAILED;
 }
 
-enum cli_exit store_check(struct cli *cli)
+enum cli_exit upkeep_check(struct cli *cli)
 {
     json_t *result;
     enum cli_exit code = store_job(cli, api_path("/v1/store/check"), NULL, &result);
@@ -120,7 +120,7 @@ static void show_restore(const json_t *result)
     say_if(result, "held_users", "users stay disabled, or not to be wiped.");
 }
 
-enum cli_exit store_restore(struct cli *cli)
+enum cli_exit upkeep_restore(struct cli *cli)
 {
     json_t *result;
     bool dry = cli_has(cli, CLI_OPT_DRY_RUN);

@@ -94,6 +94,13 @@ static void name_store(struct pg_store *s)
     snprintf(s->name, sizeof s->name, "postgresql at %.60s", host && *host ? host : "localhost");
 }
 
+bool pg_parse_url(struct pg_store *s, const char *url, char *error, size_t error_cap)
+{
+    bool ok = parse_target(s, url, error, error_cap);
+    if (ok) name_store(s);
+    return ok;
+}
+
 /* Is it only a moment away: not listening yet, or starting up? */
 static bool may_come(const struct pg_store *s)
 {
@@ -119,7 +126,7 @@ static bool first_contact(struct pg_store *s, char *error, size_t error_cap)
         pg_disconnect(l);
         nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
     }
-    bool ok = there && pg_migrate(l) && pg_feed_prepare(s, l);
+    bool ok = there && pg_migrate(l) && pg_is_whole(l) && pg_feed_prepare(s, l);
     pg_disconnect(l);
     ok = ok && pg_connect(l);
     if (!ok) snprintf(error, error_cap, "%s: %s", s->name, l->why);
@@ -149,8 +156,7 @@ struct store *pg_store_open(const struct store_options *o, char *error, size_t e
     struct pg_store *s = create(o);
     if (!s || !pg_pool_start(s, o->connections)) {
         snprintf(error, error_cap, "out of memory");
-    } else if (parse_target(s, o->url, error, error_cap)) {
-        name_store(s);
+    } else if (pg_parse_url(s, o->url, error, error_cap)) {
         if (first_contact(s, error, error_cap) && pg_writer_start(s, error, error_cap))
             return &s->base;
     }

@@ -269,12 +269,16 @@ struct pg_store {
 };
 
 struct store *pg_store_open(const struct store_options *o, char *error, size_t error_cap);
+/* Sets target and name; the former is freed with PQconninfoFree. */
+bool pg_parse_url(struct pg_store *s, const char *url, char *error, size_t error_cap);
 
 /* pg_schema.c: bring the schema up, once, whoever comes first; the link is set up, but prepares nothing
  * yet. false: link->why. */
 bool pg_migrate(struct pg_link *l);
 /* Is it the one that we know? */
 bool pg_schema_fits(struct pg_link *l);
+/* Is nobody filling it from another store (provost store move)? */
+bool pg_is_whole(struct pg_link *l);
 
 /* pg_write.c: the writer's thread. */
 bool pg_writer_start(struct pg_store *s, char *error, size_t error_cap);

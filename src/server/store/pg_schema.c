@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "src/server/store/pg.h"
 
@@ -94,6 +95,24 @@ bool pg_schema_fits(struct pg_link *l)
     return version > SCHEMA   ? refuse(l, version, "it was written by a newer one")
            : version < SCHEMA ? refuse(l, version, "it was brought back to an older one")
                               : true;
+}
+
+bool pg_is_whole(struct pg_link *l)
+{
+    PGresult *r;
+    if (!pg_exec(l, "SELECT to_regclass('store_move') IS NOT NULL", &r)) return false;
+    bool noted = PQgetvalue(r, 0, 0)[0] == 't';
+    PQclear(r);
+    if (!noted) return true;
+    if (!pg_exec(l, "SELECT count(*) FROM store_move WHERE done = 0", &r)) return false;
+    bool whole = strcmp(PQgetvalue(r, 0, 0), "0") == 0;
+    PQclear(r);
+    l->state[0] = '\0';
+    if (!whole)
+        snprintf(
+            l->why, sizeof l->why,
+            "a store is being moved into it, or that was broken off: provost store move goes on");
+    return whole;
 }
 
 /* In a transaction that holds the lock. */

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "src/server/store/sqlite.h"
+#include "src/server/store/sqlite_moved.h"
 
 #define WAIT_MS 100 /* before the first attempt that follows a failed one; then twice that, ... */
 #define WAIT_MOST_MS 1000
@@ -125,7 +126,8 @@ static bool remember_files(struct sqlite_store *s, char *error, size_t error_cap
 bool sqlite_writer_open(struct sqlite_store *s, char *error, size_t error_cap)
 {
     return connect_writer(s, error, error_cap) &&
-           sqlite_store_migrate(s->writer, error, error_cap) && prepare(s, error, error_cap) &&
+           sqlite_store_migrate(s->writer, error, error_cap) &&
+           sqlite_moved_stays(s->writer, error, error_cap) && prepare(s, error, error_cap) &&
            remember_files(s, error, error_cap);
 }
 

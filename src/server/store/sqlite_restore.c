@@ -300,8 +300,8 @@ static bool replace_mixed(struct restore *x)
         " ON CONFLICT (name) DO UPDATE SET enabled = min(enabled, excluded.enabled),"
         "  no_device_wipe = max(no_device_wipe, excluded.no_device_wipe);"
         "DELETE FROM main.item WHERE kind NOT IN ('audit', 'token');"
-        "INSERT INTO main.item SELECT * FROM copy.item WHERE kind NOT IN ('audit', 'token', "
-        "'lists')");
+        "INSERT INTO main.item SELECT * FROM copy.item"
+        " WHERE kind NOT IN ('audit', 'token', 'lists', 'move')");
 }
 
 /* A statement with one number and one text, of which it takes what it has. */

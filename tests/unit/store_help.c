@@ -59,11 +59,14 @@ bool log_on(enum log_level level)
 void log_write(enum log_level level, uint64_t session, const char *verb, const struct kv *fields)
 {
     (void)level, (void)session;
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
     size_t len = 0;
+    pthread_mutex_lock(&one);
     for (; fields->kind != KV_END; fields++)
         if (fields->kind == KV_TEXT && len < sizeof logged_line)
             len += (size_t)snprintf(logged_line + len, sizeof logged_line - len, "%s=%s ", fields->key,
                                     fields->v.text);
+    pthread_mutex_unlock(&one);
     *(strcmp(verb, "store-back") == 0 ? &logged_back : &logged_failures) += 1;
 }
 

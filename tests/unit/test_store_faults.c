@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -265,6 +266,93 @@ static void an_emptied_file_is_not_begun_anew(void **unused)
     assert_kept(kept);
 }
 
+/* ---- who reads and writes meanwhile ---- */
+struct crowd {
+    struct store *s;
+    atomic_bool enough;
+    _Atomic unsigned read, unread, written, failed;
+};
+
+static void *read_on(void *arg)
+{
+    struct crowd *c = arg;
+    struct item_record r;
+    void *block;
+    while (!c->enough) {
+        int found = store_read_item(c->s, "rule", "r", &r, &block);
+        uint64_t count;
+        assert_int_not_equal(found, 0); /* never "not there" */
+        if (found == 1) {
+            assert_string_equal(r.json, "{}");
+            free(block);
+        }
+        bool counted = store_count_devices(c->s, &count);
+        *(found == 1 && counted ? &c->read : &c->unread) += 1;
+    }
+    return NULL;
+}
+
+/* One state after the other of a device of its own: each is made of what the store has told. */
+static void *write_on(void *arg)
+{
+    static _Atomic unsigned names;
+    struct crowd *c = arg;
+    char name[16];
+    snprintf(name, sizeof name, "user%u", names++);
+    struct store_change d = device_change(name, "D");
+    while (!c->enough) {
+        struct wait w = {.write.done = wait_done};
+        assert_true(store_submit(c->s, &d, 1, &w.write));
+        if (wait_for(&w)) {
+            c->written++;
+            next_tag(&d);
+            continue;
+        }
+        c->failed++;
+        struct seen *seen = calloc(1, sizeof *seen);
+        if (store_read_user(c->s, name, &see_all, seen))
+            d.u.device.was = seen->device_count ? seen->devices[0].tag : 0;
+        d.u.device.tag = store_tag();
+        forget(seen);
+    }
+    return NULL;
+}
+
+static void connections_are_changed_under_readers_and_writers(void **unused)
+{
+    (void)unused;
+    enum { READERS = 6, WRITERS = 3 };
+    static const char *const suffixes[] = {"-wal", "-shm", ""};
+    struct crowd c = {.s = open_quick()};
+    pthread_t threads[READERS + WRITERS];
+    const struct store_change item = {.kind = STORE_PUT_ITEM, .u.item = {"rule", "r", "{}"}};
+    assert_true(put(c.s, &item, 1));
+    for (size_t i = 0; i < READERS + WRITERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, i < READERS ? read_on : write_on, &c), 0);
+    for (int round = 0; round < 15; round++) {
+        const char *suffix = suffixes[round % 3];
+        unsigned failed = c.failed, read = c.read;
+        assert_int_equal(rename(path_of(suffix), path_of("-away")), 0);
+        while (c.failed == failed)
+            usleep(1000);
+        assert_int_equal(*suffix ? unlink(path_of("-away")) : rename(path_of("-away"), path_of("")), 0);
+        for (unsigned written = c.written; c.written < written + 20 || c.read < read + 20;)
+            usleep(1000);
+    }
+    c.enough = true;
+    for (size_t i = 0; i < READERS + WRITERS; i++)
+        pthread_join(threads[i], NULL);
+    store_close(c.s);
+    sqlite3 *db;
+    sqlite3_stmt *q;
+    assert_int_equal(sqlite3_open(path_of(""), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &q, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(q), SQLITE_ROW);
+    assert_string_equal((const char *)sqlite3_column_text(q, 0), "ok");
+    sqlite3_finalize(q);
+    sqlite3_close(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +362,7 @@ int main(void)
         TEST(a_log_that_is_removed_takes_nothing_with_it),
         TEST(damaged_pages_fail_until_they_are_mended),
         TEST(an_emptied_file_is_not_begun_anew),
+        TEST(connections_are_changed_under_readers_and_writers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

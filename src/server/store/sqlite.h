@@ -119,6 +119,9 @@ enum sqlite_write { SQLITE_WRITES(SQLITE_WRITE_ENUM) SQL_COUNT };
     X(DEVICES, "SELECT *, " SQLITE_BOND " FROM device WHERE " SQLITE_BY_KEY SQLITE_PAGE)       \
     X(WIPES, "SELECT * FROM device INDEXED BY device_wipe_ends"                                \
              " WHERE " SQLITE_WIPES SQLITE_BY_KEY SQLITE_PAGE)                                 \
+    X(UNSEEN_COUNT, "SELECT count(*) FROM (SELECT 1 FROM device INDEXED BY device_last_seen"   \
+                    " WHERE last_seen < ? LIMIT ?)")                                           \
+    X(UNSEEN_MANY, "SELECT * FROM device WHERE last_seen < ?4 AND " SQLITE_BY_KEY SQLITE_PAGE) \
     X(UNSEEN, "SELECT * FROM device INDEXED BY device_last_seen"                               \
               " WHERE last_seen < ?4 AND " SQLITE_BY_KEY SQLITE_PAGE)                          \
     X(USER_DEVICES, "SELECT *, " SQLITE_BOND " FROM device WHERE " SQLITE_OF_USER SQLITE_PAGE) \

@@ -6,6 +6,7 @@
 #include "src/server/store/sqlite.h"
 
 #define DAMAGED_AGAIN_MS 60000
+#define UNSEEN_FEW 10000 /* devices that are put in order for each page */
 
 /* ---- one connection ---- */
 static bool bind_text(struct sqlite_rows *l, enum sqlite_read which, int at, const char *text)
@@ -108,11 +109,28 @@ bool sqlite_read_user(struct store *base, const char *user, const struct store_v
 }
 
 /* ---- pages ---- */
-static enum sqlite_read page_statement(const struct store_query *q)
+/* Few are found by when they were seen and put in order; among many a page is soon full in the order
+ * of the key. */
+static enum sqlite_read unseen_statement(struct sqlite_rows *l, int64_t before)
+{
+    sqlite3_stmt *q = l->reader->q[SQL_READ_UNSEEN_COUNT];
+    bool many = false;
+    if (bind_int(l, SQL_READ_UNSEEN_COUNT, 1, before) &&
+        bind_int(l, SQL_READ_UNSEEN_COUNT, 2, UNSEEN_FEW)) {
+        if (sqlite3_step(q) == SQLITE_ROW)
+            many = sqlite3_column_int64(q, 0) == UNSEEN_FEW;
+        else
+            sqlite_rows_sql_fail(l);
+    }
+    sqlite3_reset(q);
+    return many ? SQL_READ_UNSEEN_MANY : SQL_READ_UNSEEN;
+}
+
+static enum sqlite_read page_statement(struct sqlite_rows *l, const struct store_query *q)
 {
     switch (q->filter) {
     case STORE_WIPES_EXPIRED: return q->user ? SQL_READ_USER_WIPES : SQL_READ_WIPES;
-    case STORE_SEEN_BEFORE: return q->user ? SQL_READ_USER_UNSEEN : SQL_READ_UNSEEN;
+    case STORE_SEEN_BEFORE: return q->user ? SQL_READ_USER_UNSEEN : unseen_statement(l, q->before);
     case STORE_ALL: break;
     }
     return q->user ? SQL_READ_USER_DEVICES : SQL_READ_DEVICES;
@@ -136,8 +154,10 @@ bool sqlite_read_devices(struct store *base, const struct store_query *q,
     const struct store_visitor v = {.device = each};
     char error[256];
     struct sqlite_rows l = {.v = &v, .ctx = ctx, .error = error, .error_cap = sizeof error};
-    enum sqlite_read which = page_statement(q);
-    if (begin(s, &l) && bind_page(&l, which, q)) sqlite_rows_each(&l, which, sqlite_row_device);
+    if (begin(s, &l)) {
+        enum sqlite_read which = page_statement(&l, q);
+        if (!l.failed && bind_page(&l, which, q)) sqlite_rows_each(&l, which, sqlite_row_device);
+    }
     return told(s, &l, end(s, &l));
 }
 

@@ -126,6 +126,23 @@ static void each_phase_at_another_server(void **unused)
     }
 }
 
+/* Not before another server can know it. */
+static void an_offer_is_stored_before_it_is_told(void **unused)
+{
+    struct http_exchange ask = {.user = "ann"};
+    (void)unused;
+    node[0]->holds = true;
+    at(0);
+    provision(&ask, NULL, 0, NULL);
+    run_tasks();
+    assert_false(ask.done);
+    assert_true(fake_release(node[0]));
+    run_tasks();
+    assert_true(told_by(&ask).has_data);
+    assert_int_equal(stored()->partnership.offers[0].key, strtoul(told_by(&ask).key, NULL, 10));
+    node[0]->holds = false;
+}
+
 /* Letting in comes from memory: nothing is read. */
 static void letting_in_asks_nobody(void **unused)
 {
@@ -607,6 +624,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
         TEST(each_phase_at_another_server),
+        TEST(an_offer_is_stored_before_it_is_told),
         TEST(letting_in_asks_nobody),
         TEST(a_block_is_heard),
         TEST(a_refusal_is_asked_of_the_store),

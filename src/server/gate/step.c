@@ -203,6 +203,13 @@ static bool take_info(struct step *s, struct shard *shard)
     return true;
 }
 
+/* What a device is told here it may show to another server at once: an offer, too. */
+static bool must_be_stored(const struct step *s)
+{
+    return s->out.store == PV_STORE_FIRST ||
+           (s->out.store == PV_STORE_BEHIND && store_is_shared(s->call->call.gate->store));
+}
+
 /* Shard locked; it is this step's turn. */
 static enum progress step_locked(struct step *s, struct shard *shard, int64_t now)
 {
@@ -214,7 +221,7 @@ static enum progress step_locked(struct step *s, struct shard *shard, int64_t no
     s->next = s->before;
     s->expected = s->next.key;
     if (s->machine && !run_machine(s, shard, now)) return FAILED;
-    if (s->machine ? s->out.store == PV_STORE_FIRST : s->info_patch || s->bond)
+    if (s->machine ? must_be_stored(s) : s->info_patch || s->bond)
         return submit(s, shard, now) ? UNDER_WAY : FAILED;
     const struct store_change info = info_change(s, now);
     if (!device_reserve(d, &s->next) ||

@@ -50,7 +50,7 @@ struct sqlite_reader *sqlite_reader_create(const char *path, char *error, size_t
 static struct sqlite_reader *reader_create(struct sqlite_store *s, char *error, size_t error_cap)
 {
     if (sqlite_file_stands(s)) return sqlite_reader_create(s->path, error, error_cap);
-    snprintf(error, error_cap, "%s has been moved or removed", s->path);
+    snprintf(error, error_cap, "%.200s has been moved or removed", s->path);
     return NULL;
 }
 

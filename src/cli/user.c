@@ -97,22 +97,30 @@ enum cli_exit user_remove(struct cli *cli)
                   "is forgotten, with all devices, their keys, blocks and wipes");
 }
 
+static bool list_rows(void *table, const json_t *users)
+{
+    const json_t *user;
+    size_t i;
+    struct table *t = table;
+    json_array_foreach(users, i, user)
+    {
+        table_cell(t, json_string_value(json_object_get(user, "name")));
+        table_cell(t, json_is_true(json_object_get(user, "enabled")) ? "yes" : "no");
+        table_cell(t, json_is_true(json_object_get(user, "device_wipe")) ? "allowed" : "forbidden");
+    }
+    table_flush(t, stdout, 0);
+    return !t->failed;
+}
+
 enum cli_exit user_list(struct cli *cli)
 {
     static const char *const titles[] = {"USER", "ENABLED", "DEVICE WIPE"};
-    json_t *users, *user;
-    size_t i;
     struct table t;
-    enum cli_exit code = api_show(cli, "GET", api_path("/v1/users"), NULL, &users);
-    if (code != CLI_DONE || users == NULL) return code;
     table_begin(&t, 3, titles);
-    json_array_foreach(users, i, user)
-    {
-        table_cell(&t, json_string_value(json_object_get(user, "name")));
-        table_cell(&t, json_is_true(json_object_get(user, "enabled")) ? "yes" : "no");
-        table_cell(&t,
-                   json_is_true(json_object_get(user, "device_wipe")) ? "allowed" : "forbidden");
+    enum cli_exit code = api_pages(cli, api_path("/v1/users"), 0, list_rows, &t);
+    if (code != CLI_DONE || cli->json) {
+        table_drop(&t);
+        return code;
     }
-    json_decref(users);
     return table_end(&t, stdout, 0) == 0 ? CLI_DONE : cli_fail(CLI_FAILED, "no memory");
 }

@@ -134,6 +134,9 @@ class Program(FleetCase):
                 self.admin("device", "list", "--limit", limit)
             self.assertEqual(failed.exception.code, 1)
 
+    def test_status_counts_all(self):
+        self.assertEqual(self.admin("status")["devices"], 2346)
+
     def test_of_nobody(self):
         self.assertEqual(self.admin("device", "list", "--user", "nobody"), [])
         self.assertEqual(len(self.admin("device", "list", "--user", "user0007")), 2)
@@ -142,6 +145,36 @@ class Program(FleetCase):
         rows = self.admin("device", "compliance")
         self.assertEqual([(row["policy"], row["devices"], row["compliant"]) for row in rows],
                          [("default", 2346, 2346)])
+
+
+class Users(OwnServerCase):
+    """The users file in pages, with their flags."""
+
+    def setUp(self):
+        self.users = {f"user{n:04}": "secret" for n in range(1010)}
+        super().setUp()
+        self.api = Api(self.server)
+        self.addCleanup(self.api.close)
+
+    def test_pages(self):
+        for user in ("user0000", "user0999", "user1000", "user1009"):
+            self.admin("user", "disable", user)
+        self.admin("user", "forbid-wipe", "user1000")
+        rows = self.admin("user", "list")
+        self.assertEqual([row["name"] for row in rows], sorted(self.users))
+        self.assertEqual([row["name"] for row in rows if not row["enabled"]],
+                         ["user0000", "user0999", "user1000", "user1009"])
+        self.assertEqual([row["name"] for row in rows if not row["device_wipe"]], ["user1000"])
+        page = self.api("GET", "/v1/users?limit=3&after=user0998")
+        self.assertEqual([(row["name"], row["enabled"]) for row in page.json],
+                         [("user0999", False), ("user1000", False), ("user1001", True)])
+        self.assertEqual(page.fields["Link"],
+                         '</v1/users?after=user1001&limit=3>; rel="next"')
+        page = self.api("GET", "/v1/users?limit=3&after=user1006x")
+        self.assertEqual([row["name"] for row in page.json], ["user1007", "user1008", "user1009"])
+        self.assertIsNone(page.fields.get("Link"))
+        for query in ("limit=0", "limit=10001", "after=", "after=" + "x" * 2000):
+            self.assertEqual(self.api("GET", "/v1/users?" + query).http, 400, query)
 
 
 class Pruning(FleetCase):

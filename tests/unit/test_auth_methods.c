@@ -438,7 +438,7 @@ static void there_is_no_users_file(void **state)
     assert_int_equal(auth_user_add(auth, "ann", "x"), AUTH_EDIT_NO_FILE);
     assert_int_equal(auth_user_passwd(auth, "ann", "x"), AUTH_EDIT_NO_FILE);
     assert_int_equal(auth_user_remove(auth, "ann"), AUTH_EDIT_NO_FILE);
-    assert_int_equal(auth_user_each(auth, NULL, NULL), AUTH_EDIT_NO_FILE);
+    assert_int_equal(auth_user_each(auth, NULL, 1, NULL, NULL), AUTH_EDIT_NO_FILE);
     assert_true(auth_user_name(auth, "Ann@example.org", name));
     assert_string_equal(name, "ann");
     assert_false(auth_user_name(auth, "a/b", name));

@@ -173,19 +173,37 @@ void admin_devices(struct admin_call *c)
         admin_error(c, 400, "bad_query", sentence);
 }
 
-void admin_status(struct admin_call *c)
+/* ---- numbers ---- */
+/* c->list: how many devices there are, null if nobody knows. */
+static void status_run(struct job *j)
 {
+    struct admin_call *c = admin_call_of_job(j);
+    struct store *store = gate_store(c->admin->gate);
+    uint64_t devices;
+    bool known = store_is_heard(store) && store_count_devices(store, &devices);
+    c->list = known ? json_integer((json_int_t)devices) : json_null();
+}
+
+static void status_done(struct job *j)
+{
+    struct admin_call *c = admin_call_of_job(j);
     const struct admin *a = c->admin;
     struct gate_counts n = {0};
     gate_count(a->gate, &n);
-    json_t *status = json_pack(
-        "{s:s,s:o,s:o,s:i,s:i,s:I,s:I,s:I}", "version", PROVOST_VERSION, "started_at",
-        admin_time(a->started), "store", admin_store_json(a->gate), "devices", (int)n.devices,
-        "waiting_pings", (int)n.waiting_pings, "requests", (json_int_t)n.requests, "refusals",
-        (json_int_t)n.refusals, "handshakes", (json_int_t)n.handshakes);
+    json_t *status =
+        json_pack("{s:s,s:o,s:o,s:O,s:i,s:i,s:I,s:I,s:I}", "version", PROVOST_VERSION, "started_at",
+                  admin_time(a->started), "store", admin_store_json(a->gate), "devices", c->list,
+                  "devices_in_memory", (int)n.devices, "waiting_pings", (int)n.waiting_pings,
+                  "requests", (json_int_t)n.requests, "refusals", (json_int_t)n.refusals,
+                  "handshakes", (json_int_t)n.handshakes);
     if (status && a->add_status && !a->add_status(a->add_status_ctx, status)) {
         json_decref(status);
         status = NULL;
     }
     admin_reply(c, 200, status);
+}
+
+void admin_status(struct admin_call *c)
+{
+    admin_on_pool(c, status_run, status_done);
 }

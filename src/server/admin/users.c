@@ -1,5 +1,6 @@
 /* Users: names and passwords are in the users file (on the pool), their flags in the store. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/server/admin/internal.h"
@@ -51,22 +52,79 @@ static bool edit_worked(struct admin_call *c)
 }
 
 /* ---- list ---- */
+#define FLAGS_AT_ONCE 1000 /* users with flags that are read at a time */
 
-static void list_one(void *ctx, const char *name)
+struct page {
+    struct admin_call *c;
+    char **names; /* by name; one more than a page shows that there is more */
+    struct user_flags *flags;
+    size_t count, most;
+    size_t at;                 /* of the flags that are read */
+    char after[AUTH_USER_MAX]; /* the last of them */
+    unsigned read;
+};
+
+static void add_name(void *ctx, const char *name)
 {
-    struct admin_call *c = ctx;
-    struct user_flags flags;
-    if (c->unreachable || !gate_user_flags(c->admin->gate, name, &flags))
-        c->unreachable = true;
-    else if (json_array_append_new(c->list, user_json(name, flags)) != 0)
-        c->out_of_memory = true;
+    struct page *p = ctx;
+    p->flags[p->count] = (struct user_flags){true, true};
+    if ((p->names[p->count] = strdup(name)))
+        p->count++;
+    else
+        p->c->out_of_memory = true;
+}
+
+/* Both lists are by name. */
+static void take_flags(void *ctx, const struct user_record *r)
+{
+    struct page *p = ctx;
+    p->read++;
+    snprintf(p->after, sizeof p->after, "%s", r->user);
+    while (p->at < p->count && strcmp(p->names[p->at], r->user) < 0) p->at++;
+    if (p->at < p->count && strcmp(p->names[p->at], r->user) == 0)
+        p->flags[p->at] = (struct user_flags){r->enabled, !r->no_device_wipe};
+}
+
+/* A change of flags is in the store before it is told. */
+static bool read_flags(struct page *p, const char *after)
+{
+    struct store *store = gate_store(p->c->admin->gate);
+    if (p->count == 0) return true;
+    do {
+        p->read = 0;
+        if (!store_read_users(store, after, FLAGS_AT_ONCE, take_flags, p)) return false;
+        after = p->after;
+    } while (p->read == FLAGS_AT_ONCE && strcmp(after, p->names[p->count - 1]) < 0);
+    return true;
+}
+
+static void show_names(struct page *p)
+{
+    struct admin_call *c = p->c;
+    size_t shown = p->count < p->most ? p->count : p->most;
+    for (size_t i = 0; i < shown; i++)
+        if (json_array_append_new(c->list, user_json(p->names[i], p->flags[i])) != 0)
+            c->out_of_memory = true;
+    if (p->count > shown && !admin_next(c, p->names[shown - 1])) c->out_of_memory = true;
 }
 
 static void list_run(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
+    const char *after = admin_query(c, "after");
+    uint64_t most = ADMIN_PAGE_USUAL;
+    (void)admin_query_number(c, "limit", &most); /* it was looked at before */
+    struct page p = {.c = c, .most = most};
+    p.names = calloc(p.most + 1, sizeof *p.names);
+    p.flags = calloc(p.most + 1, sizeof *p.flags);
     c->list = json_array();
-    c->edit = auth_user_each(auth_of(c), list_one, c);
+    c->out_of_memory = !p.names || !p.flags || !c->list;
+    if (!c->out_of_memory) c->edit = auth_user_each(auth_of(c), after, p.most + 1, add_name, &p);
+    if (!c->out_of_memory) c->unreachable = !read_flags(&p, after);
+    if (!c->out_of_memory) show_names(&p);
+    for (size_t i = 0; i < p.count; i++) free(p.names[i]);
+    free(p.names);
+    free(p.flags);
 }
 
 static void list_done(struct job *j)
@@ -75,14 +133,22 @@ static void list_done(struct job *j)
     if (c->out_of_memory)
         admin_no_memory(c);
     else if (c->unreachable)
-        admin_error(c, 503, "store", "The store is out of reach.");
+        admin_unreachable(c);
     else if (edit_worked(c))
-        admin_reply(c, 200, json_incref(c->list));
+        admin_reply_page(c, json_incref(c->list));
 }
 
 void admin_users(struct admin_call *c)
 {
-    admin_on_pool(c, list_run, list_done);
+    const char *after = admin_query(c, "after");
+    uint64_t most = ADMIN_PAGE_USUAL;
+    (void)admin_query_number(c, "limit", &most);
+    if (most == 0 || most > ADMIN_PAGE_MOST)
+        admin_error(c, 400, "bad_query", "limit must be 1 to 10000.");
+    else if (after && (!*after || strlen(after) >= AUTH_USER_MAX))
+        admin_error(c, 400, "bad_query", "after must be the name of a user.");
+    else
+        admin_on_pool(c, list_run, list_done);
 }
 
 /* ---- add, passwd ---- */

@@ -519,10 +519,11 @@ enum auth_edit auth_user_remove(struct auth *a, const char *user)
     return a->file ? users_edit(file_users(a->file), user, NULL, true) : AUTH_EDIT_NO_FILE;
 }
 
-enum auth_edit auth_user_each(struct auth *a, void (*each)(void *ctx, const char *user), void *ctx)
+enum auth_edit auth_user_each(struct auth *a, const char *after, size_t most,
+                              void (*each)(void *ctx, const char *user), void *ctx)
 {
     if (!a->file) return AUTH_EDIT_NO_FILE;
-    users_each(file_users(a->file), each, ctx);
+    users_each(file_users(a->file), after, most, each, ctx);
     return AUTH_EDIT_OK;
 }
 

@@ -74,8 +74,9 @@ enum auth_edit {
 enum auth_edit auth_user_add(struct auth *a, const char *user, const char *password);
 enum auth_edit auth_user_passwd(struct auth *a, const char *user, const char *password);
 enum auth_edit auth_user_remove(struct auth *a, const char *user);
-/* Calls each with every name, sorted. */
-enum auth_edit auth_user_each(struct auth *a, void (*each)(void *ctx, const char *user), void *ctx);
+/* Calls each with names, sorted, behind `after` (NULL: from the start) and at most so many. */
+enum auth_edit auth_user_each(struct auth *a, const char *after, size_t most,
+                              void (*each)(void *ctx, const char *user), void *ctx);
 /* The name that somebody has after a login, from what an administrator typed. false: nobody can have
  * it. Where a method beside the users file is configured any name that can be one is taken: who its
  * users are is not known here. */

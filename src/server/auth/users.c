@@ -253,10 +253,27 @@ bool users_any_hash(struct users *u, char hash[USERS_HASH_MAX])
     return any;
 }
 
-void users_each(struct users *u, void (*each)(void *ctx, const char *user), void *ctx)
+/* The first name behind that one. */
+static size_t place_behind(const struct snapshot *s, const char *after)
+{
+    const struct entry key = {.name = after};
+    size_t low = 0, high = s->count;
+    while (after && low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (by_name(&s->entries[middle], &key) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void users_each(struct users *u, const char *after, size_t most,
+                void (*each)(void *ctx, const char *user), void *ctx)
 {
     pthread_rwlock_rdlock(&u->lock);
-    for (size_t i = 0; i < u->now.count; i++) each(ctx, u->now.entries[i].name);
+    for (size_t i = place_behind(&u->now, after); i < u->now.count && most > 0; i++, most--)
+        each(ctx, u->now.entries[i].name);
     pthread_rwlock_unlock(&u->lock);
 }
 

@@ -24,7 +24,9 @@ bool users_stale(struct users *u);
 bool users_find(struct users *u, const char *name, char hash[USERS_HASH_MAX]);
 /* The hash of any user, to spend the same time on unknown names; false if there is none. */
 bool users_any_hash(struct users *u, char hash[USERS_HASH_MAX]);
-void users_each(struct users *u, void (*each)(void *ctx, const char *user), void *ctx);
+/* By name, behind `after` (NULL: from the start), at most so many. */
+void users_each(struct users *u, const char *after, size_t most,
+                void (*each)(void *ctx, const char *user), void *ctx);
 
 /* hash NULL removes the line. The file is written anew: temporary file, fsync, rename, fsync of the
  * folder. */

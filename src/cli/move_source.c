@@ -30,7 +30,7 @@ struct source {
 
 static bool fail(char *error, const char *what, const char *why)
 {
-    snprintf(error, MOVE_ERROR_MAX, "%s: %s", what, why);
+    snprintf(error, MOVE_ERROR_MAX, "%.*s: %s", MOVE_ERROR_MAX / 2, what, why); /* a long path */
     return false;
 }
 

@@ -13,167 +13,7 @@
 #include <cmocka.h>
 
 #include "src/server/store/pg.h"
-#include "tests/unit/store_help.h"
-
-#define TIMES(n) for (int turn = 0; turn < (n); turn++)
-
-static void sleep_ms(unsigned ms)
-{
-    const struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
-    nanosleep(&t, NULL);
-}
-
-#define EVENTUALLY(what)                                                                       \
-    do {                                                                                       \
-        int left = 1500;                                                                       \
-        while (!(what) && left-- > 0)                                                          \
-            sleep_ms(10);                                                                      \
-        assert_true(what);                                                                     \
-    } while (0)
-
-/* ---- the server ---- */
-static void control(const char *word)
-{
-    int fd = atoi(getenv("PROVOST_STORE_CONTROL"));
-    char line[16];
-    assert_int_equal(dprintf(fd, "%s\n", word), strlen(word) + 1);
-    assert_true(read(fd, line, sizeof line) > 0);
-}
-
-/* A connection by hand, in the schema of the test. */
-static PGconn *by_hand(void)
-{
-    const struct store_options o = options_of("hand");
-    PGconn *c = PQconnectdb(o.url);
-    assert_int_equal(PQstatus(c), CONNECTION_OK);
-    return c;
-}
-
-static void sql(PGconn *c, const char *text)
-{
-    PGresult *r = PQexec(c, text);
-    if (PQresultStatus(r) != PGRES_COMMAND_OK && PQresultStatus(r) != PGRES_TUPLES_OK)
-        fail_msg("%s: %s", text, PQerrorMessage(c));
-    PQclear(r);
-}
-
-static long number(PGconn *c, const char *text)
-{
-    PGresult *r = PQexec(c, text);
-    if (PQresultStatus(r) != PGRES_TUPLES_OK)
-        fail_msg("%s: %s", text, PQerrorMessage(c));
-    long n = atol(PQgetvalue(r, 0, 0));
-    PQclear(r);
-    return n;
-}
-
-static void do_sql(const char *text)
-{
-    PGconn *c = by_hand();
-    sql(c, text);
-    PQfinish(c);
-}
-
-/* ---- a follower that remembers ---- */
-struct told {
-    pthread_mutex_t mutex;
-    char users[4000];
-    unsigned lists, all, logs;
-};
-
-static void told_user(void *ctx, const char *user)
-{
-    struct told *t = ctx;
-    pthread_mutex_lock(&t->mutex);
-    size_t len = strlen(t->users);
-    snprintf(t->users + len, sizeof t->users - len, "%s ", user);
-    pthread_mutex_unlock(&t->mutex);
-}
-
-static void told_lists(void *ctx)
-{
-    struct told *t = ctx;
-    pthread_mutex_lock(&t->mutex);
-    t->lists++;
-    pthread_mutex_unlock(&t->mutex);
-}
-
-static void told_all(void *ctx)
-{
-    struct told *t = ctx;
-    pthread_mutex_lock(&t->mutex);
-    t->all++;
-    pthread_mutex_unlock(&t->mutex);
-}
-
-static void told_log(void *ctx)
-{
-    struct told *t = ctx;
-    pthread_mutex_lock(&t->mutex);
-    t->logs++;
-    pthread_mutex_unlock(&t->mutex);
-}
-
-static unsigned count(struct told *t, const unsigned *which)
-{
-    pthread_mutex_lock(&t->mutex);
-    unsigned n = *which;
-    pthread_mutex_unlock(&t->mutex);
-    return n;
-}
-
-static unsigned times_told(struct told *t, const char *user)
-{
-    unsigned n = 0;
-    char name[64];
-    snprintf(name, sizeof name, "%s ", user);
-    pthread_mutex_lock(&t->mutex);
-    for (const char *at = t->users; (at = strstr(at, name)) != NULL; at++)
-        n++;
-    pthread_mutex_unlock(&t->mutex);
-    return n;
-}
-
-static struct store *open_node(const char *name, unsigned lease_s)
-{
-    struct store_options o = options_of(name);
-    o.lease_s = lease_s;
-    struct store *s = store_open(&o, error, sizeof error);
-    if (!s)
-        fail_msg("%s", error);
-    return s;
-}
-
-static void follow(struct store *s, struct told *t)
-{
-    *t = (struct told){.mutex = PTHREAD_MUTEX_INITIALIZER};
-    const struct store_follower f = {told_user, told_lists, told_all, t};
-    assert_true(store_listen(s, told_log, t));
-    assert_true(store_follow(s, &f));
-    EVENTUALLY(store_is_heard(s));
-}
-
-static int feed_pid(struct store *s)
-{
-    return PQbackendPID(((struct pg_store *)s)->feed.link.conn);
-}
-
-static struct store_change item(const char *kind, const char *name, const char *json)
-{
-    return (struct store_change){.kind = STORE_PUT_ITEM, .u.item = {.kind = kind, .name = name, .json = json}};
-}
-
-static bool put_one(struct store *s, struct store_change c)
-{
-    return put(s, &c, 1);
-}
-
-/* Tries once; however it is refused. */
-static bool try_put(struct store *s, struct store_change c)
-{
-    struct wait x = {.write.done = wait_done};
-    return store_submit(s, &c, 1, &x.write) && wait_for(&x);
-}
+#include "tests/unit/postgresql_help.h"
 
 /* ---- the schema ---- */
 static void *open_once(void *unused)
@@ -285,10 +125,8 @@ static void passwords_are_not_told(void **unused)
 /* ---- the server goes, and comes back ---- */
 static void it_comes_back(const char *how)
 {
-    struct store *s = open_store();
+    struct store *s = open_quick();
     struct told told;
-    struct user_record r = {0};
-    (void)r;
     follow(s, &told);
     assert_true(put_one(s, user_change("alice", true)));
     unsigned failures = logged_failures, back = logged_back;
@@ -347,6 +185,58 @@ static void a_restart_that_nobody_sees_fails_nothing(void **unused)
     }
     assert_true(put_one(s, user_change("alice", true)));
     store_close(s);
+}
+
+/* Who waits for what is written behind is not kept waiting either. */
+static void nobody_waits_for_a_server_that_is_away(void **unused)
+{
+    (void)unused;
+    struct store *s = open_store();
+    control("stop");
+    const struct store_change c = user_change("alice", true);
+    assert_true(store_submit(s, &c, 1, NULL));
+    time_t began = time(NULL);
+    assert_false(store_settle(s, store_submitted(s)));
+    assert_false(store_settle(s, store_submitted(s)));
+    assert_in_range(time(NULL) - began, 0, 4);
+    control("start");
+    EVENTUALLY(store_settle(s, store_submitted(s)));
+    store_close(s);
+}
+
+/* A row that somebody holds for long fails whoever wants it, and nobody else; a table, everybody soon. */
+static void a_lock_is_not_waited_for_long(void **unused)
+{
+    (void)unused;
+    static const char *const locks[] = {"UPDATE account SET enabled = 1 WHERE owner = 'a'",
+                                        "LOCK TABLE account"};
+    for (int table = 0; table < 2; table++) {
+        struct store *s = open_store();
+        assert_true(put_one(s, user_change("a", true)));
+        PGconn *c = by_hand();
+        sql(c, "BEGIN");
+        sql(c, locks[table]);
+        struct wait w[MANY] = {0};
+        time_t began = time(NULL);
+        for (size_t i = 0; i < MANY; i++) {
+            char name[24];
+            snprintf(name, sizeof name, "user%zu", i);
+            const struct store_change change = user_change(i == 77 ? "a" : name, false);
+            w[i].write.done = wait_done;
+            assert_true(store_submit(s, &change, 1, &w[i].write));
+        }
+        unsigned failed = 0;
+        for (size_t i = 0; i < MANY; i++)
+            failed += !wait_for(&w[i]);
+        assert_in_range(time(NULL) - began, 2, 6);
+        assert_int_equal(failed, table ? MANY : 1);
+        assert_int_equal(w[77].write.durable, false);
+        assert_false(w[77].write.conflict);
+        sql(c, "COMMIT");
+        PQfinish(c);
+        assert_true(put_one(s, user_change("a", false)));
+        store_close(s);
+    }
 }
 
 static void closing_without_a_server_ends(void **unused)
@@ -421,7 +311,7 @@ static void a_refusal_is_told_and_survived(void **unused)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         print_message("# %s\n", cases[i].spoil);
-        struct store *s = open_store();
+        struct store *s = open_quick();
         assert_true(put_one(s, user_change("alice", true)));
         PGconn *c = by_hand();
         unsigned failures = logged_failures, back = logged_back;
@@ -450,218 +340,6 @@ static void a_refusal_is_told_and_survived(void **unused)
         EVENTUALLY(logged_back == back + 1);
         store_close(s);
     }
-}
-
-/* ---- what others have changed ---- */
-static void changes_are_told_to_others_once(void **unused)
-{
-    (void)unused;
-    struct store *a = open_node("a", 10), *b = open_node("b", 10);
-    struct told ta, tb;
-    follow(a, &ta);
-    follow(b, &tb);
-    const struct {
-        struct store_change c;
-        const char *user; /* "": lists; NULL: nobody has to know */
-    } cases[] = {
-        {device_change("dora", "D"), "dora"},
-        {user_change("emil", false), "emil"},
-        {item("bond", "fritz/D", "{}"), "fritz"},
-        {item("bond", "g/h/D", "{}"), "g/h"},
-        {{.kind = STORE_REMOVE_DEVICE, .u.device = {.user = "hans", .device_id = "D"}}, "hans"},
-        {{.kind = STORE_REMOVE_USER, .u.user = {.user = "ida"}}, "ida"},
-        {item("rule", "1", "{}"), ""},
-        {policy_change(1, "default"), ""},
-        {{.kind = STORE_REMOVE_ITEM, .u.item = {.kind = "rule", .name = "1"}}, ""},
-        {{.kind = STORE_PUT_TRAIL, .u.trail = {"jo", "D", "[]"}}, NULL},
-        {{.kind = STORE_PUT_INFO, .u.info = {"jo", "D", 1, "{\"Model\":\"M\"}", NULL}}, NULL},
-        {{.kind = STORE_PUT_FOLDER_IDS, .u.folder_ids = {"jo", "{}", NULL}}, NULL},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        unsigned lists = count(&tb, &tb.lists);
-        assert_true(put_one(a, cases[i].c));
-        if (cases[i].user && *cases[i].user)
-            EVENTUALLY(times_told(&tb, cases[i].user) == 1);
-        else if (cases[i].user)
-            EVENTUALLY(count(&tb, &tb.lists) == lists + 1);
-    }
-    const struct store_change line = {.kind = STORE_ADD_AUDIT, .u.log = {0, "a", 0}};
-    unsigned own = count(&ta, &ta.logs);
-    assert_true(put_one(a, line));
-    EVENTUALLY(count(&tb, &tb.logs) == 1);
-    EVENTUALLY(count(&ta, &ta.logs) == own + 1);
-    assert_int_equal(times_told(&tb, "jo"), 0);
-    assert_string_equal(ta.users, "");
-    assert_int_equal(ta.lists + ta.all + tb.all, 0);
-    store_close(a);
-    store_close(b);
-}
-
-/* What was opened before it is followed misses nothing meanwhile. */
-static void changes_between_open_and_follow_are_told(void **unused)
-{
-    (void)unused;
-    struct store *a = open_node("a", 10), *b = open_node("b", 10);
-    struct told told;
-    assert_true(put_one(a, device_change("early", "D")));
-    assert_false(store_is_heard(b));
-    follow(b, &told);
-    assert_int_equal(times_told(&told, "early"), 1);
-    store_close(a);
-    store_close(b);
-}
-
-/* A transaction that began earlier and ends later than others; without a notification, too. */
-static void a_late_commit_is_not_missed(void **unused)
-{
-    (void)unused;
-    struct store *a = open_node("a", 2), *b = open_node("b", 2);
-    struct told told;
-    follow(b, &told);
-    PGconn *late = by_hand();
-    sql(late, "BEGIN; INSERT INTO change (node, kind, name) VALUES (1, 1, 'late')");
-    TIMES(5) {
-        char name[24];
-        snprintf(name, sizeof name, "early%d", turn);
-        assert_true(put_one(a, device_change(name, "D")));
-        EVENTUALLY(times_told(&told, name) == 1);
-    }
-    sleep_ms(1200); /* two looks without a notification */
-    assert_int_equal(times_told(&told, "late"), 0);
-    sql(late, "COMMIT");
-    EVENTUALLY(times_told(&told, "late") == 1);
-    sleep_ms(1200);
-    assert_int_equal(times_told(&told, "late"), 1);
-    assert_int_equal(times_told(&told, "early0"), 1); /* and nothing is told again meanwhile */
-    assert_int_equal(told.all, 0);
-    PQfinish(late);
-    store_close(a);
-    store_close(b);
-}
-
-static void changes_during_a_break_are_told(void **unused)
-{
-    (void)unused;
-    struct store *a = open_node("a", 2), *b = open_node("b", 2);
-    struct told told;
-    follow(b, &told);
-    PGconn *c = by_hand();
-    char text[80];
-    TIMES(5) {
-        char name[24];
-        snprintf(name, sizeof name, "user%d", turn);
-        snprintf(text, sizeof text, "SELECT pg_terminate_backend(%d)", feed_pid(b));
-        sql(c, text);
-        assert_true(put_one(a, device_change(name, "D")));
-        EVENTUALLY(times_told(&told, name) == 1);
-        EVENTUALLY(store_is_heard(b));
-    }
-    assert_int_equal(told.all, 0);
-    PQfinish(c);
-    store_close(a);
-    store_close(b);
-}
-
-static void what_was_pruned_is_told_as_all(void **unused)
-{
-    (void)unused;
-    struct store *a = open_node("a", 2), *b = open_node("b", 2);
-    struct told told, leader;
-    assert_true(put_one(a, device_change("gone", "D")));
-    do_sql("UPDATE change SET at = now() - interval '2 hours'");
-    follow(a, &leader);
-    PGconn *c = by_hand();
-    EVENTUALLY(number(c, "SELECT count(*) FROM change") == 0);
-    assert_true(put_one(a, device_change("fresh", "D")));
-    follow(b, &told);
-    assert_int_equal(count(&told, &told.all), 1);
-    assert_int_equal(number(c, "SELECT count(*) FROM change"), 1); /* and young rows stay */
-    PQfinish(c);
-    store_close(a);
-    store_close(b);
-}
-
-static void another_history_is_told_as_all(void **unused)
-{
-    (void)unused;
-    struct store *b = open_node("b", 2);
-    struct told told;
-    follow(b, &told);
-    /* As if the server that comes back were promoted meanwhile. */
-    control("stop");
-    ((struct pg_store *)b)->feed.history[0] ^= 1;
-    control("start");
-    EVENTUALLY(count(&told, &told.all) == 1);
-    store_close(b);
-}
-
-/* ---- the lease, and who leads ---- */
-static void the_lease_ends_when_nothing_is_heard(void **unused)
-{
-    (void)unused;
-    struct store *s = open_node("a", 2);
-    struct told told;
-    follow(s, &told);
-    EVENTUALLY(store_is_leader(s));
-    int pid = feed_pid(s);
-    TIMES(30) { /* while all is well it does not end */
-        sleep_ms(100);
-        assert_true(store_is_heard(s));
-    }
-    assert_int_equal(kill(pid, SIGSTOP), 0);
-    sleep_ms(2100);
-    assert_false(store_is_heard(s));
-    assert_false(store_is_leader(s));
-    assert_true(put_one(s, user_change("alice", true))); /* the writer is well */
-    assert_int_equal(kill(pid, SIGCONT), 0);
-    EVENTUALLY(store_is_heard(s));
-    store_close(s);
-}
-
-static void one_leads(void **unused)
-{
-    (void)unused;
-    enum { NODES = 3 };
-    struct store *s[NODES];
-    struct told told[NODES];
-    for (int i = 0; i < NODES; i++) {
-        s[i] = open_node("n", 2);
-        follow(s[i], &told[i]);
-    }
-    PGconn *c = by_hand();
-    TIMES(10) {
-        int leader = -1;
-        EVENTUALLY((leader = store_is_leader(s[0]) ? 0 : store_is_leader(s[1]) ? 1
-                             : store_is_leader(s[2]) ? 2 : -1) >= 0);
-        char text[80];
-        snprintf(text, sizeof text, "SELECT pg_terminate_backend(%d)", feed_pid(s[leader]));
-        sql(c, text);
-        for (int i = 0; i < 50; i++, sleep_ms(10))
-            assert_in_range(store_is_leader(s[0]) + store_is_leader(s[1]) + store_is_leader(s[2]), 0, 1);
-    }
-    PQfinish(c);
-    /* Who goes leaves it to another. */
-    for (int i = 0; i < NODES; i++) {
-        store_close(s[i]);
-        if (i < NODES - 1)
-            EVENTUALLY(store_is_leader(s[NODES - 1]) || (i == 0 && store_is_leader(s[1])));
-    }
-}
-
-static void who_no_longer_follows_is_not_told(void **unused)
-{
-    (void)unused;
-    struct store *a = open_node("a", 2), *b = open_node("b", 2);
-    struct told told;
-    follow(b, &told);
-    EVENTUALLY(store_is_leader(b));
-    assert_true(store_follow(b, NULL));
-    assert_false(store_is_leader(b));
-    assert_true(put_one(a, device_change("u", "D")));
-    sleep_ms(1000);
-    assert_int_equal(times_told(&told, "u"), 0);
-    store_close(a);
-    store_close(b);
 }
 
 /* ---- two who write ---- */
@@ -926,19 +604,12 @@ int main(void)
         TEST(a_stopped_server_comes_back),
         TEST(a_killed_server_comes_back),
         TEST(a_restart_that_nobody_sees_fails_nothing),
+        TEST(nobody_waits_for_a_server_that_is_away),
+        TEST(a_lock_is_not_waited_for_long),
         TEST(closing_without_a_server_ends),
         TEST(a_lost_commit_is_told),
         TEST(what_kills_the_server_does_not_block_others),
         TEST(a_refusal_is_told_and_survived),
-        TEST(changes_are_told_to_others_once),
-        TEST(changes_between_open_and_follow_are_told),
-        TEST(a_late_commit_is_not_missed),
-        TEST(changes_during_a_break_are_told),
-        TEST(what_was_pruned_is_told_as_all),
-        TEST(another_history_is_told_as_all),
-        TEST(the_lease_ends_when_nothing_is_heard),
-        TEST(one_leads),
-        TEST(who_no_longer_follows_is_not_told),
         TEST(rows_are_locked_in_one_order),
         TEST(a_deadlock_is_tried_again),
         TEST(information_of_two_is_merged),

@@ -385,7 +385,7 @@ static void what_cannot_be_understood_is_told(void **unused)
         if (!strstr(logged_line, spoilt[i][1]) || !strstr(logged_line, "user=uwe"))
             fail_msg("line is: %s", logged_line);
         assert_false(store_read_user(s, "uwe", &see_all, seen)); /* is not told again so soon */
-        logged_line[0] = ((struct sqlite_store *)s)->damaged[0] = '\0';
+        logged_line[0] = ((struct sqlite_store *)s)->reading.damaged[0] = '\0';
         forget(seen);
         seen = read_user(s, "al");
         assert_int_equal(seen->device_count, 1);

@@ -34,7 +34,7 @@ static void pg_close(struct store *base)
     queue_finish(&s->queue);
     pthread_cond_destroy(&s->read_wake);
     pthread_mutex_destroy(&s->read_mutex);
-    pthread_mutex_destroy(&s->trouble_mutex);
+    trouble_finish(&s->trouble);
     free(s);
 }
 
@@ -146,7 +146,7 @@ static struct pg_store *create(const struct store_options *o)
     pthread_cond_init(&s->read_wake, &attr);
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&s->read_mutex, NULL);
-    pthread_mutex_init(&s->trouble_mutex, NULL);
+    trouble_init(&s->trouble, s->name);
     queue_init(&s->queue);
     return s;
 }

@@ -9,13 +9,17 @@
 
 #include "src/server/store/queue.h"
 #include "src/server/store/store.h"
+#include "src/server/store/trouble.h"
 
 #define PG_CONNECT_S "3"            /* for each host that the URL names */
 #define PG_OPEN_S 10                /* how long a server that starts is waited for, when ours does */
 #define PG_STATEMENT_MS 8000        /* the server gives up a statement, */
+#define PG_READ_MS 4000             /* one that reads, */
 #define PG_LOCK_MS 3000             /* waiting for a row, */
 #define PG_IDLE_MS 10000            /* a transaction whose client says nothing (stopped, cut off) */
-#define PG_ANSWER_MS 10000          /* we give up a connection */
+#define PG_ANSWER_MS 10000          /* we give up a connection, */
+#define PG_READ_ANSWER_MS 5000      /* one that reads */
+#define PG_HURRY_MS "200"            /* for a lock that has been waited for in vain */
 #define PG_MIGRATE_MS 600000
 #define PG_LEAD_MARGIN_MS 1000      /* between not leading any more and that another may */
 #define PG_PAUSE_MS 100             /* between attempts to connect: the first pause, doubled up to */
@@ -45,6 +49,7 @@
  * behind the last id that it has seen, so none may come to light behind a higher one. */
 #define PG_WRITES(X)                                                                           \
     X(BEGIN, "BEGIN")                                                                          \
+    X(HURRY, "SELECT set_config('lock_timeout', $1, true)")                                    \
     X(COMMIT, "COMMIT")                                                                        \
     X(ROLLBACK, "ROLLBACK")                                                                    \
     X(ADD_DEVICE, PG_ADD_DEVICE "DO NOTHING")                                                  \
@@ -203,9 +208,8 @@ bool pg_connect(struct pg_link *l);
 void pg_disconnect(struct pg_link *l);
 /* The connection alone. */
 bool pg_dial(struct pg_link *l);
-/* Says once that the store is out of reach, or fails, and once that it is back. */
-void pg_trouble(struct pg_store *s, enum pg_role role, const struct pg_link *l);
-void pg_fine(struct pg_store *s, enum pg_role role);
+/* Tells of the last error of that link. */
+void pg_failed(struct pg_store *s, enum trouble_doing doing, const struct pg_link *l);
 
 /* In a pipeline. false: why is set, and the connection is not to be used again. */
 bool pg_send(struct pg_link *l, enum pg_statement which, const struct pg_args *a);
@@ -262,8 +266,7 @@ struct pg_store {
     uint64_t reader_not_before_ms;
     uint64_t counted, counted_ms;     /* devices, and when that was counted */
 
-    pthread_mutex_t trouble_mutex;
-    unsigned trouble;                 /* roles that have told of one */
+    struct trouble trouble;
 
     struct pg_feed feed;
 };

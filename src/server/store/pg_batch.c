@@ -24,7 +24,8 @@ struct transaction {
     size_t sent_count, sent_cap;
     struct pg_entry *now; /* whose change is sent */
     bool tells;           /* there are changes that other servers must know */
-    bool dropped, again, refused;
+    bool hurry;
+    bool dropped, again, locked, refused;
 };
 
 static bool no_memory(struct transaction *t)
@@ -156,13 +157,12 @@ static bool send_news(struct transaction *t)
 static void judge(struct transaction *t, const PGresult *r, struct pg_entry *entry)
 {
     static const char *const data[] = {"22", "23", "54", "P0"};
-    static const char *const others[] = {"40", "55P03", "57014"};
+    static const char *const locked[] = {"55P03", "57014"};
     pg_note(t->l, r);
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (strncmp(t->l->state, others[i], strlen(others[i])) == 0) {
-            t->again = true;
-            return;
-        }
+    t->again = t->again || strncmp(t->l->state, "40", 2) == 0;
+    for (size_t i = 0; i < sizeof locked / sizeof *locked; i++)
+        t->locked = t->locked || strcmp(t->l->state, locked[i]) == 0;
+    if (t->again || t->locked) return;
     for (size_t i = 0; entry && i < sizeof data / sizeof *data; i++)
         if (strncmp(t->l->state, data[i], 2) == 0) {
             if (!entry->settled) entry->outcome = OUTCOME_FAILED;
@@ -202,13 +202,16 @@ static bool look_at_all(struct transaction *t)
 
 static bool fits(const struct transaction *t)
 {
-    return !t->dropped && !t->again && !t->refused;
+    return !t->dropped && !t->again && !t->locked && !t->refused;
 }
 
 /* ---- in order ---- */
 static bool begin(struct transaction *t)
 {
-    if (!send_noted(t, Q_BEGIN, NULL)) return false;
+    struct pg_args hurry = {0};
+    pg_text(&hurry, PG_HURRY_MS);
+    if (!send_noted(t, Q_BEGIN, NULL) || (t->hurry && !send_noted(t, Q_HURRY, &hurry)))
+        return false;
     if (!t->infos.count) return true;
     for (size_t i = 0; i < t->infos.count; i++) {
         struct pg_args args = {0};
@@ -217,10 +220,12 @@ static bool begin(struct transaction *t)
         if (!pg_send(t->l, Q_GET_INFO, &args)) return false;
     }
     PGresult *r;
-    if (!pg_sync(t->l) || !pg_take(t->l, &r)) return false;
-    t->sent_count = 0;
-    if (!pg_good(r)) judge(t, r, NULL);
-    PQclear(r);
+    if (!pg_sync(t->l)) return false;
+    for (; t->sent_count; t->sent_count--) {
+        if (!pg_take(t->l, &r)) return false;
+        if (PQresultStatus(r) == PGRES_FATAL_ERROR) judge(t, r, NULL);
+        PQclear(r);
+    }
     for (size_t i = 0; i < t->infos.count; i++) {
         if (!pg_take(t->l, &r)) return false;
         if (PQresultStatus(r) == PGRES_FATAL_ERROR) judge(t, r, NULL);
@@ -245,7 +250,10 @@ static bool send_changes(struct transaction *t)
 static enum pg_end roll_back(struct transaction *t)
 {
     if (!send_noted(t, Q_ROLLBACK, NULL) || !pg_sync(t->l) || !look_at_all(t)) return PG_END_BROKEN;
-    return t->refused ? PG_END_REFUSED : t->dropped ? PG_END_DROPPED : PG_END_AGAIN;
+    return t->refused   ? PG_END_REFUSED
+           : t->dropped ? PG_END_DROPPED
+           : t->locked  ? PG_END_LOCKED
+                        : PG_END_AGAIN;
 }
 
 /* The bell is rung in a transaction of its own behind, which waits for no disk: while a NOTIFY is
@@ -284,9 +292,10 @@ bool pg_transaction_end(struct pg_store *s)
     return ok && pg_take_sync(l);
 }
 
-enum pg_end pg_transaction(struct pg_store *s, struct pg_entry *entries, size_t count)
+enum pg_end pg_transaction(struct pg_store *s, struct pg_entry *entries, size_t count, bool hurry)
 {
-    struct transaction t = {.s = s, .l = &s->writer, .entries = entries, .entry_count = count};
+    struct transaction t = {
+        .s = s, .l = &s->writer, .entries = entries, .entry_count = count, .hurry = hurry};
     enum pg_end end = PG_END_BROKEN;
     if (!pg_transaction_end(s)) return PG_END_BROKEN;
     if (!lay_out(&t))

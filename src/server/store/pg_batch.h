@@ -14,13 +14,14 @@ enum pg_end {
     PG_END_DURABLE,                   /* all of them are */
     PG_END_DROPPED,                   /* nothing is; some are settled now, try the others again */
     PG_END_AGAIN,                     /* nothing is, by no fault of theirs: try again */
+    PG_END_LOCKED,                    /* nothing is: somebody else holds a lock for long */
     PG_END_REFUSED,                   /* nothing is, and trying again is useless for now */
     PG_END_BROKEN,                    /* nothing is: the connection went */
     PG_END_LOST                       /* the connection went while it was committed */
 };
 /* Those that are not settled, of a connected writer; what becomes of them is in the entries, but for
- * those that are to be tried again. */
-enum pg_end pg_transaction(struct pg_store *s, struct pg_entry *entries, size_t count);
+ * those that are to be tried again. hurry: who holds a lock is not waited for. */
+enum pg_end pg_transaction(struct pg_store *s, struct pg_entry *entries, size_t count, bool hurry);
 /* Reads what is left of it: the answers that nobody waits for. false: the connection went. */
 bool pg_transaction_end(struct pg_store *s);
 

@@ -138,10 +138,12 @@ static void *feed_main(void *arg)
     while (!atomic_load(&feed->closing)) {
         bool had = l->conn != NULL;
         bool ok = pg_connect(l) && (had ? look(s, false) : resume(s)) && lead(s);
-        if (ok)
-            pg_fine(s, PG_FEED);
-        else
-            pg_trouble(s, PG_FEED, l);
+        if (ok) {
+            trouble_over(&s->trouble, TROUBLE_HEAR);
+            trouble_over(&s->trouble, TROUBLE_READ); /* perhaps nobody reads for long */
+        } else {
+            pg_failed(s, TROUBLE_HEAR, l);
+        }
         if (ok && wait_for_news(s, s->lease_ms / 4)) continue;
         atomic_store(&feed->leads, false);
         pg_disconnect(l);

@@ -11,7 +11,6 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "src/server/observe/log.h"
 #include "src/server/store/pg.h"
 
 #define PG_WRITE(id, sql) {PG_WRITER, #id, sql},
@@ -71,9 +70,11 @@ static void say_why(struct pg_link *l, const char *text)
 {
     size_t n = 0;
     l->state[0] = '\0';
-    for (; *text && n < sizeof l->why - 1; text++)
-        if (*text != '\n' || (text[1] && text[1] != '\n'))
-            l->why[n++] = *text == '\n' ? ' ' : *text;
+    for (; *text && n < sizeof l->why - 1; text++) {
+        bool blank = *text == '\n' || *text == '\t' || *text == ' ';
+        if (!blank || (n && l->why[n - 1] != ' ')) l->why[n++] = blank ? ' ' : *text;
+    }
+    while (n && l->why[n - 1] == ' ') n--;
     l->why[n] = '\0';
 }
 
@@ -92,25 +93,9 @@ static bool link_broke(struct pg_link *l)
     return false;
 }
 
-/* One line when the first role is in trouble, one when the last is out of it. */
-void pg_trouble(struct pg_store *s, enum pg_role role, const struct pg_link *l)
+void pg_failed(struct pg_store *s, enum trouble_doing doing, const struct pg_link *l)
 {
-    pthread_mutex_lock(&s->trouble_mutex);
-    bool first = !s->trouble;
-    s->trouble |= 1u << role;
-    pthread_mutex_unlock(&s->trouble_mutex);
-    if (first)
-        LOG(LOG_ERROR, 0, "store-failed", KV_TEXT("store", s->name), KV_TEXT("code", l->state),
-            KV_TEXT("error", l->why));
-}
-
-void pg_fine(struct pg_store *s, enum pg_role role)
-{
-    pthread_mutex_lock(&s->trouble_mutex);
-    bool last = s->trouble == 1u << role;
-    s->trouble &= ~(1u << role);
-    pthread_mutex_unlock(&s->trouble_mutex);
-    if (last) LOG(LOG_WARN, 0, "store-back", KV_TEXT("store", s->name));
+    trouble_failed(&s->trouble, doing, l->state, l->why);
 }
 
 /* ---- waiting ---- */
@@ -291,7 +276,7 @@ static bool set_session(struct pg_link *l)
              "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 15000;"
              "SELECT set_config('synchronous_commit', 'on', false)"
              " WHERE current_setting('synchronous_commit') = 'off'",
-             PG_STATEMENT_MS, PG_LOCK_MS, PG_IDLE_MS,
+             l->role == PG_READER ? PG_READ_MS : PG_STATEMENT_MS, PG_LOCK_MS, PG_IDLE_MS,
              l->role == PG_FEED ? lease_ms + PG_LEAD_MARGIN_MS : 0);
     return pg_exec(l, sql, NULL);
 }

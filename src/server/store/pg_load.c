@@ -2,12 +2,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/server/observe/log.h"
 #include "src/server/store/pg_rows.h"
 
-static void log_error(const struct pg_store *s, const struct pg_rows *q)
+/* The row that could not be understood; its user stands in the first column. */
+static void damaged(struct pg_store *s, const struct pg_rows *q)
 {
-    LOG(LOG_ERROR, 0, "store-failed", KV_TEXT("store", s->name), KV_TEXT("error", q->error));
+    trouble_damaged(&s->trouble, PQgetvalue(q->r, q->row, 0), q->error);
 }
 
 /* ---- each row to a visitor ---- */
@@ -75,7 +75,7 @@ bool pg_read_user(struct store *base, const char *user, const struct store_visit
     bool ok = (!v->user || visit_accounts(&accounts, v, ctx)) &&
               (!v->device || visit_devices(&devices, v, ctx));
     if (ok && v->item) visit_items(r[2], v, ctx);
-    if (!ok) log_error(s, accounts.error[0] ? &accounts : &devices);
+    if (!ok) damaged(s, accounts.error[0] ? &accounts : &devices);
     clear(r, 3);
     return ok;
 }
@@ -92,7 +92,7 @@ bool pg_read_users(struct store *base, const char *after, unsigned most,
     if (!pg_read(s, Q_ACCOUNTS, &args, &r)) return false;
     struct pg_rows q = {.r = r};
     bool ok = visit_accounts(&q, &v, ctx);
-    if (!ok) log_error(s, &q);
+    if (!ok) damaged(s, &q);
     PQclear(r);
     return ok;
 }
@@ -140,7 +140,7 @@ bool pg_read_devices(struct store *base, const struct store_query *query,
     if (!pg_read_planned(s, pages[query->filter][query->user != NULL], &args, &r)) return false;
     struct pg_rows q = {.r = r};
     bool ok = visit_devices(&q, &v, ctx);
-    if (!ok) log_error(s, &q);
+    if (!ok) damaged(s, &q);
     PQclear(r);
     return ok;
 }

@@ -15,7 +15,10 @@ bool pg_pool_start(struct pg_store *s, unsigned connections)
     s->reader_count = connections;
     for (unsigned i = 0; i < connections; i++) {
         struct pg_link *l = &s->readers[i];
-        *l = (struct pg_link){.store = s, .role = PG_READER, .next = s->free_readers};
+        *l = (struct pg_link){.store = s,
+                              .role = PG_READER,
+                              .next = s->free_readers,
+                              .patience_ms = PG_READ_ANSWER_MS};
         s->free_readers = l;
     }
     return true;
@@ -50,7 +53,7 @@ static bool dial(struct pg_store *s, struct pg_link *l)
     s->reader_not_before_ms = ok ? 0 : l->not_before_ms;
     s->reader_pause_ms = l->pause_ms;
     pthread_mutex_unlock(&s->read_mutex);
-    if (!ok) pg_trouble(s, PG_READER, l);
+    if (!ok) pg_failed(s, TROUBLE_READ, l);
     return ok;
 }
 
@@ -93,9 +96,9 @@ static bool ask(struct pg_store *s, const struct question *q, PGresult *results[
     bool ok = q->ask(l, q, results);
     if (!ok && !l->conn) ok = dial(s, l) && q->ask(l, q, results);
     if (ok)
-        pg_fine(s, PG_READER);
+        trouble_over(&s->trouble, TROUBLE_READ);
     else
-        pg_trouble(s, PG_READER, l);
+        pg_failed(s, TROUBLE_READ, l);
     if (!ok && q->error) snprintf(q->error, q->error_cap, "%s: %s", s->name, l->why);
     pg_reader_give(s, l);
     return ok;

@@ -8,7 +8,8 @@
 
 #include "src/server/store/pg_batch.h"
 
-#define ROUNDS 4 /* with all that is left of a batch, then one submission at a time */
+#define ROUNDS 4      /* with all that is left of a batch, then one submission at a time */
+#define LOCKED_MOST 5 /* then it is a table, not a row */
 #define BROKEN_MOST 8
 #define TRIES 6 /* against others who want the same rows */
 
@@ -17,7 +18,8 @@ struct pg_batch {
     size_t count;
     unsigned rounds, tries;
     unsigned failed; /* by no conflict */
-    bool logged, refused;
+    unsigned locked; /* that waited for a lock in vain, alone */
+    bool logged, refused, hurry;
 };
 
 static void settle(struct pg_batch *b, size_t from, size_t to, enum outcome outcome)
@@ -42,13 +44,18 @@ static bool try_once(struct pg_store *s, struct pg_batch *b, size_t from)
 {
     bool alone = b->rounds >= ROUNDS;
     size_t to = alone ? from + 1 : b->count;
-    enum pg_end end = pg_transaction(s, b->entries + from, to - from);
+    enum pg_end end = pg_transaction(s, b->entries + from, to - from, b->hurry);
     switch (end) {
     case PG_END_DURABLE:
         settle(b, from, to, OUTCOME_DURABLE);
         b->tries = 0;
         return true;
     case PG_END_DROPPED: b->rounds++; return true;
+    case PG_END_LOCKED:
+        if (b->hurry) settle(b, from, ++b->locked < LOCKED_MOST ? to : b->count, OUTCOME_FAILED);
+        b->hurry = true;
+        b->rounds = ROUNDS;
+        return true;
     case PG_END_AGAIN:
         if (++b->tries < TRIES) {
             pause_a_moment(b);
@@ -119,9 +126,9 @@ static bool write_batch(struct pg_store *s, struct pg_batch *b)
         lost = lost || (b->entries[i].settled && b->entries[i].outcome == OUTCOME_LOST);
     if (lost) choose_node(s);
     hand_out(s, b);
-    if (b->refused || b->failed) pg_trouble(s, PG_WRITER, &s->writer);
+    if (b->refused || b->failed) pg_failed(s, TROUBLE_WRITE, &s->writer);
     s->refused = b->refused;
-    if (on && !b->failed) pg_fine(s, PG_WRITER);
+    if (on && !b->failed) trouble_over(&s->trouble, TROUBLE_WRITE);
     return on;
 }
 
@@ -139,14 +146,16 @@ static void be_away(struct pg_store *s)
     uint64_t now = pg_now_ms(), none = 0;
     if (pg_connect(&s->writer)) {
         atomic_store(&s->away_ms, 0);
-        if (!s->refused) pg_fine(s, PG_WRITER);
+        queue_give_up(&s->queue, false);
+        if (!s->refused) trouble_over(&s->trouble, TROUBLE_WRITE);
         return;
     }
     atomic_compare_exchange_strong(&s->away_ms, &none, now);
-    pg_trouble(s, PG_WRITER, &s->writer);
+    pg_failed(s, TROUBLE_WRITE, &s->writer);
     struct submission *late = queue_take_late(&s->queue, PG_FAIL_SOON_MS);
     queue_batch_done(&s->queue);
     fail_all(late);
+    if (now - atomic_load(&s->away_ms) > PG_FAIL_SOON_MS) queue_give_up(&s->queue, true);
     if (!queue_pause(&s->queue, PG_PAUSE_MS)) {
         fail_all(queue_take(&s->queue)); /* it closes: no more attempts */
         atomic_store(&s->away_ms, 0);

@@ -185,6 +185,14 @@ bool queue_pause(struct queue *q, unsigned ms)
     return go_on;
 }
 
+void queue_give_up(struct queue *q, bool given_up)
+{
+    pthread_mutex_lock(&q->mutex);
+    q->given_up = given_up;
+    if (given_up) pthread_cond_broadcast(&q->settle_wake);
+    pthread_mutex_unlock(&q->mutex);
+}
+
 void queue_batch_done(struct queue *q)
 {
     pthread_mutex_lock(&q->mutex);
@@ -210,7 +218,7 @@ bool queue_settle(struct queue *q, uint64_t position)
     pthread_mutex_lock(&q->mutex);
     q->settling++;
     pthread_cond_signal(&q->wake); /* writes behind need no company now */
-    while (!queue_settled(q, position))
+    while (!queue_settled(q, position) && !q->given_up)
         if (pthread_cond_timedwait(&q->settle_wake, &q->mutex, &at) == ETIMEDOUT) break;
     q->settling--;
     pthread_mutex_unlock(&q->mutex);

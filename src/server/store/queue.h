@@ -20,7 +20,7 @@ struct queue {
     size_t queued, bytes;
     size_t urgent;                    /* queued submissions that somebody waits for */
     unsigned settling;                /* threads that wait for what is queued */
-    bool closing;
+    bool closing, given_up;
     _Atomic uint64_t submitted;       /* position of the last one that was taken */
     _Atomic uint64_t settled;         /* all up to that position are written, or have failed */
 };
@@ -43,6 +43,8 @@ void queue_give_back(struct queue *q, struct submission *first);
 struct submission *queue_take_late(struct queue *q, unsigned ms);
 /* Sleeps that long, less if it closes. false: it closes. */
 bool queue_pause(struct queue *q, unsigned ms);
+/* Nobody is to wait for what is queued, for now. */
+void queue_give_up(struct queue *q, bool given_up);
 /* What became of everything that was taken is known. */
 void queue_batch_done(struct queue *q);
 

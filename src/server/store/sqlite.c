@@ -17,8 +17,8 @@ static void store_close_sqlite(struct store *base)
     pthread_cond_destroy(&s->read_wake);
     pthread_mutex_destroy(&s->hold);
     pthread_mutex_destroy(&s->read_mutex);
-    sqlite_trouble_finish(&s->reading);
-    sqlite_trouble_finish(&s->writing);
+    trouble_finish(&s->reading);
+    trouble_finish(&s->writing);
     free(s);
 }
 
@@ -61,8 +61,8 @@ static struct sqlite_store *create(char *error, size_t error_cap)
     }
     pthread_mutex_init(&s->hold, NULL);
     sqlite_readers_init(s);
-    sqlite_trouble_init(&s->writing, "write");
-    sqlite_trouble_init(&s->reading, "read");
+    trouble_init(&s->writing, "sqlite");
+    trouble_init(&s->reading, "sqlite");
     s->base.ops = &sqlite_ops;
     s->lock_fd = -1;
     return s;

@@ -10,10 +10,10 @@
 #include "src/server/store/queue.h"
 #include "src/server/store/sqlite_file.h"
 #include "src/server/store/store.h"
+#include "src/server/store/trouble.h"
 #include "src/server/store/upkeep.h"
 
 
-#define SQLITE_STORE_QUIET_MS 5000                /* without a failure, before a trouble is over */
 #define SQLITE_STORE_READERS 4                    /* connections for reading, at most */
 
 /* Of user ?1. '0' comes behind '/', and no DeviceId has a slash. */
@@ -134,16 +134,6 @@ enum sqlite_write { SQLITE_WRITES(SQLITE_WRITE_ENUM) SQL_COUNT };
 enum sqlite_read { SQLITE_READS(SQLITE_READ_ENUM) SQL_READ_COUNT };
 #undef SQLITE_READ_ENUM
 
-/* Of writing or reading. */
-struct sqlite_trouble {
-    const char *doing;
-    unsigned quiet_ms;
-    pthread_mutex_t mutex;             /* guards what follows */
-    _Atomic bool told;                 /* that it has begun; may be looked at without the mutex */
-    uint64_t told_ms, failed_ms;       /* when last */
-    uint64_t failed;                   /* how often since then */
-};
-
 /* Three files, one name: with its log and what connections share of that. */
 #define SQLITE_FILES 3
 struct sqlite_file_id { dev_t dev; ino_t ino; };
@@ -166,9 +156,7 @@ struct sqlite_store {
     unsigned readers;                  /* free or not */
     bool readers_closed;               /* none may be taken */
     uint64_t read_again_ms;            /* none can be opened; tried again then */
-    char damaged[256];                 /* whose row was told to be damaged, and when it is again */
-    uint64_t damaged_again_ms;
-    struct sqlite_trouble reading;     /* has its own */
+    struct trouble reading;     /* has its own */
 
     sqlite3 *writer;                   /* of the writer thread once that runs, as all up to trouble */
     sqlite3_stmt *writes[SQL_COUNT];
@@ -178,7 +166,7 @@ struct sqlite_store {
     char broken_why[256];
     unsigned mend_wait_ms;
     uint64_t mend_at_ms, mended_ms;
-    struct sqlite_trouble writing;
+    struct trouble writing;
     pthread_t thread;
     bool running;
     struct queue queue;                /* while it runs */
@@ -224,14 +212,10 @@ bool sqlite_writer_ready(struct sqlite_store *s);
 /* Are the file and its companions those that were opened? false: broken_rc and broken_why are set. */
 bool sqlite_files_stand(struct sqlite_store *s);
 bool sqlite_file_stands(const struct sqlite_store *s); /* any thread: the file alone */
+/* One of those that are told; the code is SQLite's. */
+void sqlite_failed(struct trouble *t, enum trouble_doing doing, int rc, const char *why);
 /* A sentence; db NULL: of the code alone. */
 void sqlite_say(const struct sqlite_store *s, sqlite3 *db, int rc, char *out, size_t cap);
-
-/* sqlite_trouble.c: lines of the log. Any thread. */
-void sqlite_trouble_init(struct sqlite_trouble *t, const char *doing);
-void sqlite_trouble_finish(struct sqlite_trouble *t);
-void sqlite_trouble_failed(struct sqlite_trouble *t, int rc, const char *why);
-void sqlite_trouble_over(struct sqlite_trouble *t); /* it went well */
 
 /* sqlite_reader.c: connections, each for one thread at a time. */
 void sqlite_readers_init(struct sqlite_store *s);

@@ -2,10 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/server/observe/log.h"
 #include "src/server/store/sqlite.h"
 
-#define DAMAGED_AGAIN_MS 60000
 #define UNSEEN_FEW 10000 /* devices that are put in order for each page */
 
 /* ---- one connection ---- */
@@ -72,16 +70,7 @@ bool sqlite_load(struct store *base, const struct store_visitor *v, void *ctx, c
 static bool told(struct sqlite_store *s, const struct sqlite_rows *l, bool ok)
 {
     if (ok || !l->reader || l->rc) return ok;
-    uint64_t now = heart_now_ms();
-    pthread_mutex_lock(&s->read_mutex);
-    bool tell = now >= s->damaged_again_ms || strcmp(s->damaged, l->user) != 0;
-    if (tell) {
-        snprintf(s->damaged, sizeof s->damaged, "%s", l->user);
-        s->damaged_again_ms = now + DAMAGED_AGAIN_MS;
-    }
-    pthread_mutex_unlock(&s->read_mutex);
-    if (tell)
-        LOG(LOG_ERROR, 0, "store-damaged", KV_TEXT("user", l->user), KV_TEXT("error", l->error));
+    trouble_damaged(&s->reading, l->user, l->error);
     return ok;
 }
 

@@ -87,6 +87,13 @@ void sqlite_say(const struct sqlite_store *s, sqlite3 *db, int rc, char *out, si
              system ? ": " : "", system ? strerror(why) : "");
 }
 
+void sqlite_failed(struct trouble *t, enum trouble_doing doing, int rc, const char *why)
+{
+    char code[12];
+    snprintf(code, sizeof code, "%d", rc);
+    trouble_failed(t, doing, code, why);
+}
+
 static bool prepare(struct sqlite_store *s, char *error, size_t error_cap)
 {
     for (size_t i = 0; i < SQL_COUNT; i++) {

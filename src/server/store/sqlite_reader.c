@@ -88,7 +88,7 @@ struct sqlite_reader *sqlite_reader_take(struct sqlite_store *s)
     r = reader_create(s, error, sizeof error);
     if (r) return r;
     gone(s, heart_now_ms() + AGAIN_MS);
-    sqlite_trouble_failed(&s->reading, SQLITE_CANTOPEN, error);
+    sqlite_failed(&s->reading, TROUBLE_READ, SQLITE_CANTOPEN, error);
     return NULL;
 }
 
@@ -97,9 +97,9 @@ void sqlite_reader_give(struct sqlite_store *s, struct sqlite_reader *r, int rc,
     char error[256] = "";
     if (rc && !why) sqlite_say(s, r->db, rc, error, sizeof error);
     if (rc)
-        sqlite_trouble_failed(&s->reading, rc, why ? why : error);
+        sqlite_failed(&s->reading, TROUBLE_READ, rc, why ? why : error);
     else
-        sqlite_trouble_over(&s->reading);
+        trouble_over(&s->reading, TROUBLE_READ);
     /* Whoever is left in a transaction sees the store of that instant for ever. */
     if (sqlite_sticks(rc) || !sqlite3_get_autocommit(r->db)) {
         sqlite_reader_destroy(r);

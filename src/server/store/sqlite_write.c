@@ -86,9 +86,9 @@ static void write_batch(struct sqlite_store *s, struct batch *b)
     bool logged = false;
     int rc = attempt_if_ready(s, b);
     if (b->rc)
-        sqlite_trouble_failed(&s->writing, b->rc, b->why);
+        sqlite_failed(&s->writing, TROUBLE_WRITE, b->rc, b->why);
     else
-        sqlite_trouble_over(&s->writing);
+        trouble_over(&s->writing, TROUBLE_WRITE);
     queue_batch_done(&s->queue);
     for (struct submission *sub = b->first, *next; sub; sub = next) {
         int own = rc ? rc : sub->rc;

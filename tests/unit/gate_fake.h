@@ -20,7 +20,7 @@ struct world {
     struct store_change loaded[1024];  /* what the store holds at the start */
     size_t loaded_count;
     void (*load)(const struct store_visitor *v, void *ctx); /* more of what a start reads; or NULL */
-    unsigned users_read;
+    unsigned users_read, counted;
     unsigned pages_read;
     bool unreadable;                   /* users are */
     void (*while_read)(const char *user); /* between what is read and what comes of it; may be NULL */

@@ -476,6 +476,15 @@ bool store_read_devices(struct store *s, const struct store_query *q,
     return true;
 }
 
+bool store_count_devices(struct store *s, uint64_t *out)
+{
+    if (s)
+        return s->ops->count_devices(s, out);
+    *out = list_devices();
+    world.counted++;
+    return !world.unreadable;
+}
+
 bool store_read_users_of(struct store *s, const char *device_id, unsigned most,
                          void (*each)(void *ctx, const char *user), void *ctx)
 {

@@ -335,11 +335,12 @@ static void a_reading_that_is_overtaken_begins_anew(void **unused)
 
 static void save(const char *user)
 {
-    static const struct cause cause = {.act = "test"};
     struct shard *s = table_lock(gate->table, user);
     struct device *d = owner_device(shard_owner(s, user), "DEV1");
     d->personal = PV_PERSONAL_QUARANTINE;
-    device_save_behind(gate, s, d, NULL, world.now, &cause);
+    const struct store_change c = {.kind = STORE_PUT_DEVICE,
+                                   .u.device = device_record_of(d, NULL)};
+    assert_true(device_submit(gate, d, &c, 1, NULL)); /* as a step does */
     table_unlock(s);
 }
 
@@ -625,6 +626,42 @@ static void new_ids_are_not_forgotten(void **unused)
     assert_int_equal(new_device("eve", bound), 141);
 }
 
+/* What the store has is counted anew only after a while. */
+static void devices_are_counted(void **unused)
+{
+    (void)unused;
+    uint64_t stored_devices = 7;
+    world.unreadable = true;
+    assert_false(gate_count_stored(gate, &stored_devices));
+    world.unreadable = false;
+    for (unsigned i = 0; i < 3; i++) new_device("ann", i);
+    assert_true(gate_count_stored(gate, &stored_devices));
+    assert_int_equal(stored_devices, 3);
+    unsigned counted = world.counted;
+    assert_true(gate_count_stored(gate, &stored_devices));
+    assert_int_equal(world.counted, counted);
+    struct gate_counts n;
+    fill(3 * ROOM);
+    keep_trails();
+    fill(4 * ROOM);
+    gate_count(gate, &n);
+    assert_int_equal(n.devices, 0);
+}
+
+/* What is in doubt cannot be written, and need not: it is read again when it is needed. */
+static void who_is_in_doubt_leaves(void **unused)
+{
+    (void)unused;
+    handshake("ann", "14.1", key);
+    keep_trails();
+    world.now++;
+    assert_int_equal(folder_sync("ann", "14.1", key), 1);
+    resident_stale(gate, NULL);
+    fill(4 * ROOM);
+    assert_false(is_in_memory("ann"));
+    assert_int_equal(folder_sync("ann", "14.1", key), 1);
+}
+
 /* A user of many devices goes as one, and counts as so many. */
 static void devices_count(void **unused)
 {
@@ -685,6 +722,8 @@ int main(void)
         TEST(trails_are_written_before),
         TEST(a_loop_is_not_forgotten),
         TEST(new_ids_are_not_forgotten),
+        TEST(devices_are_counted),
+        TEST(who_is_in_doubt_leaves),
         TEST(devices_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

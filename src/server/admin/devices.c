@@ -178,9 +178,8 @@ void admin_devices(struct admin_call *c)
 static void status_run(struct job *j)
 {
     struct admin_call *c = admin_call_of_job(j);
-    struct store *store = gate_store(c->admin->gate);
     uint64_t devices;
-    bool known = store_is_heard(store) && store_count_devices(store, &devices);
+    bool known = gate_count_stored(c->admin->gate, &devices);
     c->list = known ? json_integer((json_int_t)devices) : json_null();
 }
 

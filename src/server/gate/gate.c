@@ -328,6 +328,7 @@ void gate_destroy(struct gate *g)
     pool_destroy(g->walks);
     lists_destroy(g); /* from here on nobody is heard */
     residents_destroy(g->residents);
+    g->residents = NULL;
     expiry_destroy(g->expiry);
     gate_save_all(g);
     keeper_destroy(g->keeper);
@@ -335,6 +336,7 @@ void gate_destroy(struct gate *g)
     claims_destroy(g->claims);
     bells_destroy(g);
     pthread_mutex_destroy(&g->admin_mutex);
+    pthread_mutex_destroy(&g->count_mutex);
     free(g);
 }
 
@@ -366,6 +368,7 @@ struct gate *gate_create(const struct config *c, struct auth *a, struct store *s
     g->options = call_options;
     g->notify = c->notify.program || c->notify.url;
     pthread_mutex_init(&g->admin_mutex, NULL);
+    pthread_mutex_init(&g->count_mutex, NULL);
     bells_init(g);
     g->version_least = version_of(c->protocol_version_min, PV_V2_5);
     g->version_most = version_of(c->protocol_version_max, PV_VERSION_COUNT - 1);

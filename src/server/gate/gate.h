@@ -445,7 +445,10 @@ void gate_set_user(struct gate *g, struct user_set *s);
 bool gate_audit(struct gate *g, const char *actor, const char *act, json_t *object,
                 json_t *after, struct store_write *w);
 
+/* devices: those in memory. */
 struct gate_counts { unsigned devices, waiting_pings; uint64_t requests, refusals, handshakes; };
 void gate_count(struct gate *g, struct gate_counts *out);
+/* Devices that the store has, some seconds ago. Blocks. false: it is out of reach. */
+bool gate_count_stored(struct gate *g, uint64_t *out);
 
 #endif

@@ -52,6 +52,9 @@ struct gate {
     struct bell bells[WORKERS_MAX];
     struct keeper *keeper; /* of trails */
     struct claims *claims; /* of upstreams */
+    pthread_mutex_t count_mutex;              /* guards what follows: gate_count_stored */
+    uint64_t stored_count;
+    int64_t counted_at; /* by the monotonic clock; 0: never */
     struct pool *walks;    /* threads that look at the whole fleet */
     atomic_bool ending;    /* walks end early */
     struct residents *residents;

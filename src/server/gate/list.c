@@ -8,6 +8,8 @@
 #include "src/server/gate/table/resident.h"
 #include "src/server/observe/log.h"
 
+#define COUNT_EVERY_S 3
+
 /* Into a view that has the rest already. A wipe that is over counts as expired at once. */
 static void view_wipe(struct device_view *v, struct pv_partnership p, int64_t now)
 {
@@ -357,4 +359,21 @@ void gate_count(struct gate *g, struct gate_counts *out)
         out->waiting_pings += (unsigned)s->waiters;
         pthread_mutex_unlock(&s->mutex);
     }
+}
+
+/* Counting many takes the store a while, and who looks at the server does so often. */
+bool gate_count_stored(struct gate *g, uint64_t *out)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    pthread_mutex_lock(&g->count_mutex);
+    bool known = g->counted_at && now.tv_sec - g->counted_at < COUNT_EVERY_S;
+    /* A shared one that is not heard is not asked: it may take long to say nothing. */
+    if (!known) {
+        known = store_is_heard(g->store) && store_count_devices(g->store, &g->stored_count);
+        g->counted_at = known ? now.tv_sec + !now.tv_sec : 0;
+    }
+    *out = g->stored_count;
+    pthread_mutex_unlock(&g->count_mutex);
+    return known;
 }

@@ -41,7 +41,8 @@ static bool is_written(struct gate *g, struct shard *s, struct owner *o, int64_t
     for (struct device *d = o->devices; d && unsaved < SAVES_A_LOOK; d = d->next) {
         const struct trail *t = trail_find(&s->trails, d);
         dirty += t && t->dirty;
-        if (!d->unsaved) continue;
+        /* What is in doubt is not written: the store may hold what nobody here knows. */
+        if (!d->unsaved || o->stale) continue;
         unsaved++;
         device_save_behind(g, s, d, NULL, now, &cause);
     }
@@ -60,11 +61,11 @@ static void look_at(struct gate *g, struct shard *s, struct owner *o, int64_t no
     shard_owner_remove(s, o);
 }
 
-void shard_make_room(struct gate *g, struct shard *s, unsigned looks)
+bool shard_make_room(struct gate *g, struct shard *s, size_t looks)
 {
     size_t most = g->config->partnerships_in_memory / TABLE_SHARDS;
     int64_t now = 0;
-    for (unsigned n = 0; s->weight > most && n < looks; n++) {
+    for (size_t n = 0; s->weight > most && n < looks; n++) {
         if (!now) now = time(NULL);
         s->hand = (s->hand + 1) & s->mask;
         for (struct owner *o = s->buckets[s->hand], *next; o && s->weight > most; o = next) {
@@ -72,10 +73,33 @@ void shard_make_room(struct gate *g, struct shard *s, unsigned looks)
             look_at(g, s, o, now);
         }
     }
+    return s->weight <= most;
 }
 
 void shard_let_go(struct gate *g, struct shard *s, struct owner *o)
 {
     if (!o->loaded && !is_in_use(o)) shard_owner_remove(s, o);
-    shard_make_room(g, s, EVICT_LOOKS_LETTING_GO);
+    if (!shard_make_room(g, s, EVICT_LOOKS_LETTING_GO)) residents_make_room(g->residents);
+}
+
+/* ---- all of them ---- */
+/* Once round every shard that has too many. true: one still has. */
+static bool go_round(struct gate *g)
+{
+    bool over = false;
+    for (size_t i = 0; i < TABLE_SHARDS; i++) {
+        struct shard *s = &g->table->shards[i];
+        pthread_mutex_lock(&s->mutex);
+        over = !shard_make_room(g, s, s->mask + 1) || over;
+        pthread_mutex_unlock(&s->mutex);
+    }
+    return over;
+}
+
+/* On the first round those become unused who were used, on the next what they owe is queued, and then
+ * they leave. */
+void table_make_room(struct gate *g)
+{
+    for (unsigned round = 0; round < EVICT_ROUNDS && go_round(g); round++)
+        if (!store_settle(g->store, store_submitted(g->store))) return;
 }

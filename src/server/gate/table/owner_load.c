@@ -263,7 +263,7 @@ static bool end(struct owner_reading *r, struct shard *s, bool ok, uint32_t begu
     struct resident *served = take_served(o, ok, begun);
     bool more = o->waiting != NULL;
     if (!more) o->reading = NULL;
-    shard_make_room(r->gate, s, EVICT_LOOKS_COMING);
+    (void)shard_make_room(r->gate, s, EVICT_LOOKS_COMING);
     if (!more) shard_let_go(r->gate, s, o);
     table_unlock(s);
     tell_all(served, ok);

@@ -550,6 +550,25 @@ static void two_words_about_a_user_at_a_time(void **unused)
     assert_int_equal(node[1]->conflicts, 1);
 }
 
+static void a_user_who_is_let_in_again_elsewhere(void **unused)
+{
+    char key[65];
+    (void)unused;
+    at(0);
+    handshake("ann", "14.1", key);
+    for (unsigned n = 0; n < 2; n++) {
+        struct user_set u;
+        node[1]->deaf = n == 1;
+        set_to(n ? USER_ENABLE : USER_DISABLE, &u);
+        u.done = user_done;
+        gate_set_user(gates[0], &u);
+        run_tasks();
+        assert_int_equal(u.result, GATE_OK);
+        assert_int_equal(sync_at(1, key), n ? 1 : 126);
+        assert_int_equal(sync_at(0, key), n ? 1 : 126);
+    }
+}
+
 /* ---- the lease ---- */
 static void who_hears_nothing_lets_nobody_in(void **unused)
 {
@@ -641,6 +660,7 @@ int main(void)
         TEST(a_block_and_a_handshake_at_a_time),
         TEST(two_orders_at_a_time),
         TEST(two_words_about_a_user_at_a_time),
+        TEST(a_user_who_is_let_in_again_elsewhere),
         TEST(who_hears_nothing_lets_nobody_in),
         TEST(a_wait_that_ends_unheard),
         TEST(unknown_lists_let_nobody_in),

@@ -33,9 +33,7 @@ static void refuse(struct admin_call *c)
     case ORDER_BUSY:
         admin_error(c, 503, "busy", "Too many requests wait for this device; try again.");
         return;
-    default:
-        admin_error(c, 503, "store", "The store or memory is out of reach; nothing was changed.");
-        return;
+    default: admin_not_stored(c, &c->order.write); return;
     }
 }
 

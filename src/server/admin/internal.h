@@ -146,6 +146,8 @@ bool admin_still_in(struct admin_call *c, const struct admin_door *door);
 
 /* store_status.c: {"kind": ...} and, of one that is shared, whether it is heard of. NULL: no memory. */
 json_t *admin_store_json(const struct gate *g);
+/* A change that w belongs to was not stored, or nobody knows (503). */
+void admin_not_stored(struct admin_call *c, const struct store_write *w);
 
 /* tokens_route.c: from the store, at start. */
 bool admin_load_tokens(struct admin *a, char *error, size_t error_cap);

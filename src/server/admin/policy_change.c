@@ -20,7 +20,7 @@ bool admin_policy_failed(struct admin_call *c)
     case GATE_CONFLICT: admin_error(c, 409, "conflict", p->message); return true;
     case GATE_STORE: break;
     }
-    admin_error(c, 503, "store", "The store is out of reach; nothing was changed.");
+    admin_not_stored(c, &p->write);
     return true;
 }
 

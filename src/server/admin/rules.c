@@ -115,7 +115,7 @@ static void set_done(struct rules_set *s)
     case RULES_CONFLICT: admin_error(c, 409, "conflict", LISTS_CONFLICT); return;
     case RULES_STORE: break;
     }
-    admin_error(c, 503, "store", "The store is out of reach; nothing was changed.");
+    admin_not_stored(c, &s->write);
 }
 
 /* NULL: no memory, answered. Freed with the call. */

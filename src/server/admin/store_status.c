@@ -1,4 +1,4 @@
-/* What `provost status` says of the store. */
+/* What is said of the store: by `provost status`, and when it has not taken a change. */
 #include <limits.h>
 #include <unistd.h>
 
@@ -22,4 +22,14 @@ json_t *admin_store_json(const struct gate *g)
     return json_pack("{s:s,s:s,s:b,s:o,s:b,s:b}", "kind", s->ops->name, "node", node ? node : "",
                      "heard", (int)store_is_heard(s), "heard_seconds_ago", heard_json(s),
                      "lists_known", (int)lists_are_known(g), "leader", (int)store_is_leader(s));
+}
+
+void admin_not_stored(struct admin_call *c, const struct store_write *w)
+{
+    if (w->lost)
+        admin_error(c, 503, "unknown",
+                    "The connection to the store went while it was written: it was done, or it was "
+                    "not. Look at it before you try again.");
+    else
+        admin_error(c, 503, "store", "The store or memory is out of reach; nothing was changed.");
 }

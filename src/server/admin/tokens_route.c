@@ -116,7 +116,7 @@ static void log_change(struct admin_call *c, const char *verb)
 static void not_added(struct admin_call *c)
 {
     tokens_settle(c->admin->tokens, c->made.name, false);
-    admin_error(c, 503, "store", "The store is out of reach; no token was made.");
+    admin_not_stored(c, &c->lists.write);
 }
 
 static void keep_added(struct lists_submit *s)
@@ -206,9 +206,10 @@ void admin_token_add(struct admin_call *c)
 static void not_removed(struct admin_call *c)
 {
     tokens_forget(c->admin->tokens, c->made.name, false);
-    admin_error(c, 503, "store",
-                "The store is out of reach: the token is refused now, but will be back after a "
-                "restart. Remove it once more.");
+    admin_error(
+        c, 503, "store",
+        "The store is out of reach: the token is refused here now, but it may be back after "
+        "a restart, and another server may take it. Remove it once more.");
 }
 
 static void keep_removed(struct lists_submit *s)

@@ -272,7 +272,7 @@ static void set_done(struct user_set *s)
     };
     struct admin_call *c = call_of_user(s);
     if (s->result == GATE_STORE) {
-        admin_error(c, 503, "store", "The store is out of reach; nothing was changed in it.");
+        admin_not_stored(c, &s->write);
         return;
     }
     log_edit(c, verbs[s->act]);

@@ -72,6 +72,8 @@ static void user_is_there(struct gate_call *gc)
     table_unlock(s);
     if (enabled)
         gc->verified(c);
+    else if (!gc->checked && store_is_shared(c->gate->store))
+        call_check(gc, user_is_there); /* another server may have let the user in again */
     else
         user_refused(gc);
 }

@@ -153,7 +153,9 @@ static bool judge_keep(struct gate_call *gc, struct shard *s, const struct pv_pa
     bool changed = out->store == PV_STORE_BEHIND;
     if (changed && !device_reserve(d, after)) return false;
     if (changed) device_keep(d, after);
-    if (changed || out->after != (enum pv_state)d->state || now - d->saved_at >= DEVICE_SAVE_S)
+    /* A time to come is from before the clock was set back. */
+    bool due = now - d->saved_at >= DEVICE_SAVE_S || now < d->saved_at;
+    if (changed || out->after != (enum pv_state)d->state || due)
         device_save_behind(gc->call.gate, s, d, before, now, &cause);
     return true;
 }

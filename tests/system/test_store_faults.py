@@ -4,6 +4,7 @@ in the log when it begins and one when it is over, and all well again without a 
 import collections
 import errno
 import os
+import random
 import re
 import sqlite3
 import time
@@ -20,6 +21,10 @@ FAULTS = ({"write_one_in": 4, "torn": 1}, {"write_one_in": 1, "code": errno.ENOS
           {"sync_one_in": 2}, {"write_one_in": 40, "sync_one_in": 5, "torn": 1},
           {"write_one_in": 1, "code": errno.EROFS}, {"sync_one_in": 1},
           {"read_one_in": 3, "write_one_in": 20, "torn": 1}, {"read_one_in": 1})
+
+
+SEED = int(os.environ.get("CRASH_SEED") or 7)
+ROUNDS = int(os.environ.get("PROVOST_POWER") or 12)
 
 
 class Phone(test_memory.Phone):
@@ -168,6 +173,39 @@ class Disk(FaultCase):
         self.comes_back(device)
         wait_for("the block", lambda: blocked.foldersync().http == 200, 5)
         self.assertRefused(blocked.foldersync(), "FolderSync", 129, "14.1")
+
+
+class Power(FaultCase):
+    """Syncs that fail, then a while in which all is well, then the power goes: a sync that succeeds does
+    not bring to the disk what one before has failed to."""
+
+    def test_what_was_told_meanwhile_is_kept(self):
+        chance, handshakes = random.Random(SEED), 0
+        for _ in range(ROUNDS):
+            phones = [Phone(self.device(device_id=f"PHONE{i}")) for i in range(6)]
+            for phone in phones:
+                phone.start()
+            self.server.torn(sync_one_in=chance.choice((1, 2, 5)), write_one_in=chance.choice((0, 50)),
+                             seed=chance.getrandbits(32))
+            time.sleep(chance.uniform(0, 0.2))
+            self.server.well()
+            since = [phone.handshakes for phone in phones]
+            wait_for("handshakes", lambda: sum(p.handshakes for p in phones) > sum(since) + 6 or
+                     any(p.wrong for p in phones))
+            self.server.torn(kill_in=1 + int(chance.expovariate(1 / 60)), power=1)
+            self.server.process.wait(30)
+            self.server.killed()
+            for phone in phones:
+                phone.stop()
+                self.assertEqual(phone.wrong, [])
+                handshakes += phone.handshakes
+            self.server.well()
+            self.server.start()
+            for phone in phones:
+                if phone.told or phone.pending:
+                    self.check(phone)
+        self.assertGreater(handshakes, ROUNDS * 6)
+        self.assertGreater(self.server.seen("rolled_back"), ROUNDS)
 
 
 class File(FaultCase):

@@ -69,7 +69,8 @@ static struct undo {
     off_t at, size_before; /* of the file */
     size_t written, len;   /* of what was written, of what was there */
     char was[];
-} *undo[KINDS];
+} *undo[KINDS], *doomed[KINDS]; /* a sync that fails is not made good by the next one, which finds
+                                     the pages clean: what it should have forced is doomed */
 
 static uint32_t chance(void)
 {
@@ -78,6 +79,29 @@ static uint32_t chance(void)
     x = (x ^ x >> 16) * 0x85ebca6bu;
     x = (x ^ x >> 13) * 0xc2b2ae35u;
     return x ^ x >> 16;
+}
+
+/* What is written anew is not doomed any more. */
+static void redeem(unsigned kind, size_t len, off_t at)
+{
+    for (struct undo **p = &doomed[kind], *u; (u = *p) != NULL;) {
+        if (u->at < at || u->at + (off_t)u->written > at + (off_t)len) {
+            p = &u->older;
+            continue;
+        }
+        *p = u->older;
+        free(u);
+    }
+}
+
+static void doom(unsigned kind)
+{
+    struct undo **end = &undo[kind];
+    while (*end)
+        end = &(*end)->older;
+    *end = doomed[kind];
+    doomed[kind] = undo[kind];
+    undo[kind] = NULL;
 }
 
 static void remember(unsigned kind, int fd, size_t len, off_t at)
@@ -89,12 +113,13 @@ static void remember(unsigned kind, int fd, size_t len, off_t at)
     ssize_t got = next_pread(fd, u->was, len, at);
     *u = (struct undo){undo[kind], st.st_ino, at, st.st_size, len, got < 0 ? 0 : (size_t)got};
     undo[kind] = u;
+    redeem(kind, len, at);
 }
 
-static void forget(unsigned kind)
+static void forget(struct undo **list)
 {
-    for (struct undo *u; (u = undo[kind]) != NULL; free(u))
-        undo[kind] = u->older;
+    for (struct undo *u; (u = *list) != NULL; free(u))
+        *list = u->older;
 }
 
 /* What it had made longer is shorter again, if it is the end still; else it is a hole. */
@@ -112,8 +137,9 @@ static bool shorten(int fd, const struct undo *u, off_t size)
 static void lose(unsigned kind)
 {
     struct stat st;
-    int fd = undo[kind] ? open(paths[kind], O_RDWR | O_CLOEXEC) : -1;
-    for (struct undo *u = undo[kind]; u && fd >= 0; u = u->older) {
+    doom(kind);
+    int fd = doomed[kind] ? open(paths[kind], O_RDWR | O_CLOEXEC) : -1;
+    for (struct undo *u = doomed[kind]; u && fd >= 0; u = u->older) {
         if (chance() % 2 || fstat(fd, &st) != 0 || st.st_ino != u->file)
             continue;
         control->rolled_back++;
@@ -170,13 +196,16 @@ static ssize_t write_at(unsigned kind, int fd, const void *data, size_t len, off
 static int sync_file(unsigned kind, int fd, int (*next)(int))
 {
     bool last = last_one(kind);
-    if (!last && fails(control->sync_one_in))
+    if (!last && fails(control->sync_one_in)) {
+        doom(kind);
+        errno = (int)control->code;
         return -1;
+    }
     if (last && chance() % 2)
         end();
     int rc = next(fd);
     if (rc == 0)
-        forget(kind);
+        forget(&undo[kind]);
     if (last)
         end();
     return rc;
@@ -245,7 +274,8 @@ int ftruncate64(int fd, off_t size)
     if (!kind)
         return next_truncate(fd, size);
     pthread_mutex_lock(&mutex);
-    forget(kind);
+    forget(&undo[kind]);
+    forget(&doomed[kind]);
     int rc = next_truncate(fd, size), why = errno;
     pthread_mutex_unlock(&mutex);
     errno = why;

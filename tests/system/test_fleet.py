@@ -1,5 +1,8 @@
 """Many devices: listings in pages, with memory for a page only."""
 
+import json
+import pathlib
+import re
 import time
 import urllib.parse
 
@@ -7,7 +10,7 @@ from harness import admin
 from harness.api import Api
 from harness.case import OwnServerCase
 from harness.fleet import copy_device, store_of
-from harness.server import wait_for
+from harness.server import environment, wait_for
 
 
 class FleetCase(OwnServerCase):
@@ -145,6 +148,59 @@ class Program(FleetCase):
         rows = self.admin("device", "compliance")
         self.assertEqual([(row["policy"], row["devices"], row["compliant"]) for row in rows],
                          [("default", 2346, 2346)])
+
+
+class Memory(FleetCase):
+    """More devices than may be in memory."""
+
+    DEVICES = 20000
+    config = "partnerships_in_memory = 1000;"
+
+    def peak(self):
+        status = pathlib.Path(f"/proc/{self.server.process.pid}/status").read_text(encoding="ascii")
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) << 10
+
+    def in_memory(self):
+        return self.admin("status")["devices_in_memory"]
+
+    def setUp(self):
+        super().setUp()
+        # Freed memory is given back, or what a page took is counted a hundred times.
+        self.server.env["ASAN_OPTIONS"] = environment()["ASAN_OPTIONS"] + ":quarantine_size_mb=1"
+        self.server.restart()
+        self.fill([(f"user{n // 3:05}", f"D{n:05}") for n in range(self.DEVICES)])
+
+    def test_looking_at_all_of_them_takes_a_page(self):
+        self.assertFolders(self.first.foldersync())
+        self.admin("device", "list", "--limit", "1000")
+        self.admin("device", "list", "--state", "blocked")
+        before = self.peak()
+        rows = self.admin("device", "list")
+        self.assertEqual(len(rows), self.DEVICES + 1)
+        listed = len(json.dumps(rows))
+        self.assertEqual(self.admin("device", "list", "--state", "blocked"), [])
+        rows = self.admin("device", "compliance")
+        self.assertEqual([row["devices"] for row in rows], [self.DEVICES + 1])
+        would = self.admin("policy", "set", "default", "MinDevicePasswordLength=5", "--dry-run")
+        self.assertEqual((would["devices_to_ask"], len(would["devices"])),
+                         (self.DEVICES + 1, 1000))
+        test = self.admin("rule", "test", "block", "DeviceType=Test*")
+        self.assertEqual((test["matching"], test["shut_out"]), 2 * (self.DEVICES + 1,))
+        self.assertLess(self.peak() - before, min(8 << 20, listed))
+        self.assertEqual(self.in_memory(), 1)
+        self.assertFolders(self.first.foldersync())
+
+    def test_a_change_reaches_who_is_not_in_memory(self):
+        done = self.admin("policy", "set", "default", "MinDevicePasswordLength=5")
+        self.assertEqual(done["devices_to_ask"], self.DEVICES + 1)
+        self.assertEqual(self.first.foldersync().status, 143)
+        self.admin("policy", "set", "default", "MinDevicePasswordLength=")
+        self.admin("rule", "default", "block", "--keep-known", "--yes")
+        self.assertLess(self.in_memory(), 2000)
+        rows = self.admin("device", "list", "--user", "user03333")
+        self.assertEqual([row["access_by"] for row in rows], ["personal"] * 3)
+        self.assertEqual(self.admin("device", "list", "--state", "blocked"), [])
+        self.assertEqual(self.device(device_id="NEW1").foldersync().status, 129)
 
 
 class Users(OwnServerCase):

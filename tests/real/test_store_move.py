@@ -58,7 +58,10 @@ class MoveCase(unittest.TestCase):
 
     def provisioned(self, **more):
         device = self.device(**more)
-        device.handshake()
+        try:
+            device.handshake()
+        except AssertionError as why:
+            raise AssertionError(f"{why}\n{self.server.log}") from why
         self.assertEqual(device.foldersync().status, 1)
         return device
 
@@ -247,6 +250,83 @@ class Refused(MoveCase):
                 self.not_ended()
                 self.sql(spoil)
                 self.assertIn(words, self.move(code=1).stderr)
+
+
+class Upkeep(MoveCase):
+    """What of `provost store` works over PostgreSQL."""
+
+    def setUp(self):
+        super().setUp()
+        self.server.stop()
+        self.server = self.on_postgresql()
+        self.admin = self.server.admin
+
+    def check(self):
+        run = self.admin.run("store", "check", json_out=True)
+        result = json.loads(run.stdout)
+        self.assertEqual(result["good"], run.returncode == 0, run)
+        return run.returncode, [(f["where"], f["why"]) for f in result["findings"]], result["rows"]
+
+    def test_backup_and_restore_are_pg_dumps(self):
+        file = self.server.dir / "copy.db"
+        for verb in ("backup", "restore"):
+            run = self.admin.run("store", verb, str(file))
+            self.assertEqual(run.returncode, 1, run)
+            self.assertIn("pg_dump", run.stderr)
+        self.assertFalse(file.exists())
+
+    def test_a_sound_store(self):
+        self.used()
+        code, found, rows = self.check()
+        self.assertEqual((code, found), (0, []))
+        self.assertGreater(rows, 20)
+
+    def test_more_rows_than_a_page(self):
+        self.provisioned(device_id="SEED")
+        self.sql("INSERT INTO trail SELECT owner, convert_to('T' || i, 'UTF8'), '[]' FROM device,"
+                 " generate_series(1, 2500) AS i")
+        self.sql("INSERT INTO event (json) SELECT '{}' FROM generate_series(1, 2000)")
+        code, found, rows = self.check()
+        self.assertEqual((code, len(found)), (1, 1))
+        self.assertEqual(found[0][0], "trail")
+        self.assertRegex(found[0][1], r"^2500 rows belong to no device, as ann/T")
+        self.assertGreater(rows, 4500)
+
+    def test_whatever_is_spoilt_is_found_and_named(self):
+        self.used()
+        for spoil, mend, where, why in (
+                ("UPDATE device SET version = '14.7' WHERE device_id = 'IN0'",
+                 "UPDATE device SET version = '14.1' WHERE device_id = 'IN0'", "device ann/IN0", "14.7"),
+                ("UPDATE device SET offers = '9' WHERE device_id = 'ODD'",
+                 "UPDATE device SET offers = '' WHERE device_id = 'ODD'", "device ann/ODD", "offers"),
+                ("UPDATE account SET enabled = 7 WHERE owner = 'carl'",
+                 "UPDATE account SET enabled = 0 WHERE owner = 'carl'", "account carl", "enabled"),
+                ("UPDATE device_info SET info = '{' WHERE device_id = 'IN1'",
+                 "UPDATE device_info SET info = '{}' WHERE device_id = 'IN1'", "device_info ann/IN1",
+                 "no JSON"),
+                ("INSERT INTO item VALUES ('bond', 'a/b/NOBODY', '{}')", "DELETE FROM item WHERE kind = 'bond'",
+                 "item bond", "1 rows belong to no device, as a/b/NOBODY"),
+                ("INSERT INTO item VALUES ('line', 'odd', '{\"current\": 99}')",
+                 "DELETE FROM item WHERE name = 'odd'", "lists", "odd"),
+                ("UPDATE chain SET json = replace(convert_from(json, 'UTF8'), 'ann', 'ben')::bytea WHERE"
+                 " seq = (SELECT min(seq) FROM chain WHERE convert_from(json, 'UTF8') LIKE '%ann%')",
+                 None, "audit", "changed")):
+            with self.subTest(spoil):
+                self.check()  # seals the audit log
+                self.sql(spoil)
+                code, found, _ = self.check()
+                self.assertEqual(code, 1)
+                self.assertTrue(any(w.startswith(where) and why in y for w, y in found), found)
+                if mend:
+                    self.sql(mend)
+                    self.assertEqual(self.check()[:2], (0, []))
+
+    def test_out_of_reach(self):
+        self.postgresql.kill()
+        run = self.admin.run("store", "check")
+        self.postgresql.start()
+        self.assertEqual(run.returncode, 1, run)
+        self.assertIn("postgresql at 127.0.0.1", run.stderr)
 
 
 class Killed(MoveCase):

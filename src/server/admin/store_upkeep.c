@@ -130,6 +130,9 @@ static enum store_outcome check_run(struct store *s, const struct store_job *j,
     struct store_check k = {.found = take_finding, .ctx = &f};
     enum store_outcome out = f.list ? store_check(s, &k, w) : STORE_FAILED;
     if (out == STORE_DONE) {
+        const struct admin *a = j->ctx;
+        char error[256];
+        if (!gate_lists_fit(a->gate, s, error, sizeof error)) check_found(&k, true, "lists", error);
         w->step(w->ctx, "verifying the audit log", 0, 0);
         check_audit(j->ctx, &k);
     }

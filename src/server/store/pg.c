@@ -39,8 +39,9 @@ static void pg_close(struct store *base)
 }
 
 static const struct store_upkeep pg_upkeep = {
+    .check = pg_check,
     .instead =
-        "a PostgreSQL database is backed up with pg_dump, and looked after by those who run it",
+        "the store is a PostgreSQL database: pg_dump and pg_restore do that, see docs/store.md",
 };
 
 static const struct store_ops pg_ops = {

@@ -10,6 +10,7 @@
 #include "src/server/store/queue.h"
 #include "src/server/store/store.h"
 #include "src/server/store/trouble.h"
+#include "src/server/store/upkeep.h"
 
 #define PG_CONNECT_S "3"            /* for each host that the URL names */
 #define PG_OPEN_S 10                /* how long a server that starts is waited for, when ours does */
@@ -274,6 +275,9 @@ struct pg_store {
 struct store *pg_store_open(const struct store_options *o, char *error, size_t error_cap);
 /* Sets target and name; the former is freed with PQconninfoFree. */
 bool pg_parse_url(struct pg_store *s, const char *url, char *error, size_t error_cap);
+
+/* pg_check.c */
+enum store_outcome pg_check(struct store *s, struct store_check *c, const struct store_work *w);
 
 /* pg_schema.c: bring the schema up, once, whoever comes first; the link is set up, but prepares nothing
  * yet. false: link->why. */

@@ -23,16 +23,16 @@ def table(keys):
     out = ["/* Made from data/config.tsv; do not edit. */"]
     for k in keys:
         number = k["type"] in ("number", "size")
-        place = "NOWHERE" if k["member"] == "-" else f'offsetof(struct config, {k["member"]})'
+        place = f'offsetof(struct config, {k["member"]})'
         out.append("    { %s, KEY_%s, %s,\n      %s, %s, %s, %s, %s, %s }," % (
             text(k["key"]), k["type"].upper(), place, optional(k["default"]),
             k["least"] if number else 0, k["most"] if number else 0, optional(k["unit"]),
-            optional(k["allowed"]), optional(k["later"])))
+            optional(k["allowed"]), {"at once": "false", "restart": "true"}[k["reload"]]))
     return "\n".join(out) + "\n"
 
 
 def quoted(k):
-    if k["type"] in ("number", "size", "flag", "groups", "domains", "later"):
+    if k["type"] in ("number", "size", "flag", "groups", "domains"):
         return k["default"]
     parts = k["default"].split("|") if k["type"] == "list" else [k["default"]]
     values = [f'"{v}"' for v in parts]
@@ -48,8 +48,8 @@ def man(keys):
             extra = f' {k["least"]} to {k["most"]} {k["unit"]}.'
         elif k["type"] in ("choice", "list") and " " in k["allowed"]:
             extra = (" One of: " if k["type"] == "choice" else " Any of: ") + ", ".join(k["allowed"].split()) + "."
-        elif k["type"] == "later":
-            extra = " Not available in this version."
+        if k["reload"] == "restart":
+            extra += " Another value waits for a restart."
         escape = str.maketrans({"_": "\\_", "*": "\\*", "#": "\\#", "<": "\\<"})
         out += [f'*{k["key"].translate(escape)}*{default.translate(escape)}',
                 "\t" + (k["sentence"] + extra).translate(escape), ""]

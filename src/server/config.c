@@ -11,47 +11,21 @@
 #include <unistd.h>
 
 #include "src/server/config_check.h"
+#include "src/server/config_inner.h"
 
-#define NOWHERE SIZE_MAX
 #define PATH_OF_KEY_MAX 128
+#define DEPTH_MAX 8 /* more than keys have */
 
-enum kind {
-    KEY_TEXT,
-    KEY_PATH,
-    KEY_CHOICE,
-    KEY_LIST,
-    KEY_NUMBER,
-    KEY_SIZE,
-    KEY_FLAG,
-    KEY_GROUPS,
-    KEY_DOMAINS,
-    KEY_LATER
-};
-
-struct key {
-    const char *name;
-    enum kind kind;
-    size_t member;        /* offset in struct config */
-    const char *fallback; /* default, as text; lists by '|'; NULL: none */
-    long long least, most;
-    const char *unit, *allowed, *later;
-};
-
-static const struct key keys[] = {
+const struct key config_keys[] = {
 #include "src/server/config_table.h"
 };
-#define KEY_COUNT (sizeof keys / sizeof *keys)
-
-struct private
-{
-    config_t file;
-    void **owned; /* what is not the file's */
-    size_t owned_count;
-};
+const size_t config_key_count = sizeof config_keys / sizeof *config_keys;
+#define KEY_COUNT (sizeof config_keys / sizeof *config_keys)
 
 struct reading {
     struct config *c;
-    struct private *p;
+    struct config_private *p;
+    config_t file;
     const char *dir; /* of the file, from the root */
     char *error;
     size_t cap, len;
@@ -102,7 +76,7 @@ complain(struct reading *r, const config_setting_t *at, const char *format, ...)
 
 bool config_stands(const struct reading *r, const char *path)
 {
-    return config_lookup(&r->p->file, path) != NULL;
+    return config_lookup(&r->file, path) != NULL;
 }
 
 void config_complain(struct reading *r, const char *path, const char *format, ...)
@@ -112,7 +86,7 @@ void config_complain(struct reading *r, const char *path, const char *format, ..
     va_list args;
     for (size_t len = strlen(path); !at && len > 0;) {
         snprintf(part, sizeof part, "%.*s", (int)len, path);
-        at = config_lookup(&r->p->file, part);
+        at = config_lookup(&r->file, part);
         while (len > 0 && path[--len] != '.')
             ;
     }
@@ -143,6 +117,12 @@ static const char *own(struct reading *r, char *text)
     return owned ? owned : "";
 }
 
+/* What libconfig has read goes when the file is closed. */
+static const char *copy_of(struct reading *r, const char *text)
+{
+    return own(r, strdup(text));
+}
+
 static const char *directory(struct reading *r)
 {
     const char *file = r->c->file, *slash = strrchr(file, '/');
@@ -158,7 +138,7 @@ static const char *directory(struct reading *r)
 static const char *absolute(struct reading *r, const char *path)
 {
     char *joined = NULL;
-    if (*path == '/') return path;
+    if (*path == '/') return copy_of(r, path);
     if (asprintf(&joined, "%s/%s", r->dir, path) < 0) joined = NULL;
     return own(r, joined);
 }
@@ -181,8 +161,7 @@ static void wrong_type(struct reading *r, const config_setting_t *s, const struc
                                          [KEY_FLAG] = "true or false",
                                          [KEY_GROUPS] = "a group of lists: { name = [ ... ]; }",
                                          [KEY_DOMAINS] = "a list of groups: ( { domain = "
-                                                         "\"...\"; url = \"...\"; }, ... )",
-                                         [KEY_LATER] = ""};
+                                                         "\"...\"; url = \"...\"; }, ... )"};
     complain(r, s, "%s must be %s", k->name, wanted[k->kind]);
 }
 
@@ -221,15 +200,12 @@ static void read_text(struct reading *r, const config_setting_t *s, const struct
     const char *value = config_setting_get_string(s);
     if (!value)
         wrong_type(r, s, k);
-    else if (k->kind == KEY_CHOICE && is_among(k->later, value))
-        complain(r, s, "%s \"%s\" is not available in this version; allowed: %s", k->name, value,
-                 k->allowed);
     else if (k->kind == KEY_CHOICE && !is_among(k->allowed, value))
         complain(r, s, "%s is \"%s\"; allowed: %s", k->name, value, k->allowed);
     else if (k->kind == KEY_PATH && *value == '\0')
         complain(r, s, "%s must not be empty", k->name);
     else
-        *(const char **)member(r, k) = k->kind == KEY_PATH ? absolute(r, value) : value;
+        *(const char **)member(r, k) = k->kind == KEY_PATH ? absolute(r, value) : copy_of(r, value);
 }
 
 static void read_list(struct reading *r, const config_setting_t *s, const struct key *k)
@@ -254,51 +230,91 @@ static void read_list(struct reading *r, const config_setting_t *s, const struct
         else if (k->allowed && !is_among(k->allowed, value))
             complain(r, e, "%s has \"%s\"; allowed: %s", k->name, value, k->allowed);
         else
-            names->name[names->count++] = value;
+            names->name[names->count++] = copy_of(r, value);
     }
 }
 
-/* false: it is no list of texts. */
-static bool read_group_of_users(struct reading *r, const config_setting_t *list,
-                                struct config_group *g)
+/* The bytes that a group takes beside its entry: names of users and what points to them. 0: it is no
+ * list of texts. */
+static size_t room_for_group(const config_setting_t *list)
 {
-    size_t count = (size_t)config_setting_length(list);
-    if (!config_setting_is_array(list) && !config_setting_is_list(list)) return false;
-    g->name = config_setting_name(list);
-    g->user = own_block(r, calloc(count + 1, sizeof *g->user));
-    for (size_t i = 0; g->user && i < count; i++) {
+    bool fits = config_setting_is_array(list) || config_setting_is_list(list);
+    size_t count = fits ? (size_t)config_setting_length(list) : 0;
+    size_t bytes = fits ? strlen(config_setting_name(list)) + 1 : 0;
+    for (size_t i = 0; i < count; i++) {
         const char *user = config_setting_get_string_elem(list, (int)i);
-        if (!user) return false;
-        g->user[g->count++] = user;
+        if (!user) return 0;
+        bytes += sizeof user + strlen(user) + 1;
     }
-    return true;
+    return bytes;
 }
 
+/* Pointers grow from the front of the room, texts from the end of all pointers. */
+struct room {
+    const char **users;
+    char *text;
+};
+
+static const char *put_text(struct room *room, const char *text)
+{
+    const char *at = room->text;
+    room->text = stpcpy(room->text, text) + 1;
+    return at;
+}
+
+static void put_group(struct room *room, const config_setting_t *list, struct config_group *g)
+{
+    g->name = put_text(room, config_setting_name(list));
+    g->user = room->users;
+    g->count = (size_t)config_setting_length(list);
+    for (size_t i = 0; i < g->count; i++)
+        *room->users++ = put_text(room, config_setting_get_string_elem(list, (int)i));
+}
+
+/* All in one block, which goes when nobody uses the groups any more. */
 static void read_groups(struct reading *r, const config_setting_t *s, const struct key *k)
 {
     struct config_groups *groups = member(r, k);
+    size_t bytes = sizeof(max_align_t), users = 0;
     if (!config_setting_is_group(s)) {
         wrong_type(r, s, k);
         return;
     }
     size_t count = (size_t)config_setting_length(s);
-    groups->group = own_block(r, calloc(count + 1, sizeof *groups->group));
-    for (size_t i = 0; groups->group && i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         const config_setting_t *list = config_setting_get_elem(s, (unsigned)i);
-        if (!read_group_of_users(r, list, &groups->group[i])) {
+        size_t room = room_for_group(list);
+        if (!room) {
             wrong_type(r, list, k);
             return;
         }
-        groups->count++;
+        bytes += sizeof *groups->group + room;
+        users += (size_t)config_setting_length(list);
     }
+    groups->block = calloc(1, bytes);
+    if (!groups->block) {
+        complain(r, s, "out of memory");
+        return;
+    }
+    groups->block->holders = 1;
+    groups->group = (struct config_group *)((char *)groups->block + sizeof(max_align_t));
+    struct room room = {(const char **)(groups->group + count), NULL};
+    room.text = (char *)(room.users + users);
+    for (; groups->count < count; groups->count++)
+        put_group(&room, config_setting_get_elem(s, (unsigned)groups->count),
+                  &groups->group[groups->count]);
 }
 
 /* false: it is no group of the two texts. */
-static bool read_domain(const config_setting_t *group, struct config_domain *d)
+static bool read_domain(struct reading *r, const config_setting_t *group, struct config_domain *d)
 {
-    return config_setting_is_group(group) && config_setting_length(group) == 2 &&
-           config_setting_lookup_string(group, "domain", &d->domain) &&
-           config_setting_lookup_string(group, "url", &d->url);
+    bool both = config_setting_is_group(group) && config_setting_length(group) == 2 &&
+                config_setting_lookup_string(group, "domain", &d->domain) &&
+                config_setting_lookup_string(group, "url", &d->url);
+    if (!both) return false;
+    d->domain = copy_of(r, d->domain);
+    d->url = copy_of(r, d->url);
+    return true;
 }
 
 static void read_domains(struct reading *r, const config_setting_t *s, const struct key *k)
@@ -312,18 +328,12 @@ static void read_domains(struct reading *r, const config_setting_t *s, const str
     domains->at = own_block(r, calloc(count + 1, sizeof *domains->at));
     for (size_t i = 0; domains->at && i < count; i++) {
         const config_setting_t *group = config_setting_get_elem(s, (unsigned)i);
-        if (!read_domain(group, &domains->at[i])) {
+        if (!read_domain(r, group, &domains->at[i])) {
             wrong_type(r, group, k);
             return;
         }
         domains->count++;
     }
-}
-
-/* Known, so that a file for a later version is understood, but never silently without effect. */
-static void read_later(struct reading *r, const config_setting_t *s, const struct key *k)
-{
-    complain(r, s, "%s is not available in this version", k->name);
 }
 
 static void read_key(struct reading *r, const config_setting_t *s, const struct key *k)
@@ -340,15 +350,14 @@ static void read_key(struct reading *r, const config_setting_t *s, const struct 
     case KEY_LIST: read_list(r, s, k); break;
     case KEY_GROUPS: read_groups(r, s, k); break;
     case KEY_DOMAINS: read_domains(r, s, k); break;
-    case KEY_LATER: read_later(r, s, k); break;
     default: read_text(r, s, k);
     }
 }
 
 static void set_default(struct reading *r, const struct key *k)
 {
-    void *to = k->member == NOWHERE ? NULL : member(r, k);
-    if (!to || !k->fallback) return;
+    void *to = member(r, k);
+    if (!k->fallback) return;
     if (k->kind == KEY_NUMBER) {
         *(unsigned *)to = (unsigned)strtoul(k->fallback, NULL, 10);
     } else if (k->kind == KEY_SIZE) {
@@ -375,8 +384,8 @@ static void tell_allowed(struct reading *r, const char *prefix)
     size_t skip = strlen(prefix), last_len = 0;
     const char *last = NULL;
     for (size_t i = 0; i < KEY_COUNT; i++) {
-        if (strncmp(keys[i].name, prefix, skip) != 0) continue;
-        const char *name = keys[i].name + skip;
+        if (strncmp(config_keys[i].name, prefix, skip) != 0) continue;
+        const char *name = config_keys[i].name + skip;
         size_t len = strcspn(name, ".");
         if (last && len == last_len && strncmp(name, last, len) == 0) continue;
         add(r, "%s%.*s", last ? ", " : "; allowed: ", (int)len, name);
@@ -388,7 +397,7 @@ static void tell_allowed(struct reading *r, const char *prefix)
 static const struct key *find_key(const char *path)
 {
     for (size_t i = 0; i < KEY_COUNT; i++)
-        if (strcmp(keys[i].name, path) == 0) return &keys[i];
+        if (strcmp(config_keys[i].name, path) == 0) return &config_keys[i];
     return NULL;
 }
 
@@ -396,7 +405,8 @@ static bool is_group_of_keys(const char *path)
 {
     size_t len = strlen(path);
     for (size_t i = 0; i < KEY_COUNT; i++)
-        if (strncmp(keys[i].name, path, len) == 0 && keys[i].name[len] == '.') return true;
+        if (strncmp(config_keys[i].name, path, len) == 0 && config_keys[i].name[len] == '.')
+            return true;
     return false;
 }
 
@@ -422,9 +432,53 @@ static void read_group(struct reading *r, const config_setting_t *group, const c
     }
 }
 
+static void mark(struct reading *r, const char *path)
+{
+    struct config_private *p = r->p;
+    struct config_mark *grown = realloc(p->marks, (p->mark_count + 1) * sizeof *grown);
+    struct config_mark m;
+    if (grown) p->marks = grown;
+    if (grown && config_mark_make(path, &m))
+        p->marks[p->mark_count++] = m;
+    else
+        p->marks_missing = true;
+}
+
+static bool is_marked(const struct config_private *p, const char *path)
+{
+    for (size_t i = 0; i < p->mark_count; i++)
+        if (strcmp(p->marks[i].path, path) == 0) return true;
+    return false;
+}
+
+/* As it stands in @include, it counts from the configuration file. */
+static void mark_included(struct reading *r, const char *file)
+{
+    char *joined = NULL;
+    if (*file != '/' && asprintf(&joined, "%s/%s", r->dir, file) < 0) joined = NULL;
+    if (*file != '/' && !joined)
+        r->p->marks_missing = true;
+    else if (!is_marked(r->p, joined ? joined : file))
+        mark(r, joined ? joined : file);
+    free(joined);
+}
+
+/* Files that were included: where settings stand. */
+static void mark_files_of(struct reading *r, const config_setting_t *s, unsigned depth)
+{
+    const char *last = NULL;
+    for (int i = 0; config_setting_is_aggregate(s) && i < config_setting_length(s); i++) {
+        const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
+        const char *file = config_setting_source_file(e);
+        if (file && file != last && strcmp(file, r->c->file) != 0) mark_included(r, file);
+        last = file;
+        if (depth > 0) mark_files_of(r, e, depth - 1);
+    }
+}
+
 static bool parse(struct reading *r)
 {
-    config_t *f = &r->p->file;
+    config_t *f = &r->file;
     struct stat st;
     const char *slash = strrchr(r->c->file, '/');
     if (stat(r->c->file, &st) != 0) {
@@ -438,6 +492,7 @@ static bool parse(struct reading *r)
     if (slash) /* @include counts from the file, too */
         config_set_include_dir(f, own(r, strndup(r->c->file, (size_t)(slash - r->c->file))));
     if (r->failed) return false;
+    mark(r, r->c->file);
     if (config_read_file(f, r->c->file)) return true;
     const char *file = config_error_file(f);
     if (config_error_type(f) == CONFIG_ERR_FILE_IO && config_error_line(f) == 0)
@@ -448,10 +503,55 @@ static bool parse(struct reading *r)
     return false;
 }
 
-struct config *config_load(const char *path, char *error, size_t error_cap)
+/* The same ones are known by their block. */
+static void share_groups(struct config *c, const struct config *over)
+{
+    config_groups_release(&c->groups);
+    c->groups = over->groups;
+    config_groups_hold(&c->groups);
+}
+
+/* What takes a restart stays as it is; the file was checked with all that it says. Whether a listener
+ * speaks TLS is decided when it is opened; with which certificate, at any time. */
+static void take_over(struct config *c, const struct config *over, struct config_text *waiting)
+{
+    const bool tls_turns = !c->tls_certificate != !over->tls_certificate;
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        const struct key *k = &config_keys[i];
+        if (k->kind == KEY_GROUPS && !key_differs(k, c, over)) share_groups(c, over);
+        if (!k->restart && !(tls_turns && strncmp(k->name, "tls.", 4) == 0)) continue;
+        if (key_differs(k, c, over)) config_text_add(waiting, k->name);
+        key_copy(k, c, over);
+    }
+}
+
+/* false: something is wrong. */
+static bool read_all(struct reading *r, const struct config *over, struct config_text *waiting)
+{
+    struct config *c = r->c;
+    c->file = copy_of(r, c->file);
+    r->dir = directory(r);
+    if (r->failed || !parse(r)) return false;
+    for (size_t i = 0; i < KEY_COUNT; i++) set_default(r, &config_keys[i]);
+    read_group(r, config_root_setting(&r->file), "");
+    mark_files_of(r, config_root_setting(&r->file), DEPTH_MAX);
+    /* A value may be missing only because it was wrong. */
+    if (r->failed) return false;
+    const struct config said = *c;
+    config_complete(c);
+    config_check(c, r);
+    if (r->failed || !over) return !r->failed;
+    *c = said;
+    take_over(c, over, waiting);
+    config_complete(c);
+    return true;
+}
+
+struct config *config_make(const char *path, const struct config *over, struct config_text *waiting,
+                           char *error, size_t error_cap)
 {
     struct config *c = calloc(1, sizeof *c);
-    struct private *p = calloc(1, sizeof *p);
+    struct config_private *p = calloc(1, sizeof *p);
     struct reading r = {.c = c, .p = p, .error = error, .cap = error_cap};
     if (error_cap) error[0] = '\0';
     if (!c || !p) {
@@ -462,34 +562,22 @@ struct config *config_load(const char *path, char *error, size_t error_cap)
     }
     c->priv = p;
     c->file = path;
-    config_init(&p->file);
-    c->file = own(&r, strdup(path));
-    r.dir = directory(&r);
-    if (r.failed || !parse(&r)) {
-        config_free(c);
-        return NULL;
-    }
-    for (size_t i = 0; i < KEY_COUNT; i++) set_default(&r, &keys[i]);
-    read_group(&r, config_root_setting(&p->file), "");
-    /* A value may be missing only because it was wrong. */
-    if (!r.failed) {
-        config_complete(c);
-        config_check(c, &r);
-    }
-    if (r.failed) {
-        config_free(c);
-        return NULL;
-    }
-    return c;
+    config_init(&r.file);
+    bool good = read_all(&r, over, waiting);
+    config_destroy(&r.file);
+    if (good) return c;
+    config_free_one(c);
+    return NULL;
 }
 
-void config_free(struct config *c)
+void config_free_one(struct config *c)
 {
-    if (!c) return;
-    struct private *p = c->priv;
-    config_destroy(&p->file);
+    struct config_private *p = c->priv;
+    config_groups_release(&c->groups);
     for (size_t i = 0; i < p->owned_count; i++) free(p->owned[i]);
+    for (size_t i = 0; i < p->mark_count; i++) free(p->marks[i].path);
     free(p->owned);
+    free(p->marks);
     free(p);
     free(c);
 }

@@ -23,14 +23,12 @@
 #include "src/server/observe/heart.h"
 #include "src/server/observe/log.h"
 #include "src/server/observe/notify_store.h"
-#include "src/server/router.h"
-#include "src/server/service.h"
+#include "src/server/parts.h"
 #include "src/server/store/store.h"
 #include "src/server/upstream/ping.h"
 #include "src/server/upstream/upstream.h"
 
 #define DEFAULT_FILE "/etc/provost/provost.conf"
-#define ERROR_MAX 8192
 #define SETTLE_S 5 /* of the end, after draining: writing what is to be written, closing */
 #define DRAIN_LOOK_MS 10
 #define FAREWELL_MS 1000 /* between two requests of one command of administration */
@@ -40,28 +38,8 @@
 #define TICK_MS 5000   /* how often it is looked whether all threads go on, without a watchdog */
 #define STUCK_MS 30000 /* at one piece of work, without a watchdog */
 #define STATUS_MAX 256
-#define LISTENS_MAX (2 * CONFIG_LIST_MAX + 1)
 
 enum { EXIT_START = 1, EXIT_USAGE = 2, EXIT_CUT = 3 };
-
-struct server {
-    struct config *config;
-    struct store *store;
-    struct audit_mover *audit;
-    struct notify *notify;
-    struct auth *auth;
-    struct gate *gate;
-    struct upstreams *upstreams; /* of a gateway; else NULL, as the next */
-    struct gateway *gateway;
-    struct pings *pings;     /* NULL: they are passed on as everything else */
-    struct mailbox *mailbox; /* NULL in a gateway */
-    struct commands *commands;
-    struct admin *admin;
-    struct router router; /* of the devices' listeners */
-    struct http_server *http;
-    struct service_sockets sockets; /* that were handed over */
-    const char *stuck;              /* the thread that was told of; NULL: all go on */
-};
 
 static void usage(FILE *to)
 {
@@ -73,7 +51,7 @@ static void usage(FILE *to)
           to);
 }
 
-static enum log_level level_of(const char *name)
+enum log_level level_of(const char *name)
 {
     static const char *const names[] = {"error", "warn", "info", "debug"};
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
@@ -98,15 +76,18 @@ static unsigned worker_count(const struct config *c)
     return n > 0 ? (unsigned)n : 1;
 }
 
-/* Devices' listeners, then those of the administration: the socket, and HTTPS. */
-static size_t make_listens(struct server *s, const char *const *proxies,
-                           struct http_listen *listens)
+size_t make_listens(struct server *s, const struct config *c,
+                    const char *proxies[CONFIG_LIST_MAX + 1],
+                    struct http_listen listens[LISTENS_MAX])
 {
-    const struct config *c = s->config;
+    struct http_handler devices = router_handler(&s->router);
     struct http_listen common = {.head_ms = c->head_timeout * 1000,
                                  .body_ms = c->body_timeout * 1000,
                                  .idle_ms = c->idle_timeout * 1000};
     size_t n = 0;
+    devices.body_max = gate_body_max(c);
+    for (size_t i = 0; i < c->proxies.count; i++) proxies[i] = c->proxies.name[i];
+    proxies[c->proxies.count] = NULL;
     for (; n < c->listen.count; n++) {
         listens[n] = common;
         listens[n].address = c->listen.name[n];
@@ -118,7 +99,7 @@ static size_t make_listens(struct server *s, const char *const *proxies,
         listens[n].connections_max = c->connections_max;
         listens[n].socket_mode = 0666; /* for a proxy: whoever gets there must still log in */
         listens[n].proxies = proxies;
-        listens[n].handler = router_handler(&s->router);
+        listens[n].handler = devices;
     }
     common.connections_max = ADMIN_CONNECTIONS_MAX;
     common.farewell_ms = FAREWELL_MS;
@@ -147,9 +128,8 @@ static bool start_http(struct server *s, char *error, size_t cap)
     autodiscover_routes(s->gate, &s->router);
     if (s->config->forward_auth.path)
         router_add(&s->router, s->config->forward_auth.path, false, gate_forward_handler(s->gate));
-    const char *proxies[CONFIG_LIST_MAX + 1] = {NULL};
-    for (size_t i = 0; i < s->config->proxies.count; i++) proxies[i] = s->config->proxies.name[i];
-    size_t n = make_listens(s, proxies, listens);
+    const char *proxies[CONFIG_LIST_MAX + 1];
+    size_t n = make_listens(s, s->config, proxies, listens);
     if (!service_sockets_all_taken(&s->sockets, error, cap)) return false;
     s->http = http_start(listens, n, worker_count(s->config), error, cap);
     if (!s->http) return false;
@@ -195,7 +175,8 @@ static bool start_pings(struct server *s, char *error, size_t cap)
 
 static bool add_backend(void *ctx, json_t *status)
 {
-    const struct server *s = ctx;
+    struct server *s = ctx;
+    if (!reload_status(s, status)) return false;
     if (!s->upstreams) return mailbox_status(s->mailbox, status);
     json_t *list = upstreams_status(s->upstreams);
     if (list && pings_status(s->pings, list))
@@ -318,18 +299,6 @@ static void tell_ready(const struct server *s)
     tell_serving(s);
 }
 
-static void reload(struct server *s)
-{
-    char error[ERROR_MAX];
-    service_reloading();
-    bool users = auth_reload(s->auth, error, sizeof error);
-    if (!users) LOG(LOG_ERROR, 0, "reload-users", KV_TEXT("why", error));
-    bool tls = http_reload_tls(s->http, error, sizeof error);
-    if (!tls) LOG(LOG_ERROR, 0, "reload-tls", KV_TEXT("why", error));
-    if (users && tls) LOG(LOG_INFO, 0, "reloaded");
-    tell_serving(s);
-}
-
 /* ---- do all threads go on? ---- */
 
 /* The name of one that is at the same piece of work for that long; NULL: there is none. */
@@ -376,7 +345,13 @@ static void serve_until_told(struct server *s, const sigset_t *signals)
     do {
         look_after_threads(s, watchdog_ms);
         which = sigtimedwait(signals, NULL, &tick);
-        if (which == SIGHUP) reload(s);
+        if (which == SIGHUP) {
+            service_reloading();
+            reload(s);
+            tell_serving(s);
+        } else if (which < 0) {
+            reload_look_after(s);
+        }
     } while (which < 0 || which == SIGHUP);
     service_stopping(stop_s(s) * UINT64_C(1000));
     LOG(LOG_INFO, 0, "draining", KV_TEXT("signal", sigabbrev_np(which)));
@@ -404,6 +379,7 @@ static int run(struct config *c)
     log_open(level_of(c->log_level));
     raise_descriptor_limit();
     wipe_json_when_freed();
+    reload_init(&s);
     bool ok =
         service_sockets_get(&s.sockets, error, sizeof error) && start(&s, error, sizeof error);
     if (ok) {
@@ -413,6 +389,7 @@ static int run(struct config *c)
         LOG(LOG_ERROR, 0, "start-failed", KV_TEXT("why", error));
     }
     stop(&s);
+    reload_finish(&s);
     LOG(LOG_INFO, 0, "stopped");
     log_close();
     return ok ? EXIT_SUCCESS : EXIT_START;

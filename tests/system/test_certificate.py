@@ -234,7 +234,7 @@ class Revoked(CertificateCase):
         path = self.authority.revoke()
         path.write_text("nothing")
         self.server.reload()
-        wait_for("the error", lambda: "reload-tls" in self.server.log)
+        wait_for("the error", lambda: "reload-refused" in self.server.log)
         self.assertIn_(self.with_certificate(self.authority.client(emails=["ann"])), "ann")
         self.authority.revoke()
 

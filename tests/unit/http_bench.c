@@ -348,12 +348,11 @@ void make_pair(const char *name, const char *by, const char *templ)
     assert_int_equal(system(command), 0);
 }
 
-int start(void **state)
+void make_listens(struct http_listen listens[LISTENERS])
 {
     static const char *const proxies[] = { "127.0.0.1", "unix", "10.0.0.0/8", NULL };
-    char error[256];
     struct http_handler h = { .head = head, .serve = serve, .body_max = BODY_MAX };
-    struct http_listen l[LISTENERS] = {
+    const struct http_listen l[LISTENERS] = {
         { .address = "127.0.0.1:0", .head_ms = 1500, .body_ms = 1500, .idle_ms = 3000,
           .connections_max = 200, .handler = h, .proxies = proxies },
         { .address = socket_path, .proxies = proxies, .head_ms = 1500, .body_ms = 1500, .idle_ms = 3000,
@@ -362,7 +361,24 @@ int start(void **state)
           .client_ca = ca_path, .head_ms = 1500, .body_ms = 1500, .idle_ms = 3000,
           .connections_max = 200, .handler = h },
     };
+    memcpy(listens, l, sizeof l);
+}
+
+bool change(const struct http_listen *listens, char *error, size_t error_cap)
+{
+    struct http_listen usual[LISTENERS];
+    make_listens(usual);
+    struct http_terms *t = http_terms_make(server, listens ? listens : usual, error, error_cap);
+    if (t) http_terms_use(server, t);
+    return t != NULL;
+}
+
+int start(void **state)
+{
+    char error[256];
+    struct http_listen l[LISTENERS];
     (void)state;
+    make_listens(l);
     pool = pool_create("test", 2, 100);
     server = http_start(l, LISTENERS, 2, error, sizeof error);
     if (!server)

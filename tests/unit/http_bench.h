@@ -53,6 +53,10 @@ void make_certificate(const char *name);
 void make_pair(const char *name, const char *by, const char *templ);
 /* Path of a file of theirs; valid until the next call. */
 const char *file_of(const char *name);
+/* How the server is started. */
+void make_listens(struct http_listen listens[LISTENERS]);
+/* Other terms; NULL: the usual ones, with the files read again. */
+bool change(const struct http_listen *listens, char *error, size_t error_cap);
 /* For cmocka: a server for each test, files for all of them. */
 int start(void **state);
 int stop(void **state);

@@ -409,6 +409,46 @@ static void configuration_is_read(void **unused)
                                          config_not_loaded, config_whole, config_end});
 }
 
+/* Read again: what is in force stays whatever happens. */
+static struct config *again;
+static struct config_text waiting;
+
+static bool config_run_again(void)
+{
+    error[0] = '\0';
+    again = config_reload(loaded, &waiting, error, sizeof error);
+    return again;
+}
+
+static void config_not_again(void)
+{
+    assert_non_null(strstr(error, "out of memory"));
+    assert_ptr_equal(config_now(loaded), loaded);
+}
+
+static void config_whole_again(void)
+{
+    assert_false(config_differs(loaded, again, ""));
+    assert_ptr_equal(again->groups.block, loaded->groups.block);
+}
+
+static void config_end_again(void)
+{
+    config_drop(again);
+    again = NULL;
+}
+
+static void configuration_is_read_again(void **unused)
+{
+    (void)unused;
+    config_files();
+    assert_true(config_run());
+    failing_malloc_sweep(&(struct sweep){"config_reload", NULL, config_run_again, config_not_again,
+                                         config_whole_again, config_end_again});
+    config_free(loaded);
+    loaded = NULL;
+}
+
 /* ---- store ---- */
 static struct store *store;
 static char state[96];
@@ -590,6 +630,7 @@ int main(void)
         TEST(logins_are_verified),
         TEST(logins_are_verified_elsewhere),
         TEST(configuration_is_read),
+        TEST(configuration_is_read_again),
         TEST(the_store_writes_and_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -437,6 +437,177 @@ static void test_short_buffers(void **state)
     }
 }
 
+/* ---- reading it again ---- */
+
+static struct config *loaded(const char *text)
+{
+    char error[512];
+    write_to(path, text);
+    struct config *c = config_load(path, error, sizeof error);
+    if (!c)
+        fail_msg("%s", error);
+    return c;
+}
+
+static struct config *read_again(const struct config *c, const char *text,
+                                 struct config_text *waiting)
+{
+    char error[512];
+    write_to(path, text);
+    struct config *fresh = config_reload(c, waiting, error, sizeof error);
+    if (!fresh)
+        fail_msg("%s", error);
+    return fresh;
+}
+
+static void test_another_one_takes_its_place(void **state)
+{
+    (void)state;
+    struct config_text waiting, changed;
+    struct config *c = loaded("workers = 2; ping = { folders_max = 7; };");
+    assert_ptr_equal(config_now(c), c);
+    struct config *fresh = read_again(
+        c, "workers = 3; listen = \":1\"; ping = { folders_max = 8; }; node = \"n\";", &waiting);
+    assert_string_equal(waiting.text, "listen, node, workers");
+    config_changes(c, fresh, &changed);
+    assert_string_equal(changed.text, "ping.folders_max");
+    assert_true(config_differs(c, fresh, "ping."));
+    assert_true(config_differs(c, fresh, ""));
+    assert_false(config_differs(c, fresh, "auth."));
+    assert_ptr_equal(config_now(c), c);
+    config_put_in_force(fresh);
+    assert_ptr_equal(config_now(c), fresh);
+    assert_int_equal(fresh->ping.folders_max, 8);
+    /* What waits for a restart is as it was, and the one before is still there. */
+    assert_int_equal(fresh->workers, 2);
+    assert_string_equal(fresh->listen.name[0], "127.0.0.1:8080");
+    assert_null(fresh->node);
+    assert_int_equal(c->ping.folders_max, 7);
+    fresh = read_again(c, "workers = 2; ping = { folders_max = 9; };", &waiting);
+    assert_string_equal(waiting.text, "");
+    config_drop(fresh);
+    assert_int_equal(config_now(c)->ping.folders_max, 8);
+    config_free(c);
+}
+
+/* By default the mailbox verifies logins; it stays another one until the next start. */
+static void test_defaults_hang_on_what_stays(void **state)
+{
+    (void)state;
+    struct config_text waiting;
+    struct config *c = loaded("");
+    struct config *fresh =
+        read_again(c, "mailbox = { type = \"imap\"; url = \"imaps://h\"; };", &waiting);
+    assert_string_equal(waiting.text, "mailbox.type, mailbox.url");
+    assert_string_equal(fresh->auth.method.name[0], "file");
+    config_drop(fresh);
+    config_free(c);
+}
+
+static void test_tls_is_not_turned_on(void **state)
+{
+    (void)state;
+    struct config_text waiting;
+    static const char with[] = "tls = { certificate = \"/c\"; key = \"/k\"; client_ca = \"/a\"; };";
+    struct config *c = loaded(""), *fresh = read_again(c, with, &waiting);
+    assert_string_equal(waiting.text, "tls.certificate, tls.key, tls.client_ca");
+    assert_null(fresh->tls_certificate);
+    assert_null(fresh->tls_client_ca);
+    config_drop(fresh);
+    config_free(c);
+    c = loaded(with);
+    fresh = read_again(c, "tls = { certificate = \"/d\"; key = \"/k\"; };", &waiting);
+    assert_string_equal(waiting.text, "");
+    assert_string_equal(fresh->tls_certificate, "/d");
+    assert_null(fresh->tls_client_ca);
+    config_drop(fresh);
+    config_free(c);
+}
+
+static void test_a_bad_one_changes_nothing(void **state)
+{
+    (void)state;
+    char error[512];
+    struct config_text waiting;
+    struct config *c = loaded("workers = 2;");
+    write_to(path, "workers = 2;\nping = { folders_max = 0; };");
+    assert_null(config_reload(c, &waiting, error, sizeof error));
+    assert_non_null(strstr(error, "provost.conf:2: ping.folders_max is 0; allowed: 1 to 1000"));
+    assert_ptr_equal(config_now(c), c);
+    config_free(c);
+}
+
+/* They outlive the configuration for whoever holds them, and the same ones are known by their block. */
+static void test_groups_are_held(void **state)
+{
+    (void)state;
+    struct config_text waiting;
+    struct config *c = loaded("groups = { a = [\"x\", \"y\"]; b = []; };");
+    const struct config_groups held = config_groups_now(c);
+    struct config *fresh = read_again(
+        c, "damping = false; groups = { a = [\"x\", \"y\"]; b = []; };", &waiting);
+    assert_ptr_equal(fresh->groups.block, held.block);
+    config_put_in_force(fresh);
+    fresh = read_again(c, "groups = { a = [\"x\", \"z\"]; b = []; };", &waiting);
+    assert_ptr_not_equal(fresh->groups.block, held.block);
+    config_put_in_force(fresh);
+    const struct config_groups now = config_groups_now(c);
+    assert_string_equal(now.group[0].user[1], "z");
+    assert_string_equal(held.group[0].user[1], "y");
+    assert_int_equal(held.block->holders, 1);
+    config_groups_release(&held);
+    config_groups_release(&now);
+    config_free(c);
+}
+
+static void test_files_that_change(void **state)
+{
+    (void)state;
+    struct config_text waiting;
+    write_to(included, "damping = false;\n");
+    struct config *c = loaded("workers = 1;\n@include \"more.conf\"\n");
+    assert_false(config_is_outdated(c));
+    write_to(included, "damping = false; \n");
+    assert_true(config_is_outdated(c));
+    struct config *fresh = read_again(c, "workers = 1;\n@include \"more.conf\"\n", &waiting);
+    assert_false(config_differs(c, fresh, ""));
+    config_confirm(c, fresh);
+    assert_false(config_is_outdated(c));
+    unlink(included);
+    assert_true(config_is_outdated(c));
+    config_free(c);
+}
+
+static void test_changes_have_an_end(void **state)
+{
+    (void)state;
+    char error[512], text[64];
+    struct config_text waiting;
+    struct config *c = loaded("");
+    for (unsigned i = 1; i <= CONFIG_CHANGES_MAX; i++) {
+        snprintf(text, sizeof text, "idle_timeout = %u;", i);
+        config_put_in_force(read_again(c, text, &waiting));
+        assert_int_equal(config_now(c)->idle_timeout, i);
+    }
+    assert_null(config_reload(c, &waiting, error, sizeof error));
+    assert_non_null(strstr(error, "it was changed 1000 times since the start; restart the server"));
+    config_free(c);
+}
+
+static void test_names_that_are_too_many(void **state)
+{
+    (void)state;
+    struct config_text changed;
+    struct config *c = loaded("");
+    struct config other = *c;
+    memset((char *)&other + sizeof other.line, 0, sizeof other - sizeof other.line);
+    other.state = other.store = other.domain = other.log_level = "x";
+    config_changes(c, &other, &changed);
+    assert_true(strlen(changed.text) < sizeof changed.text);
+    assert_string_equal(changed.text + strlen(changed.text) - 5, ", ...");
+    config_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -450,6 +621,14 @@ int main(void)
         cmocka_unit_test(test_imap_mailbox),
         cmocka_unit_test(test_relative_file),
         cmocka_unit_test(test_short_buffers),
+        cmocka_unit_test(test_another_one_takes_its_place),
+        cmocka_unit_test(test_defaults_hang_on_what_stays),
+        cmocka_unit_test(test_tls_is_not_turned_on),
+        cmocka_unit_test(test_a_bad_one_changes_nothing),
+        cmocka_unit_test(test_groups_are_held),
+        cmocka_unit_test(test_files_that_change),
+        cmocka_unit_test(test_changes_have_an_end),
+        cmocka_unit_test(test_names_that_are_too_many),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -149,7 +149,7 @@ static void the_order_of_decision(void **unused)
         d->extra->loop_until =
             !loop ? no_loops[n % 5 % 3] : world.now + (n % 5 ? 1 : DAMPING_BLOCK_S);
         config.devices_per_user = full ? 1 : n % 3 ? 0 : 2;
-        gate->version_least = PV_V12_1;
+        ((struct spoken *)gate->spoken)->least = PV_V12_1;
         rules_release(s->rules);
         s->rules = three_rules(fit, otherwise);
         d->ruled = 0;

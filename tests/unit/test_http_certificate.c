@@ -150,7 +150,7 @@ static void test_reload(void **state)
     for (int c; (c = fgetc(from)) != EOF;) fputc(c, to);
     fclose(from);
     fclose(to);
-    assert_true(http_reload_tls(server, error, sizeof error));
+    assert_true(change(NULL, error, sizeof error));
     seen = seen_with("bob", "NORMAL");
     assert_non_null(strstr(seen.answer, seen.whole));
     /* What cannot be read leaves the old one in place. */
@@ -159,7 +159,7 @@ static void test_reload(void **state)
         to = fopen(ca_path, "w");
         fputs(bad[i], to);
         fclose(to);
-        assert_false(http_reload_tls(server, error, sizeof error));
+        assert_false(change(NULL, error, sizeof error));
         assert_non_null(strstr(error, ca_path));
         seen = seen_with("bob", "NORMAL");
         assert_non_null(strstr(seen.answer, seen.whole));

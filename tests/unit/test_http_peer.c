@@ -303,10 +303,73 @@ static void test_a_reader_that_does_not_read(void **state)
     end(&t);
 }
 
+/* ---- other terms ---- */
+
+/* For the next request of a connection that is open, and for new ones. */
+static void test_other_terms(void **state)
+{
+    (void)state;
+    struct http_listen l[LISTENERS];
+    char error[256];
+    static const char *const nobody[] = { NULL };
+    struct talk open = begin(), waiting = begin();
+    const char *text;
+    say(&open, GET("/1"));
+    assert_int_equal(answer(&open, NULL), 200);
+    say(&waiting, GET("/short500"));
+    until(&waiting_count, 1);
+    make_listens(l);
+    l[PLAIN].handler.body_max = 10;
+    l[PLAIN].idle_ms = 300;
+    l[PLAIN].proxies = nobody;
+    l[PLAIN].connections_max = 3;
+    assert_true(change(l, error, sizeof error));
+    /* A request under way ends by the old ones. */
+    assert_int_equal(answer(&waiting, &text), 200);
+    assert_null(strstr(text, "Connection: close"));
+    struct talk third = begin(), one_too_many = begin();
+    say(&third, "GET /fields HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n");
+    assert_int_equal(answer(&third, &text), 200);
+    assert_non_null(strstr(text, "X-Client: 127.0.0.1"));
+    assert_int_equal(answer(&one_too_many, NULL), 503);
+    say(&open, "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n");
+    assert_int_equal(answer(&open, NULL), 413);
+    assert_true(closes_within(&third, 1500));
+    end(&open);
+    end(&waiting);
+    end(&third);
+    end(&one_too_many);
+}
+
+static void test_terms_that_cannot_be(void **state)
+{
+    (void)state;
+    struct http_listen l[LISTENERS];
+    char error[256];
+    static const char *const bad[] = { "10.0.0.0/40", NULL };
+    make_listens(l);
+    l[UNIX_SOCKET].proxies = bad;
+    l[PLAIN].handler.body_max = 1;
+    assert_false(change(l, error, sizeof error));
+    assert_non_null(strstr(error, "proxies: "));
+    make_listens(l);
+    l[PLAIN].tls_certificate = cert_path;
+    l[PLAIN].tls_key = key_path;
+    assert_false(change(l, error, sizeof error));
+    assert_non_null(strstr(error, "whether it speaks TLS cannot change"));
+    /* Nothing of it is in force. */
+    struct talk t = begin();
+    say(&t, "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcd");
+    assert_int_equal(answer(&t, NULL), 200);
+    end(&t);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
+        TEST(test_other_terms),
+        TEST(test_terms_that_cannot_be),
         TEST(test_wait),
         TEST(test_long_wait),
         TEST(test_peer_goes_away),

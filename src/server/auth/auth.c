@@ -1,9 +1,7 @@
-#include "src/server/auth/auth.h"
+#include "src/server/auth/auth_inner.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,40 +11,22 @@
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 
-#include "src/server/auth/cache.h"
-#include "src/server/auth/file.h"
 #include "src/server/auth/login.h"
-#include "src/server/auth/method.h"
-#include "src/server/auth/throttle.h"
 #include "src/server/observe/log.h"
 
-#define METHODS_MAX 8
 #define SLOW_FROM 6 /* the sixth failure in a minute is slowed down */
 #define SLOW_MOST_MS 8000
 #define REFUSE_USER_FROM 20    /* failures in a minute before a password is not even looked at */
 #define REFUSE_ADDRESS_FROM 60 /* many phones may stand behind one address */
 #define TELL_EVERY_MS 10000    /* that logins cannot be verified */
 
-struct auth {
-    struct auth_method *methods[METHODS_MAX];
-    size_t count;
-    struct auth_method *file; /* the one of them that has the users file; NULL: none */
-    struct cache *cache;
-    struct throttle *throttle;
-    char domain[256];
-    bool case_sensitive;
-    uint8_t secret[32];
-    _Atomic uint64_t tell_at_ms;
-    pthread_mutex_t lock; /* pending */
-    struct pending *pending;
-};
-
 /* A verification under way, or a refusal that is held back. */
 struct pending {
     struct auth_try t;
     struct timer timer;
     struct auth *auth;
-    struct auth_method *method;
+    struct set *set; /* held */
+    struct used *method;
     struct auth_check *check;
     struct pending *next, *prev;
     struct digest digest;
@@ -79,13 +59,15 @@ static size_t add(char *text, size_t at, const char *part)
 }
 
 /* What the credential is bound to is part of it, so a changed password leaves the cache by itself. */
-static bool digest_of(struct auth *a, const struct auth_method *m, const struct auth_try *t,
+static bool digest_of(struct auth *a, const struct used *m, const struct auth_try *t,
                       const void *secret, size_t secret_len, struct digest *out)
 {
-    char text[32 + 1 + AUTH_USER_MAX + AUTH_BOUND_MAX + sizeof out->bytes];
+    char text[32 + 1 + sizeof m->generation + AUTH_USER_MAX + AUTH_BOUND_MAX + sizeof out->bytes];
     uint8_t inner[sizeof out->bytes];
     text[0] = (char)('0' + t->kind);
-    size_t at = add(text, 1, m->ops->name);
+    size_t at = add(text, 1, m->m->ops->name);
+    memcpy(text + at, &m->generation, sizeof m->generation);
+    at += sizeof m->generation;
     at = add(text, at, t->user);
     at = add(text, at, t->bound);
     bool ok = keyed_hash(a, secret, secret_len, inner);
@@ -122,61 +104,22 @@ static bool is_local(const char *peer)
     return strcmp(peer, "unix") == 0 || strcmp(peer, "::1") == 0 || strncmp(peer, "127.", 4) == 0;
 }
 
-/* ---- the methods ---- */
-
-static bool add_method(struct auth *a, const char *name, struct auth_method *const *made,
-                       const struct config *c, char *error, size_t error_cap)
-{
-    struct auth_method *m = NULL;
-    for (; made && *made && !m; made++)
-        if (strcmp((*made)->ops->name, name) == 0) m = *made;
-    if (!m && !(m = auth_method_make(name, c, error, error_cap))) {
-        if (error_cap && !*error)
-            snprintf(error, error_cap, "auth.method \"%s\" has nothing to verify with", name);
-        return false;
-    }
-    a->methods[a->count++] = m;
-    if (strcmp(name, "file") == 0) a->file = m;
-    return true;
-}
-
-static bool add_methods(struct auth *a, struct auth_method *const *made, const struct config *c,
-                        char *error, size_t error_cap)
-{
-    unsigned kinds = 0;
-    const struct config_names *names = &c->auth.method;
-    for (size_t i = 0; i < names->count; i++) {
-        if (a->count == METHODS_MAX) {
-            snprintf(error, error_cap, "auth.method has more than %d methods", METHODS_MAX);
-            return false;
-        }
-        if (!add_method(a, names->name[i], made, c, error, error_cap)) return false;
-        unsigned more = a->methods[i]->ops->kinds;
-        if (!(more & ~kinds)) {
-            snprintf(error, error_cap,
-                     "auth.method \"%s\" would never be asked: one before it takes the same logins",
-                     names->name[i]);
-            return false;
-        }
-        kinds |= more;
-    }
-    return true;
-}
+/* ---- from the beginning to the end ---- */
 
 struct auth *auth_create(const struct config *c, struct auth_method *const *made, char *error,
                          size_t error_cap)
 {
     struct auth *a = calloc(1, sizeof *a);
+    const struct making k = {.auth = a, .c = c, .error = error, .error_cap = error_cap};
     if (!a) {
         snprintf(error, error_cap, "out of memory");
         return NULL;
     }
+    for (size_t i = 0; made && made[i] && i + 1 < METHODS_MAX; i++) a->made[i] = made[i];
     pthread_mutex_init(&a->lock, NULL);
-    snprintf(a->domain, sizeof a->domain, "%s", c->domain ? c->domain : "");
-    a->case_sensitive = c->auth.case_sensitive;
     if (getrandom(a->secret, sizeof a->secret, 0) != (ssize_t)sizeof a->secret)
         snprintf(error, error_cap, "getrandom: %s", strerror(errno));
-    else if (!add_methods(a, made, c, error, error_cap))
+    else if (!(a->set = make_set(&k)))
         ; /* error is set */
     else if ((a->cache = cache_create((uint64_t)c->auth.cache_seconds * 1000)) &&
              (a->throttle = throttle_create()))
@@ -185,22 +128,6 @@ struct auth *auth_create(const struct config *c, struct auth_method *const *made
         snprintf(error, error_cap, "no memory for verifying logins");
     auth_destroy(a);
     return NULL;
-}
-
-unsigned auth_kinds(const struct auth *a)
-{
-    unsigned kinds = 0;
-    for (size_t i = 0; i < a->count; i++) kinds |= a->methods[i]->ops->kinds;
-    return kinds;
-}
-
-bool auth_reload(struct auth *a, char *error, size_t error_cap)
-{
-    bool ok = true;
-    for (size_t i = 0; i < a->count && ok; i++)
-        if (a->methods[i]->ops->reload)
-            ok = a->methods[i]->ops->reload(a->methods[i], error, error_cap);
-    return ok;
 }
 
 /* ---- pending ---- */
@@ -215,6 +142,7 @@ static void pending_free(struct pending *p)
         a->pending = p->next;
     if (p->next) p->next->prev = p->prev;
     pthread_mutex_unlock(&a->lock);
+    drop_set(a, p->set);
     explicit_bzero(p, sizeof *p + p->token_size);
     free(p);
 }
@@ -232,6 +160,7 @@ static struct pending *pending_make(struct auth *a, const struct pending *facts,
         p->token[token_len] = '\0';
         p->t.token = p->token;
     }
+    atomic_fetch_add(&p->set->holders, 1);
     pthread_mutex_lock(&a->lock);
     p->next = a->pending;
     if (p->next) p->next->prev = p;
@@ -243,10 +172,11 @@ static struct pending *pending_make(struct auth *a, const struct pending *facts,
 void auth_destroy(struct auth *a)
 {
     if (!a) return;
-    for (size_t i = 0; i < a->count; i++)
-        if (a->methods[i]->ops->close) a->methods[i]->ops->close(a->methods[i]);
+    for (const struct pending *p = a->pending; p; p = p->next) close_method(p->method);
     while (a->pending) /* held back when the workers ended */
         pending_free(a->pending);
+    if (a->set) drop_set(a, a->set);
+    auth_reap(a);
     throttle_destroy(a->throttle);
     cache_destroy(a->cache);
     pthread_mutex_destroy(&a->lock);
@@ -303,16 +233,16 @@ static void tell_failure(struct pending *p, uint64_t now)
     uint64_t due = atomic_load_explicit(&a->tell_at_ms, memory_order_relaxed);
     if (now < due || !atomic_compare_exchange_strong(&a->tell_at_ms, &due, now + TELL_EVERY_MS))
         return;
-    LOG(LOG_ERROR, 0, "logins-not-verified", KV_TEXT("method", p->method->ops->name),
+    LOG(LOG_ERROR, 0, "logins-not-verified", KV_TEXT("method", p->method->m->ops->name),
         KV_TEXT("user", p->t.user), KV_TEXT("why", p->t.why));
 }
 
 /* The name that the method tells, in its one spelling. false: it is none. */
-static bool name_told(struct auth *a, const struct auth_method *m, struct auth_try *t)
+static bool name_told(const struct set *s, const struct auth_method *m, struct auth_try *t)
 {
     char name[AUTH_USER_MAX];
     if (m->ops->identify) return true;
-    if (!login_canonical(t->user, a->domain, a->case_sensitive, name)) return false;
+    if (!login_canonical(t->user, s->domain, s->case_sensitive, name)) return false;
     memcpy(t->user, name, sizeof name);
     return true;
 }
@@ -320,7 +250,7 @@ static bool name_told(struct auth *a, const struct auth_method *m, struct auth_t
 static void verified(struct pending *p)
 {
     struct auth *a = p->auth;
-    struct cached what = {.until = p->t.until, .renewed = p->method->ops->renews};
+    struct cached what = {.until = p->t.until, .renewed = p->method->m->ops->renews};
     memcpy(what.user, p->t.user, sizeof what.user);
     cache_put(a->cache, &p->digest, auth_now_ms(), &what);
     finish(p, AUTH_OK);
@@ -348,7 +278,7 @@ static bool judge(struct pending *p)
 {
     uint64_t now = auth_now_ms();
     login_wipe(&p->t.login);
-    if (p->t.verdict == AUTH_OK && !name_told(p->auth, p->method, &p->t)) {
+    if (p->t.verdict == AUTH_OK && !name_told(p->set, p->method->m, &p->t)) {
         snprintf(p->t.why, sizeof p->t.why, "the name that the method tells cannot be a user's");
         p->t.verdict = AUTH_BAD;
     }
@@ -405,25 +335,25 @@ static bool takes(const struct auth_method *m, struct credential *c, struct auth
 }
 
 /* Whose login it may be, as far as it says so itself. false: nobody's. */
-static bool identify(struct auth *a, struct auth_method *m, struct auth_try *t)
+static bool identify(const struct set *s, struct auth_method *m, struct auth_try *t)
 {
     if (t->kind != AUTH_PASSWORD) return true;
     if (m->ops->identify) {
         m->ops->identify(m, t);
         return true;
     }
-    bool ok = login_canonical(t->login.name, a->domain, a->case_sensitive, t->user);
-    if (ok && (m->ops->tells_name || a->case_sensitive || login_is_ascii(t->user))) return true;
+    bool ok = login_canonical(t->login.name, s->domain, s->case_sensitive, t->user);
+    if (ok && (m->ops->tells_name || s->case_sensitive || login_is_ascii(t->user))) return true;
     memcpy(t->user, t->login.name, sizeof t->user);
     snprintf(t->why, sizeof t->why,
              ok ? "a name beyond ASCII is not taken by this method" : "it cannot be a user's name");
     return false;
 }
 
-static struct auth_method *choose(struct auth *a, struct credential *c, struct auth_try *t)
+static struct used *choose(const struct set *s, struct credential *c, struct auth_try *t)
 {
-    for (size_t i = 0; i < a->count; i++)
-        if (takes(a->methods[i], c, t)) return a->methods[i];
+    for (size_t i = 0; i < s->count; i++)
+        if (takes(s->methods[i]->m, c, t)) return s->methods[i];
     return NULL;
 }
 
@@ -432,19 +362,23 @@ void auth_forget(struct auth *a, const char *authorization)
     struct auth_try t = {0};
     struct credential c = {.authorization = authorization};
     struct digest d;
-    struct auth_method *m = choose(a, &c, &t);
-    if (m && identify(a, m, &t) && digest_of(a, m, &t, c.secret, c.secret_len, &d))
+    struct set *s = hold_set(a);
+    struct used *m = choose(s, &c, &t);
+    if (m && identify(s, m->m, &t) && digest_of(a, m, &t, c.secret, c.secret_len, &d))
         cache_drop(a->cache, &d);
+    drop_set(a, s);
     explicit_bzero(&t, sizeof t);
 }
 
-bool auth_is_of(const struct auth *a, const char *authorization, const char *user)
+bool auth_is_of(struct auth *a, const char *authorization, const char *user)
 {
     struct login l;
     char name[AUTH_USER_MAX];
+    struct set *s = hold_set(a);
     bool is = login_parse(authorization, &l) &&
-              login_canonical(l.name, a->domain, a->case_sensitive, name) &&
+              login_canonical(l.name, s->domain, s->case_sensitive, name) &&
               strcmp(name, user) == 0;
+    drop_set(a, s);
     login_wipe(&l);
     return is;
 }
@@ -468,13 +402,14 @@ static bool verify(struct auth *a, struct pending *facts, const struct credentia
     if (!p) return true;
     p->t.verdict = AUTH_BAD;
     p->t.since_ms = auth_now_ms();
-    if (somebody && !p->method->ops->verify(p->method, &p->t)) return false;
+    if (somebody && !p->method->m->ops->verify(p->method->m, &p->t)) return false;
     return judge(p);
 }
 
-bool auth_start(struct auth *a, struct auth_check *q)
+static bool start(struct auth *a, struct set *s, struct auth_check *q)
 {
-    struct pending facts = {.auth = a, .check = q, .local = is_local(q->peer), .t.done = tried};
+    struct pending facts = {
+        .auth = a, .set = s, .check = q, .local = is_local(q->peer), .t.done = tried};
     struct auth_try *t = &facts.t;
     struct credential c = {q->authorization, q->certificate, q->certificate_len, NULL, 0};
     bool answered = true;
@@ -482,10 +417,10 @@ bool auth_start(struct auth *a, struct auth_check *q)
     q->verdict = AUTH_BAD;
     q->user[0] = q->why[0] = '\0';
     q->retry_after = 0;
-    facts.method = choose(a, &c, t);
+    facts.method = choose(s, &c, t);
     q->by_certificate = facts.method && t->kind == AUTH_CERTIFICATE;
     if (!facts.method) return true;
-    bool somebody = identify(a, facts.method, t);
+    bool somebody = identify(s, facts.method->m, t);
     memcpy(q->user, t->user, sizeof q->user);
     if (!digest_of(a, facts.method, t, c.secret, c.secret_len, &facts.digest)) {
         q->verdict = AUTH_FAILED;
@@ -502,37 +437,10 @@ bool auth_start(struct auth *a, struct auth_check *q)
     return answered;
 }
 
-/* ---- administration ---- */
-
-enum auth_edit auth_user_add(struct auth *a, const char *user, const char *password)
+bool auth_start(struct auth *a, struct auth_check *q)
 {
-    return a->file ? file_set_password(a->file, user, password, false) : AUTH_EDIT_NO_FILE;
-}
-
-enum auth_edit auth_user_passwd(struct auth *a, const char *user, const char *password)
-{
-    return a->file ? file_set_password(a->file, user, password, true) : AUTH_EDIT_NO_FILE;
-}
-
-enum auth_edit auth_user_remove(struct auth *a, const char *user)
-{
-    return a->file ? users_edit(file_users(a->file), user, NULL, true) : AUTH_EDIT_NO_FILE;
-}
-
-enum auth_edit auth_user_each(struct auth *a, const char *after, size_t most,
-                              void (*each)(void *ctx, const char *user), void *ctx)
-{
-    if (!a->file) return AUTH_EDIT_NO_FILE;
-    users_each(file_users(a->file), after, most, each, ctx);
-    return AUTH_EDIT_OK;
-}
-
-bool auth_user_name(struct auth *a, const char *typed, char user_out[AUTH_USER_MAX])
-{
-    if (a->file && users_find(file_users(a->file), typed, NULL)) {
-        snprintf(user_out, AUTH_USER_MAX, "%s", typed);
-        return true;
-    }
-    if (a->file && a->count == 1) return false;
-    return login_canonical(typed, a->domain, a->case_sensitive, user_out);
+    struct set *s = hold_set(a);
+    bool answered = start(a, s, q);
+    drop_set(a, s);
+    return answered;
 }

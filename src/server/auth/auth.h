@@ -46,6 +46,22 @@ struct auth_check {
 struct auth *auth_create(const struct config *c, struct auth_method *const *made, char *error,
                          size_t error_cap);
 void auth_destroy(struct auth *a);
+/* Another configuration. In two steps, so that nothing changes where something is wrong; on the thread
+ * that has made auth, at a time with everything else. Methods of which nothing differs stay, with
+ * what is remembered of them; the others are made anew, and what they have verified is not believed any
+ * more. Checks under way end by the method that they began with. */
+struct auth_change;
+/* differs: config_differs. NULL with error, one sentence. */
+struct auth_change *auth_change_make(struct auth *a, const struct config *c,
+                                     bool (*differs)(const struct config *a,
+                                                     const struct config *b, const char *prefix),
+                                     char *error, size_t error_cap);
+/* Taken over. */
+void auth_change_use(struct auth *a, struct auth_change *change);
+/* Of one that was not used. NULL is accepted. */
+void auth_change_drop(struct auth_change *change);
+/* Methods that nobody uses any more are closed, which may block. On the same thread, now and then. */
+void auth_reap(struct auth *a);
 /* true: the verdict is there (cache, or nothing to check). false: done will be called, also for a
  * delayed 401. The password is copied and wiped; authorization may go when it returns. */
 bool auth_start(struct auth *a, struct auth_check *q);
@@ -53,9 +69,9 @@ bool auth_start(struct auth *a, struct auth_check *q);
  * and verified anew when it comes again. Any thread. */
 void auth_forget(struct auth *a, const char *authorization);
 /* Does it name that user, as far as can be seen without verifying it? */
-bool auth_is_of(const struct auth *a, const char *authorization, const char *user);
+bool auth_is_of(struct auth *a, const char *authorization, const char *user);
 /* Kinds of credentials that are taken, 1u << enum auth_kind or'ed: what a 401 may ask for. */
-unsigned auth_kinds(const struct auth *a);
+unsigned auth_kinds(struct auth *a);
 /* Read files again (SIGHUP); what was cached of users whose hash changed is worth nothing
  * afterwards. */
 bool auth_reload(struct auth *a, char *error, size_t error_cap);

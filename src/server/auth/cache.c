@@ -1,6 +1,7 @@
 #include "src/server/auth/cache.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +24,7 @@ struct shard {
 };
 
 struct cache {
-    uint64_t fresh_ms;
+    _Atomic uint64_t fresh_ms;
     struct shard shards[SHARDS];
 };
 
@@ -41,6 +42,11 @@ void cache_destroy(struct cache *c)
     if (!c) return;
     for (int i = 0; i < SHARDS; i++) pthread_mutex_destroy(&c->shards[i].lock);
     free(c);
+}
+
+void cache_set_fresh(struct cache *c, uint64_t fresh_ms)
+{
+    atomic_store_explicit(&c->fresh_ms, fresh_ms, memory_order_relaxed);
 }
 
 /* The digest is a keyed hash, so any of its bits spread well and none tells anything. */
@@ -71,7 +77,9 @@ enum cache_answer cache_look(struct cache *c, const struct digest *d, uint64_t n
     struct slot *slot = find(s, d);
     if (slot) {
         const struct cached *what = &slot->what;
-        bool fresh = now_ms - slot->since_ms < c->fresh_ms && (!what->until || now < what->until);
+        bool fresh =
+            now_ms - slot->since_ms < atomic_load_explicit(&c->fresh_ms, memory_order_relaxed) &&
+            (!what->until || now < what->until);
         answer = fresh ? CACHE_FRESH : CACHE_KNOWN;
         memcpy(user_out, what->user, AUTH_USER_MAX);
         slot->used_ms = now_ms;

@@ -25,6 +25,8 @@ struct cached {
 /* fresh_ms: how long a verification counts. */
 struct cache *cache_create(uint64_t fresh_ms);
 void cache_destroy(struct cache *c);
+/* Any thread: also for those that are there. */
+void cache_set_fresh(struct cache *c, uint64_t fresh_ms);
 /* Any thread. now_ms: monotonic, never 0; now: since 1970. user_out is set unless UNKNOWN. */
 enum cache_answer cache_look(struct cache *c, const struct digest *d, uint64_t now_ms, int64_t now,
                              char user_out[AUTH_USER_MAX]);

@@ -113,7 +113,7 @@ void call_refused(struct gate_call *gc, const struct pv_server_out *out, uint32_
 /* RFC 6750 3: a token that is no good is told so; a client may ask for another one then. */
 static void bearer_challenge(const struct call *c, char *out, size_t cap)
 {
-    const char *where = c->gate->config->auth.oauth.authorization_url;
+    const char *where = config_now(c->gate->config)->auth.oauth.authorization_url;
     const char *login = http_field(c->http, "Authorization");
     bool had_one = login && strncasecmp(login, "Bearer ", 7) == 0 && login[7];
     snprintf(out, cap, "Bearer realm=\"Provost\"%s%s%s%s", where ? ", authorization_uri=\"" : "",
@@ -141,7 +141,7 @@ void call_options(struct call *c)
 {
     const struct gate *g = c->gate;
     const struct http_field fields[] = {
-        {"MS-ASProtocolVersions", g->versions},
+        {"MS-ASProtocolVersions", gate_versions(g)},
         {"MS-ASProtocolCommands", g->commands},
         {"MS-Server-ActiveSync", pv_version_text(PV_VERSION_COUNT - 1)},
         {"Allow", "OPTIONS,POST"},

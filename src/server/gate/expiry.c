@@ -179,7 +179,7 @@ static void look(struct search *search, enum store_filter filter, int64_t before
 static void look_for_all(struct job *j)
 {
     struct expiry *x = CONTAINER_OF(j, struct expiry, job);
-    int64_t now = time(NULL), days = x->gate->config->prune_after;
+    int64_t now = time(NULL), days = config_now(x->gate->config)->prune_after;
     if (gate_is_ending(x->gate) || !store_is_leader(x->gate->store)) return;
     struct search wipes = {.expiry = x,
                            .place = &x->wipes,

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "src/server/gate/inner.h"
+#include "src/server/gate/rules/rules_admin.h"
 #include "src/server/gate/trail/keeper.h"
 #include "src/server/gate/trail/track.h"
 #include "src/server/observe/log.h"
@@ -218,21 +219,24 @@ void gate_verify_user(struct gate *g, struct http_exchange *x, void (*verified)(
     if (gc) call_authenticate(gc);
 }
 
+size_t gate_body_max(const struct config *c)
+{
+    return config_is_gateway(c) ? c->upstream.body_max : c->body_max;
+}
+
 struct http_handler gate_handler(struct gate *g)
 {
-    const struct config *c = g->config;
-    struct http_handler h = {.serve = serve, .ctx = g, .body_max = c->body_max};
-    if (config_is_gateway(c)) {
-        h.body_max = c->upstream.body_max;
-        h.body_whole = GATEWAY_BODY_WHOLE;
-    }
-    return h;
+    return (struct http_handler){.serve = serve,
+                                 .ctx = g,
+                                 .body_max = gate_body_max(g->config),
+                                 .body_whole =
+                                     config_is_gateway(g->config) ? GATEWAY_BODY_WHOLE : 0};
 }
 
 /* ---- the gate itself ---- */
 const struct config *gate_config(const struct gate *g)
 {
-    return g->config;
+    return config_now(g->config);
 }
 
 const struct heart *gate_heart(const struct gate *g)
@@ -252,7 +256,8 @@ struct auth *gate_auth(const struct gate *g)
 
 const char *gate_versions(const struct gate *g)
 {
-    return g->versions;
+    const struct spoken *s = g->spoken;
+    return s->text;
 }
 
 const char *gate_commands(const struct gate *g)
@@ -268,20 +273,47 @@ int64_t call_first_seen(const struct call *c)
     return at;
 }
 
-/* Ascending, no blanks: two clients fall back to 2.5 otherwise. */
-static void list_versions(struct gate *g)
-{
-    size_t at = 0;
-    for (int v = (int)g->version_least; v <= (int)g->version_most; v++)
-        at += (size_t)snprintf(g->versions + at, sizeof g->versions - at, "%s%s", at ? "," : "",
-                               pv_version_text((enum pv_version)v));
-}
-
 /* The configuration's choices are versions. */
 static enum pv_version version_of(const char *text, enum pv_version otherwise)
 {
     enum pv_version v;
     return text && pv_version_parse(text, strlen(text), &v) ? v : otherwise;
+}
+
+/* Ascending, no blanks: two clients fall back to 2.5 otherwise. false: no memory. */
+static bool speak(struct gate *g, const struct config *c)
+{
+    struct spoken *s = calloc(1, sizeof *s);
+    if (!s) return false;
+    s->least = version_of(c->protocol_version_min, PV_V2_5);
+    s->most = version_of(c->protocol_version_max, PV_VERSION_COUNT - 1);
+    size_t at = 0;
+    for (int v = (int)s->least; v <= (int)s->most; v++)
+        at += (size_t)snprintf(s->text + at, sizeof s->text - at, "%s%s", at ? "," : "",
+                               pv_version_text((enum pv_version)v));
+    s->before = g->spoken;
+    g->spoken = s;
+    return true;
+}
+
+static void speak_no_more(struct gate *g)
+{
+    for (struct spoken *s = g->spoken, *before; s; s = before) {
+        before = s->before;
+        free(s);
+    }
+}
+
+bool gate_reconfigure(struct gate *g, const struct config *before)
+{
+    const struct config *c = config_now(g->config);
+    bool ok = true;
+    if (strcmp(c->protocol_version_min, before->protocol_version_min) != 0 ||
+        strcmp(c->protocol_version_max, before->protocol_version_max) != 0)
+        ok = speak(g, c);
+    g->notify = c->notify.program || c->notify.url;
+    rules_judge_again(g);
+    return ok;
 }
 
 static void list_commands(struct gate *g)
@@ -337,6 +369,7 @@ void gate_destroy(struct gate *g)
     table_destroy(g->table);
     claims_destroy(g->claims);
     bells_destroy(g);
+    speak_no_more(g);
     pthread_mutex_destroy(&g->admin_mutex);
     pthread_mutex_destroy(&g->count_mutex);
     free(g);
@@ -372,9 +405,6 @@ struct gate *gate_create(const struct config *c, struct auth *a, struct store *s
     pthread_mutex_init(&g->admin_mutex, NULL);
     pthread_mutex_init(&g->count_mutex, NULL);
     bells_init(g);
-    g->version_least = version_of(c->protocol_version_min, PV_V2_5);
-    g->version_most = version_of(c->protocol_version_max, PV_VERSION_COUNT - 1);
-    list_versions(g);
     list_commands(g);
     g->table = table_create();
     g->keeper = keeper_create(g);
@@ -382,7 +412,8 @@ struct gate *gate_create(const struct config *c, struct auth *a, struct store *s
     g->residents = residents_create(g);
     g->walks = pool_create("walks", WALKS_AT_ONCE, WALKS_WAITING_MAX);
     g->expiry = expiry_create(g);
-    bool made = g->table && g->keeper && g->claims && g->residents && g->walks && g->expiry;
+    bool made =
+        speak(g, c) && g->table && g->keeper && g->claims && g->residents && g->walks && g->expiry;
     if (made && lists_create(g, error, error_cap) && gate_load(g, error, error_cap)) return g;
     if (!made) snprintf(error, error_cap, "out of memory");
     gate_destroy(g);

@@ -63,6 +63,8 @@ void gate_register(struct gate *g, const struct command *commands, size_t count)
 /* Who answers OPTIONS of a verified user, instead of the gate with its own lists. Call before
  * serving. */
 void gate_on_options(struct gate *g, void (*options)(struct call *c));
+/* How long a request's body may be, by a configuration. */
+size_t gate_body_max(const struct config *c);
 /* The handler for the EAS listeners. */
 struct http_handler gate_handler(struct gate *g);
 /* Forward-auth, for a proxy that carries requests itself: one that header fields describe is judged
@@ -73,7 +75,16 @@ struct http_handler gate_forward_handler(struct gate *g);
  * one. Then verified runs, with c->user and an empty c->req; it answers now or later. Who does not
  * get so far is answered here (401, 403, 503). On x's worker; x has no other data. */
 void gate_verify_user(struct gate *g, struct http_exchange *x, void (*verified)(struct call *c));
+/* The one that is in force now. */
 const struct config *gate_config(const struct gate *g);
+/* It has taken the place of before: what the gate makes of it, but for groups, is made anew, and who
+ * waits hears of it. false: no memory for all of it. */
+bool gate_reconfigure(struct gate *g, const struct config *before);
+/* Are the groups in force those of the configuration? */
+bool gate_has_groups(struct gate *g);
+/* They shall be, in turn with the changes of administrators: who gets another policy by that is asked
+ * for it. Begun on that worker, without a word at the end; nothing happens while one is under way. */
+void gate_regroup(struct gate *g, struct worker *w);
 /* Was the store heard of within its lease? Else nobody is let in, and what waits is not answered but with
  * 503 and Retry-After. Cheap; any thread. */
 bool gate_is_heard(struct gate *g);

@@ -42,8 +42,8 @@ struct gate {
     void (*wiped)(void *ctx, struct call *c, const char *upstream, enum pv_wipe_kind kind,
                   unsigned status); /* NULL: nobody wants to know */
     void *wiped_ctx;
-    char versions[64], commands[512];
-    enum pv_version version_least, version_most; /* that are spoken */
+    char commands[512];
+    struct spoken *_Atomic spoken; /* those before stay behind it: texts are borrowed */
     pthread_mutex_t admin_mutex;                 /* guards the desk */
     struct desk admin_desk;                      /* changes of policies and users, one at a time */
     _Atomic uint64_t last_revision;              /* of policies, the newest that was given or seen */
@@ -60,7 +60,8 @@ struct gate {
     struct residents *residents;
     bool (*bond_stays)(void *ctx, const char *user, const char *upstream); /* NULL: all do */
     void *bond_stays_ctx;
-    bool notify;           /* somebody is told of events */
+    atomic_bool notify;    /* somebody is told of events */
+    atomic_bool regrouping; /* one is under way */
     struct expiry *expiry; /* of what is due by time alone */
     _Atomic uint64_t requests, refusals, handshakes;
 };
@@ -70,6 +71,13 @@ enum forward {
     FORWARD_NOT,
     FORWARD_AGAIN, /* what is refused comes again in full, and is answered and written down then */
     FORWARD_HTTP   /* the proxy relays the answer */
+};
+
+/* The protocol versions that are spoken. */
+struct spoken {
+    enum pv_version least, most;
+    char text[64]; /* "2.5,12.0" */
+    struct spoken *before;
 };
 
 /* A call and what the gate keeps of it. */

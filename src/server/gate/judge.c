@@ -93,7 +93,7 @@ struct pv_server_in judge_facts(const struct gate_call *gc, const struct revisio
         .version = req->version,
         .now = now,
         .key = req->key,
-        .require_device_info = gc->call.gate->config->require_device_information,
+        .require_device_info = config_now(gc->call.gate->config)->require_device_information,
         .policy = policy->facts[req->version],
     };
 }

@@ -141,8 +141,9 @@ static bool add_default(struct lists_reading *r, struct book *book, char *error,
 static struct book *make_book(struct lists_reading *r, char *error, size_t error_cap)
 {
     char why[GATE_MESSAGE_MAX] = "out of memory";
-    struct book *book =
-        policy_load_end(r->policies, &r->g->config->groups, &r->last_revision, error, error_cap);
+    const struct config_groups groups = config_groups_now(r->g->config);
+    struct book *book = policy_load_end(r->policies, &groups, &r->last_revision, error, error_cap);
+    config_groups_release(&groups);
     bool ok = book && add_default(r, book, error, error_cap);
     if (ok && book_finish(book, NULL, NULL, why, sizeof why) != GATE_OK) {
         snprintf(error, error_cap, "the policies cannot be used: %s", why);
@@ -257,12 +258,13 @@ bool gate_lists_fit(struct gate *g, struct store *other, char *error, size_t err
 {
     static const struct store_visitor visitor = {.item = read_item, .policy = read_policy};
     char why[GATE_MESSAGE_MAX] = "out of memory";
+    const struct config_groups groups = config_groups_now(g->config);
     struct lists_reading *r = lists_reading_create(g);
     if (!r) snprintf(error, error_cap, "out of memory");
     bool ok =
         r && store_load(other, &visitor, r, error, error_cap) && is_readable(r, error, error_cap) &&
-        (r->book =
-             policy_load_end(r->policies, &g->config->groups, &r->last_revision, error, error_cap));
+        (r->book = policy_load_end(r->policies, &groups, &r->last_revision, error, error_cap));
+    config_groups_release(&groups);
     if (ok && (!book_line(r->book, POLICY_DEFAULT) ||
                book_finish(r->book, NULL, NULL, why, sizeof why) != GATE_OK)) {
         snprintf(error, error_cap, "its policies cannot be used: %s",

@@ -145,7 +145,7 @@ static bool must_wait(const struct gate *g, const struct device *d,
                       int64_t now, const struct cause *cause)
 {
     struct owner *o = d->owner;
-    if (!g->config->damping || cause->actor || cause->act) return false;
+    if (!config_now(g->config)->damping || cause->actor || cause->act) return false;
     if (before && before->wipe_state != after->wipe_state) return false;
     if (damping_may_note(&o->notes, o->count, now)) return false;
     if (o->told_at != (uint32_t)now)

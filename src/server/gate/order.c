@@ -356,7 +356,7 @@ static struct device *make_entry(struct device_order *o, struct shard *s,
     *result_out = full ? ORDER_FULL : ORDER_STORE;
     if (!d) return NULL;
     o->made = true;
-    d->version = (uint8_t)o->gate->version_most; /* until it says which */
+    d->version = (uint8_t)((const struct spoken *)o->gate->spoken)->most; /* until it says which */
     return d;
 }
 

@@ -52,6 +52,7 @@ static void conn_free(struct http_conn *c)
     free(c->packed);
     free(c->certificate);
     tls_cert_drop(c->cert);
+    terms_drop(c->terms);
     atomic_fetch_sub(&l->endpoint->connections, 1);
     atomic_fetch_sub(&l->load, 1);
     free(c);
@@ -110,7 +111,7 @@ static const char *refusal_code(unsigned status)
 int conn_refusal(const struct http_conn *c, unsigned status, const char *why, char out[REFUSAL_MAX],
                  const char **type_out)
 {
-    bool json = c->lane->endpoint->cfg.handler.json;
+    bool json = c->terms->cfg.handler.json;
     *type_out = json ? "application/json" : "text/plain";
     if (!json) return snprintf(out, REFUSAL_MAX, "%s.\n", why);
     return snprintf(out, REFUSAL_MAX, "{\"error\":\"%c%s.\",\"code\":\"%s\"}",
@@ -308,14 +309,6 @@ static void on_first_bytes(struct watch *h, uint32_t events)
     }
 }
 
-static struct tls_cert *current_cert(struct endpoint *e)
-{
-    pthread_mutex_lock(&e->cert_lock);
-    struct tls_cert *cert = tls_cert_hold(e->cert);
-    pthread_mutex_unlock(&e->cert_lock);
-    return cert;
-}
-
 void conn_start(struct http_conn *c)
 {
     struct lane *l = c->lane;
@@ -323,9 +316,9 @@ void conn_start(struct http_conn *c)
     if (l->conns) l->conns->prev = c;
     l->conns = c;
     c->deadline = UINT64_MAX;
-    conn_set_deadline(c, l->endpoint->cfg.head_ms);
-    if (l->endpoint->cfg.tls_certificate) {
-        c->cert = current_cert(l->endpoint);
+    conn_set_deadline(c, c->terms->cfg.head_ms);
+    if (l->endpoint->tls) {
+        c->cert = tls_cert_hold(c->terms->cert);
         hand_over(c);
         return;
     }
@@ -373,7 +366,7 @@ static bool has_bytes(const struct http_conn *c)
  * whose next request is on its way. */
 static void drain_idle(struct http_conn *c)
 {
-    unsigned farewell = c->lane->endpoint->cfg.farewell_ms;
+    unsigned farewell = c->terms->cfg.farewell_ms;
     if (!c->seen_request || has_bytes(c))
         hasten(c, FRESH_MS);
     else if (farewell)
@@ -409,7 +402,7 @@ void conn_drain(struct http_conn *c, bool now)
 
 void conn_await_next(struct http_conn *c)
 {
-    const struct http_listen *l = &c->lane->endpoint->cfg;
+    const struct http_listen *l = &c->terms->cfg;
     bool draining = c->lane->station->draining;
     if (draining && !l->farewell_ms)
         shutdown(c->watch.fd, SHUT_RDWR);

@@ -31,15 +31,24 @@
 
 struct tls_cert;
 
-struct endpoint {
-    struct http_listen cfg;             /* its strings are ours; proxies: see below */
+/* How connections and requests are treated; never changed, held by who goes by them. */
+struct terms {
+    atomic_uint holders;
+    struct http_listen cfg;             /* without the strings: they are as the endpoint's */
     struct proxies *proxies;
+    struct tls_cert *cert;              /* for those who connect; NULL: plain */
+};
+
+struct endpoint {
+    char *address;
+    unsigned socket_mode;
+    bool inherited, tls;
     struct http_server *server;
     int fd;
     bool is_unix;
     char name[HTTP_NAME_MAX];           /* as bound: the chosen port is in it */
-    pthread_mutex_t cert_lock;
-    struct tls_cert *cert;              /* under cert_lock; NULL: plain */
+    pthread_mutex_t terms_lock;
+    _Atomic(struct terms *) terms;      /* changed, and held for the first time, under terms_lock */
     atomic_uint connections;
     struct lane *lanes;                 /* one for each worker */
 };
@@ -93,7 +102,8 @@ struct http_conn {
     struct http_conn *prev, *next;      /* of the lane */
     struct lane *lane;
     struct http_exchange *exchange;     /* the request under way */
-    struct tls_cert *cert;
+    struct terms *terms;                /* held; of the request under way, or the last */
+    struct tls_cert *cert;              /* held: with which the connection began */
     struct timer timer;
     uint64_t deadline;  /* worker's clock; UINT64_MAX: none. The timer may go off before it. */
     struct watch watch; /* FRESH: first bytes; SERVED: the peer goes away; LINGERING: what comes */
@@ -156,6 +166,16 @@ struct http_exchange {
     bool is_gone, gone_due, broken;
     char target[];
 };
+
+/* terms.c */
+/* NULL with error: one sentence. */
+struct terms *terms_make(const struct http_listen *l, char *error, size_t error_cap);
+/* Those in force, held. */
+struct terms *terms_hold(struct endpoint *e);
+/* NULL is accepted. */
+void terms_drop(struct terms *t);
+/* A request begins: by what is in force now. */
+void conn_renew_terms(struct http_conn *c);
 
 /* listen.c */
 bool endpoint_open(struct endpoint *e, const struct http_listen *l, char *error, size_t error_cap);

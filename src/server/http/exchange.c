@@ -76,7 +76,7 @@ bool http_is_gone(const struct http_exchange *x)
 
 const struct http_listen *exchange_config(const struct http_exchange *x)
 {
-    return &x->conn->lane->endpoint->cfg;
+    return &x->conn->terms->cfg;
 }
 
 /* ---- the daemon looks at the connection, or not ---- */
@@ -225,8 +225,9 @@ void *exchange_on_target(void *cls, const char *target, struct MHD_Connection *m
     x->mhd = mhd;
     x->target_at = target;
     x->session = atomic_fetch_add_explicit(&sessions, 1, memory_order_relaxed) + 1;
+    conn_renew_terms(c);
     /* The first head's deadline began with the connection. */
-    if (c->seen_request) conn_set_deadline(c, c->lane->endpoint->cfg.head_ms);
+    if (c->seen_request) conn_set_deadline(c, c->terms->cfg.head_ms);
     c->exchange = x;
     return x;
 }

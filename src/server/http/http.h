@@ -172,7 +172,17 @@ bool http_drained(const struct http_server *s);
  * joined. Nothing may be posted to the workers afterwards: a handler answers no exchange before what it
  * has begun for it has come back. */
 void http_stop(struct http_server *s, unsigned limit_ms);
-/* Read certificate, key and client_ca files again, for new connections; false with error: the old ones stay. */
-bool http_reload_tls(struct http_server *s, char *error, size_t error_cap);
+/* Other terms for the listeners of http_start, in the same order: certificates (the files are read in any
+ * case), proxies, deadlines, connections_max and the limits of bodies. Addresses, modes, the handlers'
+ * functions and whether TLS is spoken stay. In two steps, so that nothing changes where something is
+ * wrong. NULL with error, one sentence: nothing has changed. */
+struct http_terms;
+struct http_terms *http_terms_make(const struct http_server *s, const struct http_listen *listens,
+                                   char *error, size_t error_cap);
+/* Taken over: from now on they hold for new connections, and for the next request of one that is open;
+ * its TLS stays as it began. Not at a time with http_drain. */
+void http_terms_use(struct http_server *s, struct http_terms *t);
+/* Of those that were not used. NULL is accepted. */
+void http_terms_free(struct http_terms *t);
 
 #endif

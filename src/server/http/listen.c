@@ -130,18 +130,19 @@ static bool is_wider(const struct endpoint *e, int fd)
     struct stat st;
     char name[HTTP_NAME_MAX];
     return http_name_bound(fd, name) && *name == '/' && lstat(name, &st) == 0 &&
-           (st.st_mode & 0777 & ~(mode_t)e->cfg.socket_mode);
+           (st.st_mode & 0777 & ~(mode_t)e->socket_mode);
 }
 
-static bool take_over(struct endpoint *e, char *error, size_t cap)
+static bool take_over(struct endpoint *e, int fd, char *error, size_t cap)
 {
-    if (is_wider(e, e->cfg.inherited)) {
+    if (is_wider(e, fd)) {
         snprintf(error, cap, "%s: more users may open the socket that was handed over than %04o",
-                 e->cfg.address, e->cfg.socket_mode);
+                 e->address, e->socket_mode);
         return false;
     }
-    e->fd = e->cfg.inherited;
-    if (!http_name_bound(e->fd, e->name)) snprintf(e->name, sizeof e->name, "%s", e->cfg.address);
+    e->fd = fd;
+    e->inherited = true;
+    if (!http_name_bound(e->fd, e->name)) snprintf(e->name, sizeof e->name, "%s", e->address);
     return true;
 }
 
@@ -150,16 +151,16 @@ static bool take_over(struct endpoint *e, char *error, size_t cap)
 static bool open_inet(struct endpoint *e, char *error, size_t cap)
 {
     const char *why_not;
-    struct addrinfo *a = resolve(e->cfg.address, &why_not);
-    if (!a) return set_error(error, cap, e->cfg.address, why_not);
+    struct addrinfo *a = resolve(e->address, &why_not);
+    if (!a) return set_error(error, cap, e->address, why_not);
     int one = 1;
     e->fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bool ok = e->fd >= 0 && setsockopt(e->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
               bind(e->fd, a->ai_addr, a->ai_addrlen) == 0 && listen(e->fd, BACKLOG) == 0;
     int why = errno;
     freeaddrinfo(a);
-    if (!ok) return set_error(error, cap, e->cfg.address, strerror(why));
-    if (!http_name_bound(e->fd, e->name)) snprintf(e->name, sizeof e->name, "%s", e->cfg.address);
+    if (!ok) return set_error(error, cap, e->address, strerror(why));
+    if (!http_name_bound(e->fd, e->name)) snprintf(e->name, sizeof e->name, "%s", e->address);
     return true;
 }
 
@@ -177,66 +178,44 @@ static bool open_unix(struct endpoint *e, char *error, size_t cap)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     struct stat st;
-    size_t len = strlen(e->cfg.address);
+    size_t len = strlen(e->address);
     if (len >= sizeof a.sun_path)
-        return set_error(error, cap, e->cfg.address, "the path of the socket is too long");
-    memcpy(a.sun_path, e->cfg.address, len);
-    if (lstat(e->cfg.address, &st) == 0) {
+        return set_error(error, cap, e->address, "the path of the socket is too long");
+    memcpy(a.sun_path, e->address, len);
+    if (lstat(e->address, &st) == 0) {
         if (!S_ISSOCK(st.st_mode))
-            return set_error(error, cap, e->cfg.address, "exists and is not a socket");
-        if (is_live(&a)) return set_error(error, cap, e->cfg.address, "already in use");
-        if (unlink(e->cfg.address) != 0)
-            return set_error(error, cap, e->cfg.address, strerror(errno));
+            return set_error(error, cap, e->address, "exists and is not a socket");
+        if (is_live(&a)) return set_error(error, cap, e->address, "already in use");
+        if (unlink(e->address) != 0) return set_error(error, cap, e->address, strerror(errno));
     }
     e->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     /* Before listen nobody can connect, so the mode is never too wide. */
     bool bound = e->fd >= 0 && bind(e->fd, (struct sockaddr *)&a, sizeof a) == 0;
     e->is_unix = bound; /* from here on the path is ours to remove */
-    if (!bound || chmod(e->cfg.address, e->cfg.socket_mode) != 0 || listen(e->fd, BACKLOG) != 0)
-        return set_error(error, cap, e->cfg.address, strerror(errno));
-    snprintf(e->name, sizeof e->name, "%s", e->cfg.address);
+    if (!bound || chmod(e->address, e->socket_mode) != 0 || listen(e->fd, BACKLOG) != 0)
+        return set_error(error, cap, e->address, strerror(errno));
+    snprintf(e->name, sizeof e->name, "%s", e->address);
     return true;
-}
-
-static const char *copy_of(const char *text, bool *ok)
-{
-    char *copy = text ? strdup(text) : NULL;
-    if (text && !copy) *ok = false;
-    return copy;
 }
 
 bool endpoint_open(struct endpoint *e, const struct http_listen *l, char *error, size_t error_cap)
 {
-    char why[PROXIES_ERROR_MAX];
-    bool ok = true;
     e->fd = -1;
-    e->cfg = *l;
-    e->cfg.address = copy_of(l->address, &ok);
-    e->cfg.tls_certificate = copy_of(l->tls_certificate, &ok);
-    e->cfg.tls_key = copy_of(l->tls_key, &ok);
-    e->cfg.client_ca = copy_of(l->client_ca, &ok);
-    e->cfg.client_crl = copy_of(l->client_crl, &ok);
-    e->cfg.proxies = NULL;
-    pthread_mutex_init(&e->cert_lock, NULL);
-    if (!ok) return set_error(error, error_cap, l->address, strerror(ENOMEM));
-    e->proxies = proxies_parse(l->proxies, why, sizeof why);
-    if (!e->proxies) {
-        snprintf(error, error_cap, "%s: proxies: %s", l->address, why);
-        return false;
-    }
-    if (e->cfg.tls_certificate) {
-        e->cert = tls_cert_load(&e->cfg, error, error_cap);
-        if (!e->cert) return false;
-    }
-    if (l->inherited > 0) return take_over(e, error, error_cap);
-    return e->cfg.address[0] == '/' ? open_unix(e, error, error_cap)
-                                    : open_inet(e, error, error_cap);
+    e->address = strdup(l->address);
+    e->socket_mode = l->socket_mode;
+    e->tls = l->tls_certificate != NULL;
+    pthread_mutex_init(&e->terms_lock, NULL);
+    if (!e->address) return set_error(error, error_cap, l->address, strerror(ENOMEM));
+    e->terms = terms_make(l, error, error_cap);
+    if (!e->terms) return false;
+    if (l->inherited > 0) return take_over(e, l->inherited, error, error_cap);
+    return *e->address == '/' ? open_unix(e, error, error_cap) : open_inet(e, error, error_cap);
 }
 
 static void close_listening(struct endpoint *e)
 {
     if (e->fd >= 0) close(e->fd);
-    if (e->is_unix) unlink(e->cfg.address);
+    if (e->is_unix) unlink(e->address);
     e->fd = -1;
     e->is_unix = false;
 }
@@ -244,14 +223,9 @@ static void close_listening(struct endpoint *e)
 void endpoint_close(struct endpoint *e)
 {
     close_listening(e);
-    tls_cert_drop(e->cert);
-    proxies_free(e->proxies);
-    pthread_mutex_destroy(&e->cert_lock);
-    free((char *)e->cfg.address);
-    free((char *)e->cfg.tls_certificate);
-    free((char *)e->cfg.tls_key);
-    free((char *)e->cfg.client_ca);
-    free((char *)e->cfg.client_crl);
+    terms_drop(e->terms);
+    pthread_mutex_destroy(&e->terms_lock);
+    free(e->address);
 }
 
 /* ---- accepting ---- */
@@ -290,35 +264,35 @@ static void start_elsewhere(struct task *t)
 }
 
 /* Too many already. Over TLS there is no cheap way to say so. */
-static void turn_away(struct endpoint *e, int fd)
+static void turn_away(const struct endpoint *e, unsigned limit, int fd)
 {
     static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\n"
                                  "Content-Length: 0\r\nConnection: close\r\n\r\n";
-    LOG(LOG_WARN, 0, "connections-full", KV_TEXT("listen", e->name),
-        KV_UINT("limit", e->cfg.connections_max));
-    if (!e->cfg.tls_certificate)
-        (void)send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    LOG(LOG_WARN, 0, "connections-full", KV_TEXT("listen", e->name), KV_UINT("limit", limit));
+    if (!e->tls) (void)send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     close(fd);
 }
 
 static void take(struct lane *here, int fd, const struct sockaddr_storage *address)
 {
     struct endpoint *e = here->endpoint;
+    struct terms *t = terms_hold(e);
     struct http_conn *c = NULL;
-    if (atomic_fetch_add(&e->connections, 1) >= e->cfg.connections_max) {
-        atomic_fetch_sub(&e->connections, 1);
-        turn_away(e, fd);
-        return;
-    }
-    c = calloc(1, sizeof *c);
+    bool room = atomic_fetch_add(&e->connections, 1) < t->cfg.connections_max;
+    if (room) c = calloc(1, sizeof *c);
     if (!c) {
         atomic_fetch_sub(&e->connections, 1);
-        close(fd);
+        if (room)
+            close(fd);
+        else
+            turn_away(e, t->cfg.connections_max, fd);
+        terms_drop(t);
         return;
     }
     c->watch.fd = fd;
+    c->terms = t;
     name_peer(c, address);
-    c->proxied = proxies_trust(e->proxies, c->peer);
+    c->proxied = proxies_trust(t->proxies, c->peer);
     c->lane = least_loaded(e, here);
     atomic_fetch_add(&c->lane->load, 1);
     if (c->lane == here && worker_self() == here->worker) {
@@ -332,7 +306,7 @@ static void take(struct lane *here, int fd, const struct sockaddr_storage *addre
 void endpoint_stop_listening(struct endpoint *e)
 {
     struct sockaddr_storage address;
-    for (int fd = 0; fd >= 0 && !e->cfg.inherited && e->fd >= 0;) {
+    for (int fd = 0; fd >= 0 && !e->inherited && e->fd >= 0;) {
         socklen_t len = sizeof address;
         fd = accept4(e->fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) take(&e->lanes[0], fd, &address);

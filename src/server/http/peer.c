@@ -73,8 +73,7 @@ void peer_read_proxy(struct http_exchange *x)
     c->client_secure = false;
     if (!c->proxied) return;
     struct values v = values_of(x, "X-Forwarded-For");
-    if (!proxies_client(c->lane->endpoint->proxies, v.value, v.count, c->client))
-        c->client[0] = '\0';
+    if (!proxies_client(c->terms->proxies, v.value, v.count, c->client)) c->client[0] = '\0';
     v = values_of(x, "X-Forwarded-Proto");
     c->client_secure = proxies_say_https(v.value, v.count);
 }

@@ -51,16 +51,17 @@ static bool lane_open(struct lane *l, struct endpoint *e, struct station *s)
 {
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET;
     static const struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+    const struct tls_cert *cert = e->terms->cert;
     l->endpoint = e;
     l->station = s;
     l->worker = s->worker;
     l->daemon = MHD_start_daemon(
-        e->cert ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, exchange_on_request, l,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, e->cert ? POOL_SIZE_TLS : POOL_SIZE,
+        cert ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, exchange_on_request, l,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, cert ? POOL_SIZE_TLS : POOL_SIZE,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)INT_MAX, /* the endpoint has its own */
         MHD_OPTION_URI_LOG_CALLBACK, exchange_on_target, l, MHD_OPTION_NOTIFY_CONNECTION,
         conn_on_notify, l, MHD_OPTION_NOTIFY_COMPLETED, exchange_on_end, l, MHD_OPTION_ARRAY,
-        e->cert ? tls_cert_options(e->cert) : none, MHD_OPTION_END);
+        cert ? tls_cert_options(cert) : none, MHD_OPTION_END);
     if (!l->daemon) return false;
     l->events.fd = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     l->events.fn = lane_on_events;
@@ -231,24 +232,4 @@ void http_stop(struct http_server *s, unsigned limit_ms)
     if (!s->draining) http_drain(s, limit_ms);
     for (unsigned i = 0; i < s->started; i++) worker_join(s->stations[i]->worker);
     server_free(s);
-}
-
-bool http_reload_tls(struct http_server *s, char *error, size_t error_cap)
-{
-    bool ok = true;
-    for (size_t i = 0; i < s->endpoint_count; i++) {
-        struct endpoint *e = &s->endpoints[i];
-        if (!e->cfg.tls_certificate) continue;
-        struct tls_cert *fresh = tls_cert_load(&e->cfg, error, error_cap);
-        if (!fresh) {
-            ok = false;
-            continue;
-        }
-        pthread_mutex_lock(&e->cert_lock);
-        struct tls_cert *old = e->cert;
-        e->cert = fresh;
-        pthread_mutex_unlock(&e->cert_lock);
-        tls_cert_drop(old);
-    }
-    return ok;
 }

@@ -424,6 +424,30 @@ struct imap_hub *imap_hub_open(const struct imap_settings *s, char *error, size_
     return NULL;
 }
 
+struct change {
+    struct task task;
+    struct imap_hub *hub;
+    struct imap_settings settings;
+};
+
+/* How many connections there may be decides whose turn it is. */
+static void change_run(struct task *task)
+{
+    struct change *c = CONTAINER_OF(task, struct change, task);
+    c->hub->settings = c->settings;
+    hub_dispatch(c->hub);
+    free(c);
+}
+
+bool imap_hub_change(struct imap_hub *h, const struct imap_settings *s)
+{
+    struct change *c = malloc(sizeof *c);
+    if (!c) return false;
+    *c = (struct change){.task.fn = change_run, .hub = h, .settings = *s};
+    worker_post(h->worker, &c->task);
+    return true;
+}
+
 static void stop_account(void *ctx, struct map_node *n)
 {
     struct account *a = CONTAINER_OF(n, struct account, by_user);

@@ -18,6 +18,9 @@ struct imap_settings {
 struct imap_hub;
 /* Starts the thread. NULL with error: one sentence. */
 struct imap_hub *imap_hub_open(const struct imap_settings *s, char *error, size_t error_cap);
+/* Other settings from now on; the peer's url and ca_file stay as they are. Any thread. false: no
+ * memory. */
+bool imap_hub_change(struct imap_hub *h, const struct imap_settings *s);
 /* From now on every question is answered at once, with IMAP_ANSWER_LATER. Any thread. */
 void imap_hub_stop(struct imap_hub *h);
 /* When nobody asks or watches any more. NULL is accepted. */

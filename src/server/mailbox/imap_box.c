@@ -25,7 +25,7 @@ static struct imap_box *box_of(struct mailbox *m)
 static bool secret_of(struct mailbox *m, struct imap_secret *s, const char *user,
                       const char *authorization)
 {
-    const struct config *c = box_of(m)->config;
+    const struct config *c = config_now(box_of(m)->config);
     return imap_secret_make(s, c->mailbox.user, user, c->domain, authorization);
 }
 
@@ -72,7 +72,7 @@ static void lane_run(struct job *j)
     struct errand *e = errand_of(j);
     struct visit *v = e->visit;
     if (e->imap.listing) {
-        bool listed = imap_folders(e->imap.listing, e->box->config, &v->list);
+        bool listed = imap_folders(e->imap.listing, config_now(e->box->config), &v->list);
         v->result = listed ? MAILBOX_OK : MAILBOX_UNREACHABLE;
         v->tree = imap_listing_sum(e->imap.listing);
     }
@@ -251,7 +251,7 @@ static bool leave(struct spot_user *u)
 
 static bool status(struct mailbox *m, json_t *all)
 {
-    const struct config *c = box_of(m)->config;
+    const struct config *c = config_now(box_of(m)->config);
     struct imap_figures f;
     imap_hub_figures(box_of(m)->hub, &f);
     return json_object_set_new(
@@ -275,21 +275,9 @@ static void close_box(struct mailbox *m)
     free(b);
 }
 
-static const struct mailbox_ops ops = {
-    .name = "imap",
-    .list = list,
-    .look = look,
-    .join = join,
-    .seen = seen,
-    .leave = leave,
-    .status = status,
-    .stop = stop,
-    .close = close_box,
-};
-
-struct mailbox *imap_box_open(const struct config *c, char *error, size_t error_cap)
+static struct imap_settings settings_of(const struct config *c)
 {
-    const struct imap_settings settings = {
+    return (struct imap_settings){
         .peer = {.url = c->mailbox.url,
                  .ca_file = c->mailbox.ca_file,
                  .starttls = !urls_are_loopback(c->mailbox.url),
@@ -299,6 +287,30 @@ struct mailbox *imap_box_open(const struct config *c, char *error, size_t error_
         .poll_ms = c->mailbox.poll_interval * 1000,
         .subscribed = c->mailbox.subscribed,
     };
+}
+
+static bool reconfigure(struct mailbox *m)
+{
+    const struct imap_settings settings = settings_of(config_now(box_of(m)->config));
+    return imap_hub_change(box_of(m)->hub, &settings);
+}
+
+static const struct mailbox_ops ops = {
+    .name = "imap",
+    .list = list,
+    .look = look,
+    .join = join,
+    .seen = seen,
+    .leave = leave,
+    .status = status,
+    .reconfigure = reconfigure,
+    .stop = stop,
+    .close = close_box,
+};
+
+struct mailbox *imap_box_open(const struct config *c, char *error, size_t error_cap)
+{
+    const struct imap_settings settings = settings_of(c);
     struct imap_box *b = calloc(1, sizeof *b);
     if (!b) {
         snprintf(error, error_cap, "no memory for the mailbox");

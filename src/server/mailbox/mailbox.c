@@ -29,6 +29,11 @@ bool mailbox_status(struct mailbox *m, json_t *status)
     return !m || !m->ops->status || m->ops->status(m, status);
 }
 
+bool mailbox_reconfigure(struct mailbox *m)
+{
+    return !m || !m->ops->reconfigure || m->ops->reconfigure(m);
+}
+
 void mailbox_stop(struct mailbox *m)
 {
     if (m && m->ops->stop) m->ops->stop(m);

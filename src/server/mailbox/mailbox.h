@@ -117,6 +117,9 @@ struct mailbox_ops {
     bool (*leave)(struct spot_user *u);
     /* Adds to what `provost status` shows; NULL: there is nothing. Any thread. false: no memory. */
     bool (*status)(struct mailbox *m, json_t *status);
+    /* Another configuration is in force. On the thread that has opened it. NULL: it goes by the newest
+     * anyway. false: no memory. */
+    bool (*reconfigure)(struct mailbox *m);
     /* The server ends: what is asked from now on, and what has been, is answered soon, whatever that
      * means. NULL: it always is. */
     void (*stop)(struct mailbox *m);
@@ -126,8 +129,9 @@ struct mailbox { const struct mailbox_ops *ops; };
 
 struct mailbox *mailbox_open(const struct config *c, char *error, size_t error_cap);
 bool mailbox_status(struct mailbox *m, json_t *status);
+bool mailbox_reconfigure(struct mailbox *m);
 void mailbox_stop(struct mailbox *m);
-void mailbox_close(struct mailbox *m); /* all three take NULL */
+void mailbox_close(struct mailbox *m); /* all of these take NULL */
 void folder_list_free(struct folder_list *l);
 
 /* FolderSync, Settings, Ping over a mailbox. */

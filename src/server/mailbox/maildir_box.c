@@ -29,7 +29,7 @@ static struct maildir_box *box_of(struct mailbox *m)
 static void list_run(struct job *j)
 {
     struct visit *v = CONTAINER_OF(j, struct visit, job);
-    v->result = maildir_list(box_of(v->mailbox)->config, v->user, &v->list);
+    v->result = maildir_list(config_now(box_of(v->mailbox)->config), v->user, &v->list);
     if (v->result != MAILBOX_UNREACHABLE) v->tree = folder_list_hash(&v->list);
     v->run(v);
 }
@@ -85,7 +85,7 @@ static bool join(struct mailbox *m, struct spot_user *u, const struct spot_place
     struct spots *s = spots_here(b);
     const char *path = p->path;
     if (p->kind == SPOT_TREE) {
-        if (!maildir_home(b->config, p->user, home, sizeof home)) return false;
+        if (!maildir_home(config_now(b->config), p->user, home, sizeof home)) return false;
         path = home;
     }
     return s && spot_join(s, u, p->kind, path, p->user, &p->seed);

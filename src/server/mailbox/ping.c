@@ -81,7 +81,7 @@ static void answer(struct held *h)
  * before. */
 static void remember(struct ping *p)
 {
-    size_t most = p->commands->config->ping.folders_max;
+    size_t most = config_now(p->commands->config)->ping.folders_max;
     struct memo *memos = calloc(p->watched_count + 1, sizeof *memos);
     size_t count = 0;
     bool told = p->held.status == PING_CHANGES && !p->held.gone;

@@ -21,7 +21,7 @@ void ping_start_free(struct ping_start *s)
  * Status. */
 static unsigned complete(struct ping_start *s, struct ping_params *last)
 {
-    const struct config *c = s->commands->config;
+    const struct config *c = config_now(s->commands->config);
     if (!s->params.has_heartbeat && last->has_heartbeat) {
         s->params.has_heartbeat = true;
         s->params.heartbeat =

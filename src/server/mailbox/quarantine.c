@@ -34,7 +34,7 @@ static void free_call(void *data)
 /* ---- on the lane ---- */
 static void make_mail(struct quarantine_call *q, uint32_t inbox)
 {
-    const struct config *config = q->commands->config;
+    const struct config *config = config_now(q->commands->config);
     const struct quarantine_facts facts = {
         .subject = config->quarantine.subject,
         .text = config->quarantine.text,
@@ -168,7 +168,7 @@ static void serve(struct call *c,
 /* ---- the commands ---- */
 static void answer_sync(const struct quarantine_call *q, struct quarantine_answer *out)
 {
-    const struct config *config = q->commands->config;
+    const struct config *config = config_now(q->commands->config);
     const struct quarantine_limits limits = {config->ping.heartbeat_min,
                                              config->ping.heartbeat_max};
     quarantine_sync_answer(q->call->body, q->call->req.version, &q->mail, &limits, out);

@@ -89,7 +89,7 @@ static void look_run(struct job *j)
         spot->found_good = maildir_look(spot->path, &spot->found);
     } else {
         struct folder_list list;
-        const struct config *c = spot->home->config;
+        const struct config *c = config_now(spot->home->config);
         spot->found_good = maildir_list(c, spot->user, &list) != MAILBOX_UNREACHABLE;
         if (spot->found_good) {
             spot->found = (struct look){.sum = folder_list_hash(&list)};

@@ -92,6 +92,8 @@ bool audit_files_append(struct audit_files *f, const struct audit_head *head, co
  * not, and has been taken back, for a disk that has failed once may well say "done" the next time
  * without having written it. */
 bool audit_files_sync(struct audit_files *f, char *error, size_t error_cap);
+/* Other limits, for what is added from now on. */
+void audit_files_limit(struct audit_files *f, size_t rotate_size, unsigned keep);
 void audit_files_close(struct audit_files *f);
 
 /* ---- looking at them: audit_verify.c ---- */

@@ -18,6 +18,8 @@ struct audit_carrier_ops {
                  char *error, size_t cap);
     bool (*verify)(struct audit_carrier *c, const struct audit_head *known,
                    struct audit_report *report_out, char *error, size_t cap);
+    /* Other sizes from now on; on the mover's thread. */
+    void (*limit)(struct audit_carrier *c, size_t rotate_size, unsigned keep);
     void (*close)(struct audit_carrier *c);
 };
 struct audit_carrier {

@@ -166,6 +166,12 @@ static bool open_all(struct audit_files *f, const struct trouble *t)
     return good;
 }
 
+void audit_files_limit(struct audit_files *f, size_t rotate_size, unsigned keep)
+{
+    f->rotate_size = rotate_size;
+    f->keep = keep;
+}
+
 struct audit_files *audit_files_open(const char *dir, size_t rotate_size, unsigned keep,
                                      char *error, size_t error_cap)
 {

@@ -23,13 +23,25 @@ struct audit_mover {
     bool more;               /* the store may have lines */
     bool hurry;              /* somebody waits for them */
     bool stopping, failing;
+    bool limited; /* other limits are to be taken over: */
+    size_t rotate_size;
+    unsigned keep;
     uint64_t turns; /* that have ended with nothing left, or with a failure */
 };
+
+static void take_limits(struct audit_mover *m)
+{
+    pthread_mutex_lock(&m->mutex);
+    if (m->limited) m->to->ops->limit(m->to, m->rotate_size, m->keep);
+    m->limited = false;
+    pthread_mutex_unlock(&m->mutex);
+}
 
 static void turn(struct audit_mover *m)
 {
     char why[200] = "";
     bool left = true, ok = true;
+    take_limits(m);
     while (ok && left) ok = m->to->ops->move(m->to, &left, why, sizeof why);
     pthread_mutex_lock(&m->mutex);
     m->known = *m->to->ops->head(m->to);
@@ -109,6 +121,15 @@ bool audit_mover_verify(struct audit_mover *m, struct audit_report *report_out, 
     struct audit_head known;
     audit_mover_known(m, &known);
     return m->to->ops->verify(m->to, &known, report_out, error, error_cap);
+}
+
+void audit_mover_limit(struct audit_mover *m, size_t rotate_size, unsigned keep)
+{
+    pthread_mutex_lock(&m->mutex);
+    m->limited = true;
+    m->rotate_size = rotate_size;
+    m->keep = keep;
+    pthread_mutex_unlock(&m->mutex);
 }
 
 void audit_mover_known(struct audit_mover *m, struct audit_head *head_out)

@@ -14,6 +14,8 @@ struct audit_mover;
  * error tells why. */
 struct audit_mover *audit_mover_start(struct store *s, const char *dir, size_t rotate_size,
                                       unsigned keep, char *error, size_t error_cap);
+/* Other limits, for lines that are moved from now on. Any thread. */
+void audit_mover_limit(struct audit_mover *m, size_t rotate_size, unsigned keep);
 /* As audit_read and audit_verify; from a thread that may block. */
 bool audit_mover_read(struct audit_mover *m, uint64_t after, size_t most,
                       void (*each)(void *ctx, uint64_t seq, const char *line, size_t len),

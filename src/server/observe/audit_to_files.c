@@ -150,6 +150,11 @@ static bool files_verify(struct audit_carrier *c, const struct audit_head *known
     return audit_verify(((struct to_files *)c)->dir, known, report_out, error, cap);
 }
 
+static void files_limit(struct audit_carrier *c, size_t rotate_size, unsigned keep)
+{
+    audit_files_limit(((struct to_files *)c)->files, rotate_size, keep);
+}
+
 static void files_close(struct audit_carrier *c)
 {
     struct to_files *m = (struct to_files *)c;
@@ -166,6 +171,7 @@ struct audit_carrier *audit_to_files(struct store *s, const char *dir, size_t ro
         .head = files_head,
         .read = files_read,
         .verify = files_verify,
+        .limit = files_limit,
         .close = files_close,
     };
     struct to_files *m = calloc(1, sizeof *m);

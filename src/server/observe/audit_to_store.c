@@ -311,6 +311,13 @@ static void chain_close(struct audit_carrier *c)
     free(c);
 }
 
+static void chain_limit(struct audit_carrier *c, size_t rotate_size, unsigned keep)
+{
+    struct to_store *t = (struct to_store *)c;
+    t->rotate_size = rotate_size;
+    t->keep = keep;
+}
+
 struct audit_carrier *audit_to_store(struct store *s, size_t rotate_size, unsigned keep)
 {
     static const struct audit_carrier_ops ops = {
@@ -318,6 +325,7 @@ struct audit_carrier *audit_to_store(struct store *s, size_t rotate_size, unsign
         .head = chain_head,
         .read = chain_read,
         .verify = chain_verify,
+        .limit = chain_limit,
         .close = chain_close,
     };
     struct to_store *t = calloc(1, sizeof *t);

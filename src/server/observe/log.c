@@ -214,6 +214,11 @@ static void *writer(void *arg)
     return NULL;
 }
 
+void log_set_level(enum log_level most)
+{
+    atomic_store(&level_most, (int)most);
+}
+
 void log_open(enum log_level most)
 {
     pthread_mutex_lock(&ring.lock);

@@ -27,6 +27,8 @@ struct kv {
     } while (0)
 
 void log_open(enum log_level most);
+/* Another level from now on; after log_open. */
+void log_set_level(enum log_level most);
 _Bool log_on(enum log_level level);
 void log_write(enum log_level level, uint64_t session, const char *verb, const struct kv *fields);
 /* Everything that was logged is written when it returns. */

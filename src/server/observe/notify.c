@@ -42,12 +42,19 @@ struct notify {
     struct notify_source source;
     CURLM *multi;
     struct notify_program program;
-    struct notify_post post;
+    struct notify_post *post; /* NULL: none */
     struct target targets[TARGET_COUNT];
     uint64_t done;        /* every event up to it is done with */
     int64_t source_again; /* it is out of reach until then */
     pthread_t thread;
     atomic_bool woken, stopping;
+    struct change *_Atomic change; /* to be taken over */
+};
+
+/* Other options, and what they need. */
+struct change {
+    struct notify_options o;
+    struct notify_post *post;
 };
 
 static int64_t now_ms(void)
@@ -167,14 +174,14 @@ static void failed(const struct notify *n, struct target *t, int64_t now,
 static bool begin(struct notify *n, const struct target *t, int64_t now, struct notify_why *why)
 {
     return t == &n->targets[PROGRAM] ? notify_program_start(&n->program, t->body, now, why)
-                                     : notify_post_start(&n->post, t->body, why);
+                                     : notify_post_start(n->post, t->body, why);
 }
 
 static enum notify_state look(struct notify *n, const struct target *t, int64_t now,
                               struct notify_why *why)
 {
     return t == &n->targets[PROGRAM] ? notify_program_look(&n->program, now, why)
-                                     : notify_post_look(&n->post, why);
+                                     : notify_post_look(n->post, why);
 }
 
 static void finish(struct notify *n, struct target *t, int64_t now)
@@ -254,6 +261,67 @@ static void finish_events(struct notify *n, bool look_anyway, int64_t now)
     }
 }
 
+/* ---- whom to tell ---- */
+
+static void free_post(struct notify_post *p)
+{
+    if (p) notify_post_finish(p);
+    free(p);
+}
+
+/* false: no memory. */
+static bool make_post(const struct notify *n, const struct notify_options *o,
+                      struct notify_post **out)
+{
+    *out = NULL;
+    if (!o->url) return true;
+    *out = calloc(1, sizeof **out);
+    if (*out && notify_post_init(*out, n->multi, o->url, o->timeout_ms)) return true;
+    free_post(*out);
+    return false;
+}
+
+static void tell_others(struct notify *n, const struct notify_options *o, struct notify_post *post)
+{
+    const char *const names[] = {
+        [PROGRAM] = o->program ? "program" : NULL, [WEBHOOK] = o->url ? "webhook" : NULL};
+    n->o = *o;
+    n->post = post;
+    n->program =
+        (struct notify_program){.path = o->program, .timeout_ms = o->timeout_ms, .pid_fd = -1};
+    for (size_t i = 0; i < TARGET_COUNT; i++) {
+        struct target *t = &n->targets[i];
+        free(t->body);
+        *t = (struct target){.name = names[i], .taken = t->name ? t->taken : n->done};
+    }
+}
+
+static void take_change(struct notify *n)
+{
+    struct change *c = atomic_exchange(&n->change, NULL);
+    if (!c) return;
+    notify_program_abort(&n->program);
+    free_post(n->post);
+    tell_others(n, &c->o, c->post);
+    free(c);
+}
+
+bool notify_change(struct notify *n, const struct notify_options *o)
+{
+    struct change *c = malloc(sizeof *c);
+    if (!c) return false;
+    c->o = *o;
+    if (!make_post(n, o, &c->post)) {
+        free(c);
+        return false;
+    }
+    struct change *before = atomic_exchange(&n->change, c);
+    if (before) free_post(before->post);
+    free(before);
+    notify_wake(n);
+    return true;
+}
+
 /* ---- the thread ---- */
 
 static int64_t sooner(int64_t a, int64_t b)
@@ -297,6 +365,7 @@ static void *notify_main(void *arg)
     while (!atomic_load(&n->stopping)) {
         int64_t now = now_ms();
         bool woken = atomic_exchange(&n->woken, false);
+        take_change(n);
         for (size_t i = 0; i < TARGET_COUNT; i++) {
             if (woken) n->targets[i].dry = false;
             if (n->targets[i].name) turn(n, &n->targets[i], now);
@@ -319,7 +388,10 @@ void notify_wake(struct notify *n)
 void notify_destroy(struct notify *n)
 {
     if (!n) return;
-    notify_post_finish(&n->post);
+    struct change *c = atomic_exchange(&n->change, NULL);
+    if (c) free_post(c->post);
+    free(c);
+    free_post(n->post);
     for (size_t i = 0; i < TARGET_COUNT; i++) free(n->targets[i].body);
     curl_multi_cleanup(n->multi);
     curl_global_cleanup();
@@ -332,17 +404,14 @@ struct notify *notify_start(const struct notify_options *o, const struct notify_
     struct notify *n = calloc(1, sizeof *n);
     snprintf(error, error_cap, "notifications: out of memory");
     if (!n) return NULL;
-    *n = (struct notify){.o = *o, .source = *source, .woken = true};
-    n->program =
-        (struct notify_program){.path = o->program, .timeout_ms = o->timeout_ms, .pid_fd = -1};
-    n->targets[PROGRAM].name = o->program ? "program" : NULL;
-    n->targets[WEBHOOK].name = o->url ? "webhook" : NULL;
+    *n = (struct notify){.source = *source, .woken = true};
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         free(n);
         return NULL;
     }
     n->multi = curl_multi_init();
-    if (n->multi && (!o->url || notify_post_init(&n->post, n->multi, o->url, o->timeout_ms))) {
+    if (n->multi && make_post(n, o, &n->post)) {
+        tell_others(n, o, n->post);
         int rc = pthread_create(&n->thread, NULL, notify_main, n);
         if (rc == 0) return n;
         snprintf(error, error_cap, "notifications: the thread cannot be started: %s", strerror(rc));
@@ -358,5 +427,5 @@ void notify_stop(struct notify *n)
     curl_multi_wakeup(n->multi);
     pthread_join(n->thread, NULL);
     notify_program_abort(&n->program);
-    notify_post_abort(&n->post);
+    if (n->post) notify_post_abort(n->post);
 }

@@ -39,6 +39,9 @@ struct notify;
  * NULL: error tells why. */
 struct notify *notify_start(const struct notify_options *o, const struct notify_source *source,
                             char *error, size_t error_cap);
+/* Whoever is told, and of what, is another from now on; an attempt under way is given up and made again.
+ * Any thread. false: no memory, nothing has changed. */
+bool notify_change(struct notify *n, const struct notify_options *o);
 /* There may be new events. From any thread; does not block. */
 void notify_wake(struct notify *n);
 /* Ends the thread, and what is under way within a second: a program is killed with all that it has

@@ -34,15 +34,26 @@ static void events_came(void *ctx)
     notify_wake(ctx);
 }
 
+static struct notify_options options_of(const struct config *c)
+{
+    return (struct notify_options){.program = c->notify.program,
+                                   .url = c->notify.url,
+                                   .events = c->notify.events.name,
+                                   .event_count = c->notify.events.count,
+                                   .timeout_ms = c->notify.timeout * 1000,
+                                   .wait_ms = NOTIFY_WAIT_MS};
+}
+
+bool notify_reconfigure(struct notify *n, const struct config *c)
+{
+    const struct notify_options o = options_of(c);
+    return notify_change(n, &o);
+}
+
 struct notify *notify_from_store(const struct config *c, struct store *s, char *error,
                                  size_t error_cap)
 {
-    const struct notify_options o = {.program = c->notify.program,
-                                     .url = c->notify.url,
-                                     .events = c->notify.events.name,
-                                     .event_count = c->notify.events.count,
-                                     .timeout_ms = c->notify.timeout * 1000,
-                                     .wait_ms = NOTIFY_WAIT_MS};
+    const struct notify_options o = options_of(c);
     const struct notify_source source = {s, read_events, remove_event};
     struct notify *n = notify_start(&o, &source, error, error_cap);
     if (!n || store_listen(s, events_came, n)) return n;

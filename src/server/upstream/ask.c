@@ -35,7 +35,7 @@ static void put(struct http_field **at, const char *name, const char *value)
 
 bool upstream_ask(struct upstreams *u, struct upstream_asked *a, const struct upstream_ask *ask)
 {
-    const struct config *c = u->config;
+    const struct config *c = config_now(u->config);
     struct upstream *up = upstream_of(u, ask->user);
     struct http_field fields[FIELDS_MAX] = {0}, *at = fields;
     char url[UPSTREAM_TARGET_MAX], place[PUBLIC_URL_ROOM], key[UPSTREAM_KEY_TEXT] = "";
@@ -58,7 +58,7 @@ bool upstream_ask(struct upstreams *u, struct upstream_asked *a, const struct up
     a->fetch = (struct fetch){.done = asked};
     a->upstream = up;
     const struct fetch_ask f = {
-        .peer = &up->peer,
+        .peer = up->peer,
         .method = "POST",
         .url = url,
         .fields = fields,

@@ -409,8 +409,8 @@ static struct forward *make(struct gateway *g, struct call *c, bool wait)
 
 static bool start(struct forward *w, struct fetch_ask *a)
 {
-    const struct config *config = w->gateway->config;
-    a->peer = &w->upstream->peer;
+    const struct config *config = config_now(w->gateway->config);
+    a->peer = w->upstream->peer;
     a->stall_ms = config->upstream.stall_timeout * 1000;
     w->fetch = (struct fetch){.read = read_body, .head = head, .data = data, .done = done};
     w->asked = fetch_start(w->gateway->upstreams->fetcher, &w->fetch, a);
@@ -421,7 +421,7 @@ static bool start(struct forward *w, struct fetch_ask *a)
 static bool ask(struct forward *w, const struct nature *n)
 {
     struct call *c = w->call;
-    const struct config *config = w->gateway->config;
+    const struct config *config = config_now(w->gateway->config);
     struct sent_fields fields;
     char url[UPSTREAM_TARGET_MAX], place[PUBLIC_URL_ROOM];
     unsigned head_s = n->wait_s ? n->wait_s + WAIT_GRACE_S : config->upstream.timeout;
@@ -448,10 +448,11 @@ static bool ask_options(struct forward *w)
     char place[PUBLIC_URL_ROOM];
     w->elsewhere = upstream_place(w->upstream, w->call->user, place);
     sent_fields_make(&fields, w->gateway, w->call, NULL, 0);
-    return start(w, &(struct fetch_ask){.method = "OPTIONS",
-                                        .url = place,
-                                        .fields = fields.at,
-                                        .head_ms = w->gateway->config->upstream.timeout * 1000});
+    return start(
+        w, &(struct fetch_ask){.method = "OPTIONS",
+                               .url = place,
+                               .fields = fields.at,
+                               .head_ms = config_now(w->gateway->config)->upstream.timeout * 1000});
 }
 
 /* Of the user; NULL: there is none, or it is down, and the call is answered. */

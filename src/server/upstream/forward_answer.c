@@ -10,7 +10,7 @@
 static const char *own_address(struct told_fields *t, const char *value)
 {
     const struct call *c = t->call;
-    const struct public_url own = {t->gateway->config->url, http_secure(c->http),
+    const struct public_url own = {config_now(t->gateway->config)->url, http_secure(c->http),
                                    http_field(c->http, "Host")};
     char *out = t->location[t->locations], base[PUBLIC_URL_ROOM];
     size_t eas = strlen(t->place), host = (size_t)(strstr(t->place, "://") + 3 - t->place);

@@ -20,7 +20,7 @@ static const char *const kept_back[] = {
 
 static bool travels(const struct sent_fields *s, const char *name)
 {
-    const char *user_field = s->gateway->config->upstream.user_field;
+    const char *user_field = config_now(s->gateway->config)->upstream.user_field;
     if (field_is_hop(name) || field_has_prefix(name, "X-Forwarded-")) return false;
     if (user_field && field_same_name(name, user_field)) return false;
     for (size_t i = 0; i < sizeof kept_back / sizeof *kept_back; i++)
@@ -43,6 +43,7 @@ void sent_fields_make(struct sent_fields *s, const struct gateway *w, const stru
                       const struct pv_request *req, uint32_t key)
 {
     struct http_exchange *x = c->http;
+    const struct config *config = config_now(w->config);
     s->count = 0;
     s->gateway = w;
     s->call = c;
@@ -52,7 +53,7 @@ void sent_fields_make(struct sent_fields *s, const struct gateway *w, const stru
     put(s, "X-Forwarded-For", http_client(x));
     put(s, "X-Forwarded-Proto", http_secure(x) ? "https" : "http");
     put(s, "X-Forwarded-Host", http_field(x, "Host"));
-    if (w->config->upstream.user_field) put(s, w->config->upstream.user_field, c->user);
+    if (config->upstream.user_field) put(s, config->upstream.user_field, c->user);
     if (req && pv_cmd_info(req->cmd)->key_rule != PV_KEY_PARTNERSHIP) {
         upstream_key_text(key, s->key);
         put(s, "X-MS-PolicyKey", s->key);

@@ -91,7 +91,7 @@ static void probe_in(struct upstream *u, unsigned seconds)
 /* Soon at first: most upstreams are down for a restart. */
 static unsigned next_in(const struct upstream *u)
 {
-    unsigned most = u->set->config->upstream.health_interval;
+    unsigned most = config_now(u->set->config)->upstream.health_interval;
     unsigned misses = atomic_load(&u->misses), in = PROBE_FIRST_S;
     if (misses == 0) return most;
     while (misses-- > MISSES_DOWN && in < most) in *= 2;
@@ -112,12 +112,12 @@ static void probed(struct fetch *f, enum fetch_result result)
 /* Without credentials: whatever it answers, it answers. */
 static void probe(struct upstream *u)
 {
-    const struct config *c = u->set->config;
+    const struct config *c = config_now(u->set->config);
     if (u->probing) return;
     timer_stop(worker_self(), &u->probe_timer);
     u->probe = (struct fetch){.done = probed};
     u->probing = fetch_start(u->set->fetcher, &u->probe,
-                             &(struct fetch_ask){.peer = &u->peer,
+                             &(struct fetch_ask){.peer = u->peer,
                                                  .method = "OPTIONS",
                                                  .url = u->url,
                                                  .head_ms = c->upstream.timeout * 1000,
@@ -130,7 +130,7 @@ static void probe(struct upstream *u)
 static void probe_due(struct timer *t)
 {
     struct upstream *u = CONTAINER_OF(t, struct upstream, probe_timer);
-    unsigned interval = u->set->config->upstream.health_interval;
+    unsigned interval = config_now(u->set->config)->upstream.health_interval;
     int64_t ago = (int64_t)time(NULL) - atomic_load(&u->answered_at);
     if (atomic_load(&u->state) == UPSTREAM_UP && ago >= 0 && ago < interval)
         probe_in(u, interval);

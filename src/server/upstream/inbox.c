@@ -68,8 +68,8 @@ struct inbox *inbox_watch(struct inboxes *b, const char *user, const char *autho
                           void (*news)(void *ctx), void *ctx)
 {
     struct inbox *i = calloc(1, sizeof *i);
-    if (!i || !imap_secret_make(&i->secret, b->config->upstream.ping.imap.user, user,
-                                b->config->domain, authorization)) {
+    if (!i || !imap_secret_make(&i->secret, config_now(b->config)->upstream.ping.imap.user, user,
+                                config_now(b->config)->domain, authorization)) {
         free(i);
         return NULL;
     }

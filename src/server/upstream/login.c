@@ -163,7 +163,7 @@ static const uint8_t settings[] = {0x03, 0x01, 0x6A, 0x00, 0x00, 0x12,
 static bool ask(struct verification *v)
 {
     struct upstream *u = v->upstream;
-    const struct config *c = u->set->config;
+    const struct config *c = config_now(u->set->config);
     char url[UPSTREAM_TARGET_MAX], place[PUBLIC_URL_ROOM];
     v->elsewhere = !v->made_up && upstream_place(u, v->t->user, place);
     /* Whether OPTIONS tells a wrong login is known of the upstream itself only. */
@@ -179,7 +179,7 @@ static bool ask(struct verification *v)
                                         {"Content-Type", PV_EAS_CONTENT_TYPE},
                                         {0}};
     const struct http_field options_fields[] = {{"Authorization", v->authorization}, {0}};
-    struct fetch_ask a = {.peer = &u->peer,
+    struct fetch_ask a = {.peer = u->peer,
                           .method = command ? "POST" : "OPTIONS",
                           .url = command ? url : at,
                           .fields = command ? fields : options_fields,
@@ -215,7 +215,7 @@ static bool fail(struct auth_try *t, enum auth_verdict verdict, const char *why)
  * one. */
 static void identify(struct auth_method *m, struct auth_try *t)
 {
-    const struct config *c = upstreams_of(m)->config;
+    const struct config *c = config_now(upstreams_of(m)->config);
     const struct config_domains *d = &c->upstream.domains;
     const char *name = t->login.name, *backslash = strchr(name, '\\');
     char whole[2 * AUTH_USER_MAX];
@@ -235,7 +235,7 @@ static void identify(struct auth_method *m, struct auth_try *t)
 static bool proof_is_due(struct upstream *u)
 {
     int64_t now = (int64_t)time(NULL), at = atomic_load(&u->proved_at), ago = now - at;
-    if (ago >= 0 && ago < u->set->config->upstream.health_interval) return false;
+    if (ago >= 0 && ago < config_now(u->set->config)->upstream.health_interval) return false;
     return atomic_compare_exchange_strong(&u->proved_at, &at, now);
 }
 
@@ -244,10 +244,10 @@ static bool verify(struct auth_method *m, struct auth_try *t)
     struct upstreams *set = upstreams_of(m);
     struct upstream *u = upstream_of(set, t->user);
     char name[AUTH_USER_MAX];
-    if (!login_canonical(t->user, "", set->config->auth.case_sensitive, name) ||
+    if (!login_canonical(t->user, "", config_now(set->config)->auth.case_sensitive, name) ||
         strcmp(name, t->user) != 0)
         return fail(t, AUTH_BAD, "it cannot be a user's name");
-    if (!set->config->auth.case_sensitive && !login_is_ascii(t->user))
+    if (!config_now(set->config)->auth.case_sensitive && !login_is_ascii(t->user))
         return fail(t, AUTH_BAD, "a name beyond ASCII is not taken by this method");
     if (!u) return fail(t, AUTH_BAD, "no upstream is configured for the user's domain");
     if (upstream_down(u)) return fail(t, AUTH_FAILED, "the upstream is down");

@@ -267,6 +267,16 @@ void lookout_init(struct lookout *o, const struct config *c)
     }
 }
 
+void lookout_reconfigure(struct lookout *o, const struct config *before, const struct config *c)
+{
+    pthread_mutex_lock(&o->lock);
+    o->rota.slots = c->upstream.ping.slots;
+    o->rota.interval_ms = c->upstream.ping.interval * UINT64_C(1000);
+    if (before->upstream.ping.heartbeat != c->upstream.ping.heartbeat)
+        o->heartbeat = c->upstream.ping.heartbeat;
+    pthread_mutex_unlock(&o->lock);
+}
+
 void lookout_finish(struct lookout *o)
 {
     while (o->looks) { /* the loops that they were in have ended */

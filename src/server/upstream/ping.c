@@ -203,13 +203,16 @@ static void serve(struct call *c)
 {
     struct pings *all = the_pings;
     struct recall r = {.p = make(c, all), .first_seen = call_first_seen(c)};
+    const struct config *config = gate_config(c->gate);
+    const struct ping_limits limits = {config->ping.heartbeat_min, config->ping.heartbeat_max,
+                                       config->ping.folders_max};
     uint32_t limit;
     if (!r.p) {
         call_http(c, 503, PING_RETRY_AFTER);
         return;
     }
     seats_visit(all->seats, c->user, c->req.device_id, recall, &r);
-    unsigned status = ping_wish_read(c->body, &all->limits, r.last, &r.p->wish, &limit);
+    unsigned status = ping_wish_read(c->body, &limits, r.last, &r.p->wish, &limit);
     free(r.last);
     if (status == PING_BAD_HEARTBEAT || status == PING_TOO_MANY_FOLDERS)
         ping_answer_limit(c, status, limit);
@@ -247,8 +250,6 @@ struct pings *pings_create(struct gate *g, struct upstreams *u, struct demands *
     if (p) {
         p->upstreams = u;
         p->demands = d;
-        p->limits =
-            (struct ping_limits){c->ping.heartbeat_min, c->ping.heartbeat_max, c->ping.folders_max};
         p->seats = seats_create();
         p->lookouts = calloc(upstreams_count(u), sizeof *p->lookouts);
         p->inboxes = inboxes_open(c, error, error_cap);
@@ -263,6 +264,12 @@ struct pings *pings_create(struct gate *g, struct upstreams *u, struct demands *
     the_pings = p;
     gate_register(g, &command, 1);
     return p;
+}
+
+void pings_reconfigure(struct pings *p, const struct config *before, const struct config *c)
+{
+    for (size_t i = 0; p && i < p->lookout_count; i++)
+        lookout_reconfigure(&p->lookouts[i], before, c);
 }
 
 void pings_destroy(struct pings *p)

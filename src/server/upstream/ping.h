@@ -12,6 +12,9 @@ struct pings;
 /* Takes the command Ping over from the gateway. NULL with error: one sentence. */
 struct pings *pings_create(struct gate *g, struct upstreams *u, struct demands *d,
                            const struct config *c, char *error, size_t error_cap);
+/* Another configuration has taken the place of before: slots and intervals. NULL is accepted. Any
+ * thread. */
+void pings_reconfigure(struct pings *p, const struct config *before, const struct config *c);
 /* After the workers and upstreams have ended; NULL is accepted. */
 void pings_destroy(struct pings *p);
 

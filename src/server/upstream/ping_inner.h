@@ -78,7 +78,6 @@ struct pings {
     struct demands *demands;
     struct seats *seats;
     struct inboxes *inboxes;           /* NULL: none */
-    struct ping_limits limits;
     size_t lookout_count;
     struct lookout *lookouts;          /* one for each upstream, in their order */
 };
@@ -111,6 +110,8 @@ struct ping_reply *ping_reply_body(const void *body, size_t len);
 
 /* ---- lookout.c ---- */
 void lookout_init(struct lookout *o, const struct config *c);
+/* A heartbeat that was learnt stays, unless another one is configured than before. */
+void lookout_reconfigure(struct lookout *o, const struct config *before, const struct config *c);
 void lookout_finish(struct lookout *o);
 /* On the Ping's worker: it waits for its turn. false: no memory. */
 bool lookout_join(struct ping *p);

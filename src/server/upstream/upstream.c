@@ -20,12 +20,12 @@
 static const char *domain_of(const struct upstreams *u, const char *user)
 {
     const char *at = strrchr(user, '@');
-    return at ? at + 1 : u->config->domain;
+    return at ? at + 1 : config_now(u->config)->domain;
 }
 
 struct upstream *upstream_of(struct upstreams *u, const char *user)
 {
-    const struct config_domains *d = &u->config->upstream.domains;
+    const struct config_domains *d = &config_now(u->config)->upstream.domains;
     const char *domain = domain_of(u, user);
     for (size_t i = 0; i < d->count; i++)
         if (strcasecmp(d->at[i].domain, domain) == 0) return u->of_domain[i];
@@ -106,9 +106,10 @@ static json_t *domains_json(const struct upstream *u)
 {
     json_t *list = json_array();
     const struct upstreams *set = u->set;
-    for (size_t i = 0; list && i < set->config->upstream.domains.count; i++)
+    for (size_t i = 0; list && i < config_now(set->config)->upstream.domains.count; i++)
         if (set->of_domain[i] == u &&
-            json_array_append_new(list, json_of_peer(set->config->upstream.domains.at[i].domain))) {
+            json_array_append_new(
+                list, json_of_peer(config_now(set->config)->upstream.domains.at[i].domain))) {
             json_decref(list);
             return NULL;
         }
@@ -159,21 +160,33 @@ json_t *upstreams_status(struct upstreams *u)
 
 /* ---- the set ---- */
 
-static void set_up(struct upstreams *set, struct upstream *u, const char *url)
+/* false: no memory. */
+static bool speak_to(struct upstream *u, const struct config *c)
 {
-    const struct config *c = set->config;
-    u->set = set;
-    u->index = (size_t)(u - set->at);
-    (void)public_url_eas(&(struct public_url){.url = url}, u->url);
-    u->peer = (struct fetch_peer){.ca_file = c->upstream.ca_file,
+    struct peer_kept *k = malloc(sizeof *k);
+    if (!k) return false;
+    k->peer = (struct fetch_peer){.ca_file = c->upstream.ca_file,
                                   .certificate = c->upstream.certificate,
                                   .key = c->upstream.key,
                                   .connect_ms = c->upstream.connect_timeout * 1000,
                                   .connections_max = c->upstream.connections};
-    pthread_mutex_init(&u->lock, NULL);
+    k->before = u->peers;
+    u->peers = k;
+    atomic_store(&u->peer, &k->peer);
+    return true;
 }
 
-/* The upstream of that URL, made if there is none yet; several domains may have the same. */
+static bool set_up(struct upstreams *set, struct upstream *u, const char *url)
+{
+    u->set = set;
+    u->index = (size_t)(u - set->at);
+    (void)public_url_eas(&(struct public_url){.url = url}, u->url);
+    pthread_mutex_init(&u->lock, NULL);
+    return speak_to(u, set->config);
+}
+
+/* The upstream of that URL, made if there is none yet; several domains may have the same. NULL: no
+ * memory. */
 static struct upstream *add(struct upstreams *set, const char *url)
 {
     char whole[PUBLIC_URL_ROOM];
@@ -181,8 +194,7 @@ static struct upstream *add(struct upstreams *set, const char *url)
     for (size_t i = 0; i < set->count; i++)
         if (strcmp(set->at[i].url, whole) == 0) return &set->at[i];
     struct upstream *u = &set->at[set->count++];
-    set_up(set, u, url);
-    return u;
+    return set_up(set, u, url) ? u : NULL;
 }
 
 /* libcurl would say it at each request, and the server would serve nobody. */
@@ -213,9 +225,24 @@ struct upstreams *upstreams_create(const struct config *c, char *error, size_t e
         upstreams_destroy(u);
         return NULL;
     }
-    if (c->upstream.url) u->otherwise = add(u, c->upstream.url);
-    for (size_t i = 0; i < domains; i++) u->of_domain[i] = add(u, c->upstream.domains.at[i].url);
-    return u;
+    bool all = !c->upstream.url || (u->otherwise = add(u, c->upstream.url));
+    for (size_t i = 0; all && i < domains; i++)
+        all = (u->of_domain[i] = add(u, c->upstream.domains.at[i].url)) != NULL;
+    if (all) return u;
+    upstreams_destroy(u);
+    return NULL;
+}
+
+bool upstreams_check(const struct config *c, char *error, size_t error_cap)
+{
+    return files_are_there(c, error, error_cap);
+}
+
+bool upstreams_reconfigure(struct upstreams *u)
+{
+    bool all = true;
+    for (size_t i = 0; i < u->count; i++) all = speak_to(&u->at[i], config_now(u->config)) && all;
+    return all;
 }
 
 bool upstreams_load(struct upstreams *u, struct store *s, char *error, size_t error_cap)
@@ -234,7 +261,13 @@ void upstreams_destroy(struct upstreams *u)
     if (!u) return;
     fetcher_destroy(u->fetcher);
     locations_destroy(u->locations);
-    for (size_t i = 0; i < u->count; i++) pthread_mutex_destroy(&u->at[i].lock);
+    for (size_t i = 0; i < u->count; i++) {
+        for (struct peer_kept *k = u->at[i].peers, *before; k; k = before) {
+            before = k->before;
+            free(k);
+        }
+        pthread_mutex_destroy(&u->at[i].lock);
+    }
     free(u->of_domain);
     free(u->at);
     free(u);

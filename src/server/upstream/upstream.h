@@ -17,6 +17,11 @@ struct upstream;
 struct upstreams *upstreams_create(const struct config *c, char *error, size_t error_cap);
 /* What the store holds of where users are; before serving. false: it cannot be read. */
 bool upstreams_load(struct upstreams *u, struct store *s, char *error, size_t error_cap);
+/* Can they be spoken to by another configuration? false: error, one sentence. */
+bool upstreams_check(const struct config *c, char *error, size_t error_cap);
+/* Other connections and certificates from now on, for requests that begin. On the thread that made them.
+ * false: no memory. */
+bool upstreams_reconfigure(struct upstreams *u);
 void upstreams_destroy(struct upstreams *u); /* after the workers have ended; NULL is accepted */
 /* Health is asked for on this worker from now on. */
 void upstreams_begin(struct upstreams *u, struct worker *w);

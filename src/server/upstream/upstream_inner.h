@@ -33,7 +33,8 @@ struct upstream {
     struct upstreams *set;
     size_t index;
     char url[PUBLIC_URL_ROOM];         /* of ActiveSync */
-    struct fetch_peer peer;
+    const struct fetch_peer *_Atomic peer; /* how it is spoken to now; */
+    struct peer_kept *peers;           /* that and those before, which fetches may still hold */
     struct fetch probe;
     struct timer probe_timer;
     struct task probe_now;
@@ -62,6 +63,8 @@ struct upstreams {
     struct auth_method login;
     struct worker *_Atomic worker;     /* that looks after health; NULL: not begun */
 };
+
+struct peer_kept { struct fetch_peer peer; struct peer_kept *before; };
 
 /* ---- upstream.c ---- */
 /* A request to it begins, and has ended so. elsewhere: it went where the upstream has sent the user, and

@@ -180,7 +180,9 @@ struct book *book_draft(const struct book *old, const struct config_groups *grou
     struct book *b = calloc(1, sizeof *b);
     if (!b) return NULL;
     atomic_init(&b->holders, 1);
-    b->groups = groups;
+    b->kept = *groups;
+    config_groups_hold(&b->kept);
+    b->groups = &b->kept;
     if (!old || (copy_lines(b, old) && copy_assignments(b, old))) return b;
     book_release(b);
     return NULL;
@@ -198,6 +200,7 @@ void book_release(struct book *b)
     for (size_t i = 0; i < b->line_count; i++) line_free(b->lines[i]);
     for (size_t i = 0; i < b->assignment_count; i++) assignment_release(b->assignments[i]);
     book_index_free(b);
+    config_groups_release(&b->kept);
     free(b->lines);
     free(b->assignments);
     free(b);

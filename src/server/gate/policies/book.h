@@ -53,6 +53,7 @@ struct membership;
 
 struct book {
     atomic_uint holders;
+    struct config_groups kept; /* held */
     const struct config_groups *groups;
     struct line **lines; /* by name */
     size_t line_count, line_cap;

@@ -46,7 +46,8 @@ static bool above_rules(const struct gate *g, const struct device *d, struct ver
     *v = (struct verdict){PV_ACCESS_BLOCKED, ACCESS_BY_PERSONAL, 0};
     if (d->personal == PV_PERSONAL_BLOCK) return true;
     v->by = ACCESS_BY_LIMIT_VERSION;
-    if (d->version < g->version_least || d->version > g->version_most) return true;
+    const struct spoken *spoken = g->spoken;
+    if (d->version < spoken->least || d->version > spoken->most) return true;
     v->by = ACCESS_BY_LOOP;
     if (access_loop_until(d, time(NULL))) return true;
     v->by = ACCESS_BY_PERSONAL;
@@ -57,7 +58,7 @@ static bool above_rules(const struct gate *g, const struct device *d, struct ver
 /* Whom the rules let in needs a place. Devices that have one keep it. */
 static struct verdict with_places(const struct gate *g, const struct device *d, struct verdict v)
 {
-    unsigned most = g->config->devices_per_user;
+    unsigned most = config_now(g->config)->devices_per_user;
     if (most && !d->in && d->owner->in >= most && v.access != PV_ACCESS_BLOCKED)
         v = (struct verdict){PV_ACCESS_BLOCKED, ACCESS_BY_LIMIT_DEVICES, 0};
     return v;

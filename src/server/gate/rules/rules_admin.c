@@ -170,11 +170,12 @@ static void result_later(struct rules_set *s, enum rules_result result)
     worker_post(worker_self(), &s->write.task);
 }
 
+/* next: NULL: the rules stay, what else decides is another. */
 static void put_in_shard(struct gate *g, struct shard *s, struct rules *next)
 {
     pthread_mutex_lock(&s->mutex);
-    struct rules *old = s->rules;
-    s->rules = rules_hold(next);
+    struct rules *old = next ? s->rules : NULL;
+    if (next) s->rules = rules_hold(next);
     for (size_t b = 0; b <= s->mask; b++)
         for (struct owner *o = s->buckets[b]; o; o = o->next)
             for (struct device *d = o->devices; d; d = d->next) {
@@ -189,6 +190,11 @@ static void put_in_shard(struct gate *g, struct shard *s, struct rules *next)
 void rules_put_in_force(struct gate *g, struct rules *next)
 {
     for (size_t i = 0; i < TABLE_SHARDS; i++) put_in_shard(g, &g->table->shards[i], next);
+}
+
+void rules_judge_again(struct gate *g)
+{
+    for (size_t i = 0; i < TABLE_SHARDS; i++) put_in_shard(g, &g->table->shards[i], NULL);
 }
 
 static enum rules_result why_not(struct change *ch, const struct store_write *w)

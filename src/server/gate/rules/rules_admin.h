@@ -37,6 +37,8 @@ struct rules_set {
     void *priv;               /* private */
 };
 void gate_set_rules(struct gate *g, struct rules_set *s);
+/* The rules are as before, but limits that stand beside them are others. */
+void rules_judge_again(struct gate *g);
 
 /* A device that a rule fits. Strings live for the callback. */
 struct rule_hit {

@@ -17,7 +17,7 @@ static bool is_in_use(const struct owner *o)
  * forgotten while they matter. The trails of a shard are bounded, and so are those who stay by them. */
 static bool is_warm(const struct gate *g, struct shard *s, struct owner *o, int64_t now)
 {
-    if (!g->config->damping) return false;
+    if (!config_now(g->config)->damping) return false;
     if (heat_now(&o->notes, DAMPING_NOTES_HALF_LIFE, now) > DAMPING_NOTES_MOST / 2) return true;
     for (struct device *d = o->devices; d; d = d->next) {
         struct trail *t = trail_find(&s->trails, d);
@@ -63,7 +63,7 @@ static void look_at(struct gate *g, struct shard *s, struct owner *o, int64_t no
 
 bool shard_make_room(struct gate *g, struct shard *s, size_t looks)
 {
-    size_t most = g->config->partnerships_in_memory / TABLE_SHARDS;
+    size_t most = config_now(g->config)->partnerships_in_memory / TABLE_SHARDS;
     int64_t now = 0;
     for (size_t n = 0; s->weight > most && n < looks; n++) {
         if (!now) now = time(NULL);

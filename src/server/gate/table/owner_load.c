@@ -219,7 +219,7 @@ static enum merge merge(struct owner_reading *r, struct shard *s, uint32_t seen)
 static void heat_new_ids(const struct owner_reading *r)
 {
     int64_t now = time(NULL);
-    if (!r->gate->config->damping) return;
+    if (!config_now(r->gate->config)->damping) return;
     for (const struct device *d = r->owner->devices; d; d = d->next) {
         struct heat one = {.heat = 1, .at = d->first_seen};
         if (d->provisioned_once || d->outcome == PV_OUTCOME_NON_PROVISIONABLE || !d->last_seen)

@@ -39,7 +39,8 @@ void track_seen(struct device *d, struct gate *g, struct shard *s, struct kind *
 /* ---- new ids ---- */
 void track_new(const struct gate *g, struct device *d, int64_t now)
 {
-    if (g->config->damping) heat_add(&d->owner->new_ids, DAMPING_NEW_IDS_HALF_LIFE, now, 1);
+    if (config_now(g->config)->damping)
+        heat_add(&d->owner->new_ids, DAMPING_NEW_IDS_HALF_LIFE, now, 1);
 }
 
 /* Its handshake is finished: it was no id of a loop. */
@@ -52,7 +53,7 @@ unsigned track_wait_new(const struct gate_call *gc, struct shard *s, int64_t now
 {
     const struct call *c = &gc->call;
     struct owner *o = shard_owner(s, c->user);
-    if (!c->gate->config->damping || !o || owner_device(o, c->req.device_id)) return 0;
+    if (!config_now(c->gate->config)->damping || !o || owner_device(o, c->req.device_id)) return 0;
     return damping_new_id_wait(&o->new_ids, now);
 }
 
@@ -314,7 +315,7 @@ void track_step(struct gate_call *gc, struct shard *s, const struct pv_server_in
     trail_add(t, &e, now);
     d->troubled = true;
     gc->quiet = !may_log(g, s, d, now);
-    if (g->config->damping && !is_out_of_scope(d)) {
+    if (config_now(g->config)->damping && !is_out_of_scope(d)) {
         enum damping_kind kind;
         count(t, in, out, before, after, now);
         d->damped = damping_slowed(&t->damping, now, &kind) != 0;

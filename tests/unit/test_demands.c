@@ -210,6 +210,38 @@ static void what_cannot_be_met_keeps_the_device_out(void **unused)
     assert_int_equal(folder_sync("ann", "14.1", the_key), 1); /* the same document as before */
 }
 
+/* ---- of whom is not in memory ---- */
+static void see_upstream(void *ctx, const struct device_view *v)
+{
+    snprintf(ctx, 128, "%s %d %d", v->upstream ? v->upstream : "none", (int)v->upstream_policy,
+             (int)pv_policy_value(v->settings, PV_SET_AllowCamera));
+}
+
+static void a_listing_shows_it_of_whom_is_not_in_memory(void **unused)
+{
+    (void)unused;
+    char seen[128] = "";
+    confirm();
+    assert_int_equal(demand_of("AllowCamera=0"), GATE_DEMAND_ASK);
+    confirm();
+    restart();
+    start_gate();
+    unsigned read = world.users_read;
+    assert_true(gate_each_device(gate, see_upstream, seen));
+    assert_string_equal(seen, UP " 1 0");
+    /* What ours would change is different for a device that has both. */
+    assert_int_equal(RUN(.act = POLICY_SET, .name = "default", .count = 1, .dry_run = true,
+                         .settings = setting("AllowCamera", "0")), GATE_OK);
+    assert_int_equal(last.affected, 0);
+    assert_int_equal(world.users_read, read);
+    /* A damaged one hides nothing else. */
+    for (size_t i = 0; i < world.loaded_count; i++)
+        if (world.loaded[i].kind == STORE_PUT_ITEM && !strcmp(world.loaded[i].u.item.kind, "bond"))
+            world.loaded[i].u.item.json = "{}";
+    assert_true(gate_each_device(gate, see_upstream, seen));
+    assert_string_equal(seen, "none 0 1");
+}
+
 static void different_claims_are_bounded(void **unused)
 {
     (void)unused;
@@ -434,6 +466,7 @@ int main(void)
         TEST(what_the_demand_hides_asks_nobody),
         TEST(what_was_made_of_old_policies_goes),
         TEST(what_cannot_be_met_keeps_the_device_out),
+        TEST(a_listing_shows_it_of_whom_is_not_in_memory),
         TEST(different_claims_are_bounded),
         TEST(entries_with_commas_are_not_taken),
         TEST(keys_are_of_one_upstream),

@@ -96,31 +96,31 @@ static bool make_devices(struct walking *k, struct shard *s, size_t from, size_t
     return true;
 }
 
-/* What an upstream demands of him is part of his policies. false: no memory, or out of reach. */
-static bool read_bonds(struct walking *k, size_t from, size_t to, struct bond_row **bonds)
+/* What an upstream demands of him is part of his policies. One that is damaged, which was told, is left
+ * out: it must not hide all others. */
+static struct bond_row *read_bonds(struct walking *k, size_t from, size_t to)
 {
     char name[AUTH_USER_MAX + PV_DEVICE_ID_MAX + 2];
-    bool ok = true;
-    for (size_t i = from; i < to && ok && config_is_gateway(k->g->config); i++) {
+    struct bond_row *bonds = NULL;
+    for (size_t i = from; i < to && config_is_gateway(k->g->config); i++) {
         const struct device_record *r = record_of(k->rows[i]);
         if (!r->bond_json || !*r->bond_json) continue;
         snprintf(name, sizeof name, "%s/%s", r->user, r->device_id);
-        ok = bond_read(k->g, &(struct item_record){BOND_KIND, name, r->bond_json}, bonds);
+        (void)bond_read(k->g, &(struct item_record){BOND_KIND, name, r->bond_json}, &bonds);
     }
-    return ok;
+    return bonds;
 }
 
 static void visit_user(struct walking *k, size_t from, size_t to)
 {
     const char *user = record_of(k->rows[from])->user;
-    struct bond_row *bonds = NULL;
-    k->unreachable = !read_bonds(k, from, to, &bonds);
+    struct bond_row *bonds = read_bonds(k, from, to);
     struct shard *s = table_lock(k->g->table, user);
     struct owner *o = shard_owner(s, user);
     bool later = o && (!o->loaded || o->stale);
     if (o && !later) {
         visit(k, s, o);
-    } else if (!o && !k->unreachable) {
+    } else if (!o) {
         k->out_of_memory = !make_devices(k, s, from, to, bonds);
         o = shard_owner(s, user);
         if (o && !k->out_of_memory) visit(k, s, o);

@@ -435,7 +435,7 @@ static void parts_are_read_again(void **unused)
     (void)unused;
     memset(names, 0, sizeof names);
     given_up = 0;
-    for (unsigned i = 0; i < 2; i++)
+    for (size_t i = 0; i < 2; i++)
         assert_true(gate_add_lists(gates[i], &parts[i], error, sizeof error));
     gate_submit_lists(gates[0], &s);
     run_tasks();
@@ -447,6 +447,32 @@ static void parts_are_read_again(void **unused)
     assert_string_equal(names[0], "");
     node[0]->unreachable = false;
     assert_int_equal(given_up, 0);
+}
+
+/* What nothing depends on is read although the generation is the same, but not each time. */
+static void what_may_wait(void **unused)
+{
+    static struct lists_part part;
+    const struct store_change place = {.kind = STORE_PUT_ITEM,
+                                       .u.item = {.kind = "token", .name = "a", .json = "{}"}};
+    (void)unused;
+    memset(names, 0, sizeof names);
+    part = (struct lists_part){part_begin, part_item, part_end, names[1], .behind = true};
+    assert_true(gate_add_lists(gates[1], &part, error, sizeof error));
+    assert_true(store_submit(&node[0]->base, &place, 1, NULL));
+    run_tasks();
+    assert_string_equal(names[1], "a");
+    struct store_change other = place;
+    other.u.item.name = "b";
+    assert_true(store_submit(&node[0]->base, &other, 1, NULL));
+    run_tasks();
+    lists_look_after(gates[1]);
+    run_tasks();
+    assert_string_equal(names[1], "a"); /* ten seconds are not over */
+    assert_true(lists_are_known(gates[1]));
+    gate_drop_lists(gates[1], &part);
+    assert_int_equal(set(0, "default", POLICY_SET, 5), GATE_OK);
+    assert_string_equal(names[1], "a");
 }
 
 static unsigned begun;
@@ -532,6 +558,7 @@ int main(void)
         TEST(a_rule_and_a_policy_at_a_time), TEST(own_change_while_reading),
         TEST(what_nobody_knows_is_read),  TEST(revisions_after_conflicts),
         TEST(items_of_others),            TEST(parts_are_read_again),
+        TEST(what_may_wait),
         TEST(what_is_overtaken_is_read_again), TEST(a_waiting_ping_hears),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,7 +94,9 @@ static void begin(struct expiry *x);
 
 static void minute_is_over(struct timer *t)
 {
-    gate_sweep(CONTAINER_OF(t, struct expiry, timer)->gate);
+    struct gate *g = CONTAINER_OF(t, struct expiry, timer)->gate;
+    lists_look_after(g);
+    gate_sweep(g);
 }
 
 static void end(struct expiry *x)

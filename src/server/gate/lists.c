@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "src/server/gate/inner.h"
 #include "src/server/gate/lists_read.h"
@@ -14,6 +15,7 @@
 #include "src/server/observe/log.h"
 
 #define ERROR_MAX 512
+#define BEHIND_MS 10000 /* between two readings of what may wait */
 #define READINGS_MAX 16 /* that changes of our own may spoil, one after the other */
 
 struct lists {
@@ -32,6 +34,8 @@ struct lists {
     struct pool *pool;
     const struct lists_part *parts[LISTS_PARTS_MAX];
     size_t part_count;
+    bool behind_due;    /* another server has changed something, perhaps of parts that may wait */
+    uint64_t behind_ms; /* when those were read last */
 };
 
 /* ---- reading them again ---- */
@@ -85,6 +89,49 @@ static bool read_all(struct gate *g, char *error, size_t error_cap)
     if (read && !taken) snprintf(error, error_cap, "they change all the time");
     claims_prune(g->claims);
     return taken;
+}
+
+/* ---- parts that may wait ---- */
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Is it time? Then it is done, as far as the next one knows. */
+static bool take_behind(struct lists *l)
+{
+    uint64_t now = now_ms();
+    pthread_mutex_lock(&l->mutex);
+    bool due = l->behind_due && (!l->behind_ms || now - l->behind_ms >= BEHIND_MS);
+    if (due) {
+        l->behind_due = false;
+        l->behind_ms = now;
+    }
+    pthread_mutex_unlock(&l->mutex);
+    return due;
+}
+
+static bool read_part(struct gate *g, const struct lists_part *p, char *error, size_t error_cap)
+{
+    const struct store_visitor visitor = {.item = p->item};
+    void *reading = p->begin(p->ctx);
+    bool ok = reading && store_load(g->store, &visitor, reading, error, error_cap);
+    if (!reading) snprintf(error, error_cap, "out of memory");
+    if (reading) p->end(p->ctx, reading, ok);
+    return ok;
+}
+
+static void read_behind(struct gate *g)
+{
+    char error[ERROR_MAX];
+    struct lists *l = g->lists;
+    if (!take_behind(l)) return;
+    pthread_mutex_lock(&l->reading);
+    for (size_t i = 0; i < l->part_count; i++)
+        if (l->parts[i]->behind) (void)read_part(g, l->parts[i], error, sizeof error);
+    pthread_mutex_unlock(&l->reading);
 }
 
 /* ---- comparing them ---- */
@@ -147,6 +194,7 @@ static void look(struct job *j)
     if (ok) l->answered = n;
     answer(l, n, ok);
     pthread_mutex_unlock(&l->mutex);
+    if (ok) read_behind(l->gate);
 }
 
 /* Mutex locked. */
@@ -184,6 +232,7 @@ void lists_stale(struct gate *g)
     struct lists *l = g->lists;
     pthread_mutex_lock(&l->mutex);
     l->told = ++l->asked;
+    l->behind_due = true;
     start_look(l);
     pthread_mutex_unlock(&l->mutex);
 }
@@ -191,9 +240,8 @@ void lists_stale(struct gate *g)
 void lists_look_after(struct gate *g)
 {
     struct lists *l = g->lists;
-    if (lists_are_known(g)) return;
     pthread_mutex_lock(&l->mutex);
-    start_look(l);
+    if (!lists_are_known(g) || l->behind_due) start_look(l);
     pthread_mutex_unlock(&l->mutex);
 }
 
@@ -327,16 +375,21 @@ void gate_submit_lists(struct gate *g, struct lists_submit *s)
 /* ---- what others keep ---- */
 bool gate_add_lists(struct gate *g, const struct lists_part *p, char *error, size_t error_cap)
 {
-    const struct store_visitor visitor = {.item = p->item};
     struct lists *l = g->lists;
     pthread_mutex_lock(&l->reading);
-    void *reading = p->begin(p->ctx);
-    bool ok = reading && store_load(g->store, &visitor, reading, error, error_cap);
-    if (!reading) snprintf(error, error_cap, "out of memory");
-    if (reading) p->end(p->ctx, reading, ok);
+    bool ok = read_part(g, p, error, error_cap);
     if (ok) l->parts[l->part_count++] = p;
     pthread_mutex_unlock(&l->reading);
     return ok;
+}
+
+void gate_drop_lists(struct gate *g, const struct lists_part *p)
+{
+    struct lists *l = g->lists;
+    pthread_mutex_lock(&l->reading);
+    for (size_t i = 0; i < l->part_count; i++)
+        if (l->parts[i] == p) l->parts[i] = l->parts[--l->part_count];
+    pthread_mutex_unlock(&l->reading);
 }
 
 /* ---- the lists themselves ---- */

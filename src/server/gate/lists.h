@@ -37,7 +37,7 @@ void lists_stale(struct gate *g);
 bool gate_lists_fit(struct gate *g, struct store *other, char *error, size_t error_cap);
 /* Are lists in memory what this server has heard of? Cheap, any thread. */
 bool lists_are_known(const struct gate *g);
-/* Try again what has failed. Any thread. */
+/* Once a minute: try again what has failed, and read what may wait. Any thread. */
 void lists_look_after(struct gate *g);
 
 /* ---- a change by an administrator ---- */
@@ -85,10 +85,13 @@ struct lists_part {
     void (*item)(void *reading, const struct item_record *r); /* of any kind */
     void (*end)(void *ctx, void *reading, bool take);      /* take: in force from now on */
     void *ctx;
+    bool behind; /* changed without a new generation, and nothing depends on it: read again now and then */
 };
 #define LISTS_PARTS_MAX 2
-/* Reads it now, in the caller's thread, and whenever lists are read again, in another one. p must live as
- * long as the gate. Before serving. false: error is set. */
+/* Reads it now, in the caller's thread, and whenever lists are read again, in another one. p must live
+ * until gate_drop_lists, or as long as the gate. Before serving. false: error is set. */
 bool gate_add_lists(struct gate *g, const struct lists_part *p, char *error, size_t error_cap);
+/* It is not read from now on, nor is it being read; harmless if it was not added. */
+void gate_drop_lists(struct gate *g, const struct lists_part *p);
 
 #endif

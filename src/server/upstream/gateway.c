@@ -37,9 +37,9 @@ struct gateway *gateway_create(struct gate *g, struct upstreams *u, const struct
     }
     *w = (struct gateway){.gate = g, .upstreams = u, .config = c};
     w->demands = demands_create(g, u);
-    if (!w->demands) {
-        free(w);
-        snprintf(error, error_cap, "no memory for the gateway");
+    if (!w->demands) snprintf(error, error_cap, "no memory for the gateway");
+    if (!w->demands || !upstreams_follow(u, g, error, error_cap)) {
+        gateway_destroy(w);
         return NULL;
     }
     the_gateway = w;

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "src/server/auth/auth.h"
+#include "src/server/gate/lists.h"
 #include "src/server/mailbox/map.h"
 #include "src/server/observe/log.h"
 
@@ -25,6 +26,7 @@ struct locations {
     pthread_mutex_t lock;
     struct map map;
     struct store *store; /* NULL: not loaded yet */
+    struct lists_part part;
 };
 
 static void free_location(void *ctx, struct map_node *n)
@@ -101,6 +103,32 @@ bool locations_load(struct locations *l, struct store *s, char *error, size_t er
     static const struct store_visitor items = {.item = load_item};
     l->store = s;
     return store_load(s, &items, l, error, error_cap);
+}
+
+static void *begin(void *ctx)
+{
+    (void)ctx;
+    return locations_create();
+}
+
+/* What was learnt here while it was read is learnt again, or comes with the next reading. */
+static void end(void *ctx, void *reading, bool take)
+{
+    struct locations *l = ctx, *r = reading;
+    pthread_mutex_lock(&l->lock);
+    const struct map known = l->map;
+    if (take) {
+        l->map = r->map;
+        r->map = known;
+    }
+    pthread_mutex_unlock(&l->lock);
+    locations_destroy(r);
+}
+
+bool locations_follow(struct locations *l, struct gate *g, char *error, size_t error_cap)
+{
+    l->part = (struct lists_part){begin, load_item, end, l, .behind = true};
+    return !store_is_shared(gate_store(g)) || gate_add_lists(g, &l->part, error, error_cap);
 }
 
 /* Written behind: what is lost is learnt again. */

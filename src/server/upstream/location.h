@@ -4,6 +4,7 @@
 #ifndef PROVOSTD_LOCATION_H
 #define PROVOSTD_LOCATION_H
 
+#include "src/server/gate/gate.h"
 #include "src/server/public_url.h"
 #include "src/server/store/store.h"
 
@@ -15,6 +16,10 @@ struct locations *locations_create(void);
 void locations_destroy(struct locations *l); /* NULL is accepted */
 /* What the store holds; what is learnt from now on goes there. Before serving. */
 bool locations_load(struct locations *l, struct store *s, char *error, size_t error_cap);
+
+/* What other servers have learnt is read now and then. After locations_load, before serving; l lives as
+ * long as the gate. false: error is set. */
+bool locations_follow(struct locations *l, struct gate *g, char *error, size_t error_cap);
 
 /* Where ActiveSync is for the user. home: the address of his upstream, which it is if nothing else is
  * known. true: it is elsewhere. */

@@ -250,6 +250,11 @@ bool upstreams_load(struct upstreams *u, struct store *s, char *error, size_t er
     return locations_load(u->locations, s, error, error_cap);
 }
 
+bool upstreams_follow(struct upstreams *u, struct gate *g, char *error, size_t error_cap)
+{
+    return locations_follow(u->locations, g, error, error_cap);
+}
+
 void upstreams_begin(struct upstreams *u, struct worker *w)
 {
     atomic_store(&u->worker, w);

@@ -22,6 +22,9 @@ bool upstreams_check(const struct config *c, char *error, size_t error_cap);
 /* Other connections and certificates from now on, for requests that begin. On the thread that made them.
  * false: no memory. */
 bool upstreams_reconfigure(struct upstreams *u);
+/* What other servers learn of it. After that, before serving; u lives as long as the gate. false: error is
+ * set. */
+bool upstreams_follow(struct upstreams *u, struct gate *g, char *error, size_t error_cap);
 void upstreams_destroy(struct upstreams *u); /* after the workers have ended; NULL is accepted */
 /* Health is asked for on this worker from now on. */
 void upstreams_begin(struct upstreams *u, struct worker *w);

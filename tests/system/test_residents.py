@@ -66,12 +66,6 @@ class Residents(OwnServerCase):
     def shown(self, name):
         return self.admin("device", "show", *name)
 
-    def has_room(self):
-        """Somebody comes now and then. Devices of one user leave together."""
-        self.assertOpen([(self.user(0), "D0")])
-        time.sleep(0.2)
-        return self.in_memory() < ROOM + ROOM // 4
-
     def thrash(self, but=()):
         """Everybody comes, so that nobody stays."""
         users = [self.user(n) for n in range(OWN, USERS)]
@@ -93,7 +87,7 @@ class Residents(OwnServerCase):
         self.assertOpen(names)
         self.thrash()
         self.assertEqual(self.admin("status")["devices"], USERS * EACH)
-        wait_for("room", self.has_room)
+        wait_for("room", lambda: self.in_memory() < ROOM + ROOM // 4)
         wrong = self.each(names[:50], lambda device: device.foldersync(key=77).status)
         self.assertEqual(set(wrong), {144})
 

@@ -362,7 +362,6 @@ void gate_destroy(struct gate *g)
     pool_destroy(g->walks);
     lists_destroy(g); /* from here on nobody is heard */
     residents_destroy(g->residents);
-    g->residents = NULL;
     expiry_destroy(g->expiry);
     gate_save_all(g);
     keeper_destroy(g->keeper);

@@ -13,17 +13,39 @@ static bool is_in_use(const struct owner *o)
     return o->pins || o->reading || o->waiting;
 }
 
+/* How the trails of a user's devices stand. A shard has few, a user may have many devices. */
+struct trails_standing {
+    bool dirty, warm;
+};
+
+static void add_trail(struct trails_standing *all, struct trail *t, int64_t now)
+{
+    all->dirty = all->dirty || t->dirty;
+    all->warm = all->warm || damping_is_warm(&t->damping, now);
+}
+
+static struct trails_standing trails_of(struct shard *s, const struct owner *o, int64_t now)
+{
+    struct trails_standing all = {0};
+    struct trail *t;
+    if (o->count > s->trails.count) {
+        for (t = s->trails.newest; t; t = t->older)
+            if (t->device->owner == o) add_trail(&all, t, now);
+        return all;
+    }
+    for (const struct device *d = o->devices; d; d = d->next)
+        if ((t = trail_find(&s->trails, d))) add_trail(&all, t, now);
+    return all;
+}
+
 /* What only memory knows of a loop, and the lines that the user's devices have caused, must not be
  * forgotten while they matter. The trails of a shard are bounded, and so are those who stay by them. */
-static bool is_warm(const struct gate *g, struct shard *s, struct owner *o, int64_t now)
+static bool is_warm(const struct gate *g, struct owner *o, const struct trails_standing *trails,
+                    int64_t now)
 {
     if (!config_now(g->config)->damping) return false;
-    if (heat_now(&o->notes, DAMPING_NOTES_HALF_LIFE, now) > DAMPING_NOTES_MOST / 2) return true;
-    for (struct device *d = o->devices; d; d = d->next) {
-        struct trail *t = trail_find(&s->trails, d);
-        if (t && damping_is_warm(&t->damping, now)) return true;
-    }
-    return false;
+    return trails->warm ||
+           heat_now(&o->notes, DAMPING_NOTES_HALF_LIFE, now) > DAMPING_NOTES_MOST / 2;
 }
 
 static bool somebody_needs(const struct owner *o)
@@ -33,21 +55,18 @@ static bool somebody_needs(const struct owner *o)
     return false;
 }
 
-/* false: something of it is on its way to the store, or still here. */
+/* false: something of it is on its way to the store, or was still here. */
 static bool is_written(struct gate *g, struct shard *s, struct owner *o, int64_t now)
 {
     static const struct cause cause = {0};
-    unsigned unsaved = 0, dirty = 0;
+    unsigned unsaved = 0;
     for (struct device *d = o->devices; d && unsaved < SAVES_A_LOOK; d = d->next) {
-        const struct trail *t = trail_find(&s->trails, d);
-        dirty += t && t->dirty;
         /* What is in doubt is not written: the store may hold what nobody here knows. */
         if (!d->unsaved || o->stale) continue;
         unsaved++;
         device_save_behind(g, s, d, NULL, now, &cause);
     }
-    if (dirty) keeper_want(g);
-    return !unsaved && !dirty && store_settled(g->store, o->position);
+    return !unsaved && store_settled(g->store, o->position);
 }
 
 static void look_at(struct gate *g, struct shard *s, struct owner *o, int64_t now)
@@ -57,8 +76,11 @@ static void look_at(struct gate *g, struct shard *s, struct owner *o, int64_t no
         o->used = false;
         return;
     }
-    if (somebody_needs(o) || is_warm(g, s, o, now) || !is_written(g, s, o, now)) return;
-    shard_owner_remove(s, o);
+    if (somebody_needs(o)) return;
+    const struct trails_standing trails = trails_of(s, o, now);
+    if (trails.dirty) keeper_want(g);
+    bool written = is_written(g, s, o, now);
+    if (written && !trails.dirty && !is_warm(g, o, &trails, now)) shard_owner_remove(s, o);
 }
 
 bool shard_make_room(struct gate *g, struct shard *s, size_t looks)
@@ -79,7 +101,7 @@ bool shard_make_room(struct gate *g, struct shard *s, size_t looks)
 void shard_let_go(struct gate *g, struct shard *s, struct owner *o)
 {
     if (!o->loaded && !is_in_use(o)) shard_owner_remove(s, o);
-    if (!shard_make_room(g, s, EVICT_LOOKS_LETTING_GO)) residents_make_room(g->residents);
+    if (!shard_make_room(g, s, EVICT_LOOKS_LETTING_GO)) keeper_want(g);
 }
 
 /* ---- all of them ---- */

@@ -1,8 +1,6 @@
 #include "src/server/gate/table/resident.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "src/server/gate/inner.h"
 #include "src/server/gate/table/evict.h"
@@ -14,24 +12,10 @@
 #define READINGS_MAX 1000000 /* that wait: one for each user in the table at most */
 
 struct residents {
-    struct gate *gate;
     struct pool *pool;
-    struct job room;           /* table_make_room */
-    atomic_bool making_room;   /* it is under way */
-    _Atomic int64_t made_room; /* when it began last, by the monotonic clock */
-    pthread_mutex_t mutex;     /* guards `served` of those whose thread waits */
+    pthread_mutex_t mutex; /* guards `served` of those whose thread waits */
     pthread_cond_t serving;
 };
-
-static void make_room(struct job *j)
-{
-    table_make_room(CONTAINER_OF(j, struct residents, room)->gate);
-}
-
-static void made_room(struct job *j)
-{
-    atomic_store(&CONTAINER_OF(j, struct residents, room)->making_room, false);
-}
 
 struct residents *residents_create(struct gate *g)
 {
@@ -44,24 +28,9 @@ struct residents *residents_create(struct gate *g)
         free(all);
         return NULL;
     }
-    all->gate = g;
-    all->room.run = make_room;
-    all->room.done = made_room;
     pthread_mutex_init(&all->mutex, NULL);
     pthread_cond_init(&all->serving, NULL);
     return all;
-}
-
-/* Not more often than once a second: perhaps all are needed. */
-void residents_make_room(struct residents *all)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if (!all || now.tv_sec == atomic_load(&all->made_room) ||
-        atomic_exchange(&all->making_room, true))
-        return;
-    atomic_store(&all->made_room, now.tv_sec);
-    if (!pool_submit_for(all->pool, &all->room, NULL)) atomic_store(&all->making_room, false);
 }
 
 void residents_destroy(struct residents *all)

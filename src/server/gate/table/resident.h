@@ -41,9 +41,6 @@ void resident_drop(struct resident *r);
 /* ---- for the gate's own files ---- */
 struct residents; /* the threads that read */
 struct residents *residents_create(struct gate *g); /* NULL: no memory, or no threads */
-/* There are too many, and who could leave owes the store something: soon, on one of the threads. Any
- * thread; NULL is accepted: the gate ends. */
-void residents_make_room(struct residents *all);
 /* Ends the readings under way; no worker asks any more. NULL is accepted. */
 void residents_destroy(struct residents *all);
 /* Shard locked: o stays in the table, until owner_unpin. */

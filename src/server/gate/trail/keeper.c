@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "src/json_text.h"
+#include "src/server/gate/table/evict.h"
 #include "src/server/observe/heart.h"
 #include "src/server/observe/log.h"
 
@@ -275,6 +276,7 @@ static void *run(void *arg)
         atomic_store_explicit(&k->wanted, false, memory_order_release);
         heart_beat(&k->heart);
         if (keeper_round(k)) keeper_want(k->gate);
+        table_make_room(k->gate);
         heart_rest(&k->heart);
     }
     return NULL;

@@ -1,5 +1,5 @@
-/* Trails on their way to the store: a thread writes behind what has changed, every few seconds. Who
- * answers a request never waits for it. */
+/* Trails on their way to the store: a thread writes behind what has changed, every few seconds, and then
+ * makes room in memory, where there are too many. Who answers a request never waits for it. */
 #ifndef PROVOSTD_GATE_KEEPER_H
 #define PROVOSTD_GATE_KEEPER_H
 
@@ -20,7 +20,7 @@ const struct heart *keeper_heart(const struct keeper *k);
 /* Ends the thread, writes what has changed, frees. NULL is accepted. */
 void keeper_destroy(struct keeper *k);
 
-/* Something has changed in a trail. */
+/* Something has changed in a trail, or there are too many in memory. */
 void keeper_want(struct gate *g);
 /* A trail that had to go for another, taken over; its user stays in memory until it is written. Shard
  * locked. */

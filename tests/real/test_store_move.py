@@ -1,14 +1,18 @@
 """`provost store move`: from SQLite into PostgreSQL, killed in between, verified, and the way back."""
 
+import contextlib
 import json
 import os
 import pathlib
+import pty
 import random
+import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import unittest
 
@@ -385,6 +389,30 @@ class Killed(MoveCase):
         other = self.on_postgresql()
         self.assertEqual(self.elsewhere(device, other).foldersync().status, 1)
         self.assertEqual(other.admin.run("audit", "--verify").returncode, 0)
+
+    def test_a_person_sees_a_bar(self):
+        self.fill(5000)
+        mine, its = pty.openpty()
+        self.addCleanup(os.close, mine)
+        shown = []
+
+        def read():
+            with contextlib.suppress(OSError):
+                while data := os.read(mine, 65536):
+                    shown.append(data.decode())
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        run = subprocess.run(self.argv("--to", self.url), stderr=its, stdout=subprocess.PIPE, text=True,
+                             check=False, env=environment(), timeout=300)
+        os.close(its)
+        reader.join(10)
+        text = "".join(shown)
+        self.assertEqual(run.returncode, 0, text)
+        for what in ("moving", "verifying"):
+            shares = [int(n) for n in re.findall(rf"{what} \[#*\.*\] (\d+) %", text)]
+            self.assertGreater(len(shares), 3, text)
+            self.assertEqual(shares, sorted(shares))
+        self.assertNotIn("rows\n", text)
 
     def test_a_server_ran_meanwhile(self):
         self.fill(3000)

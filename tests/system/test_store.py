@@ -4,11 +4,13 @@ import http.client
 import json
 import os
 import pathlib
+import pty
 import re
 import resource
 import shutil
 import sqlite3
 import stat
+import subprocess
 import tempfile
 import threading
 import time
@@ -136,6 +138,25 @@ class Backup(StoreCase):
         self.assertEqual((run.returncode, run.stderr), (0, ""), run)
         self.assertRegex(run.stdout, rf"^0 devices, \d+ bytes, in {self.place}/here.db\.\n$")
         self.assertTrue((self.place / "here.db").exists())
+
+    def test_a_person_sees_how_far_it_is(self):
+        self.server.stop()
+        with sqlite3.connect(self.server.state / "provost.db") as db:
+            db.executemany("INSERT INTO trail VALUES (?, 'X', ?)",
+                           ((f"u{i}", json.dumps("y" * 2000)) for i in range(20000)))
+        db.close()
+        self.server.start()
+        mine, its = pty.openpty()
+        self.addCleanup(os.close, mine)
+        argv = [self.admin.program, "-s", self.admin.socket, "store", "backup", str(self.file)]
+        run = subprocess.run(argv, stderr=its, stdout=subprocess.PIPE, text=True, check=False,
+                             env=self.admin.env, timeout=60)
+        os.close(its)
+        shown = os.read(mine, 65536).decode()
+        self.assertEqual(run.returncode, 0, shown)
+        self.assertRegex(shown, r"\r\x1b\[K(copying \[#*\.*\] \d+ %|checking|writing)")
+        self.assertTrue(shown.endswith("\r\x1b[K"), repr(shown))
+        self.assertRegex(run.stdout, r"^0 devices, \d+ bytes, in ")
 
     def test_under_load_nobody_waits_and_no_told_key_is_lost(self):
         still = [self.provisioned(device_id=f"STILL{i}") for i in range(3)]
@@ -621,6 +642,43 @@ class Restore(StoreCase):
             self.server.start()
         self.admin("store", "restore", str(self.file), "--yes")
         self.assertFalse((self.server.state / "restore.db").exists())
+
+    def test_one_piece_of_work_at_a_time(self):
+        self.provisioned(device_id="PHONE")
+        self.admin("store", "backup", str(self.file))
+        with sqlite3.connect(self.file) as db:
+            db.executemany("INSERT INTO trail VALUES ('ann', ?, '[]')",
+                           ((f"X{i}",) for i in range(20000)))
+        db.close()
+        api = Api(self.server)
+        self.addCleanup(api.close)
+        begun = api("POST", "/v1/store/restore", {"file": str(self.file)})
+        for path, body in (("backup", {"file": str(self.place / "other.db")}), ("check", {}),
+                           ("restore", {"file": str(self.file)})):
+            answer = api("POST", f"/v1/store/{path}", body)
+            self.assertEqual((answer.http, answer.code), (409, "store_busy"), answer)
+
+        def job():
+            now = api("GET", "/v1/store/job").json
+            self.assertEqual((now["id"], now["act"]), (begun.json["id"], "restore"))
+            return now if now["state"] != "running" else None
+        ended = wait_for("the restore", job)
+        self.assertEqual((ended["state"], ended["error"], ended["result"]["devices"]), ("done", None, 1))
+
+    def test_the_server_ends_meanwhile(self):
+        self.provisioned(device_id="PHONE")
+        self.admin("store", "backup", str(self.file))
+        with sqlite3.connect(self.file) as db:
+            db.executemany("INSERT INTO trail VALUES ('ann', ?, ?)",
+                           ((f"X{i}", json.dumps("y" * 1000)) for i in range(20000)))
+        db.close()
+        api = Api(self.server)
+        for path, body in (("restore", {"file": str(self.file)}), ("check", {})):
+            self.assertEqual(api("POST", f"/v1/store/{path}", body).http, 202)
+            api.close()
+            self.server.restart()
+        self.assertFalse((self.server.state / "restore.db").exists())
+        self.assertEqual(os.listdir(self.place), ["copy.db"])
 
     def test_the_disk_is_full(self):
         device = self.provisioned(device_id="PHONE")

@@ -3,11 +3,12 @@
 import json
 import pathlib
 import re
+import socket
 import time
 import urllib.parse
 
 from harness import admin
-from harness.api import Api
+from harness.api import Api, UnixConnection
 from harness.case import OwnServerCase
 from harness.fleet import copy_device, store_of
 from harness.server import environment, wait_for
@@ -201,6 +202,29 @@ class Memory(FleetCase):
         self.assertEqual([row["access_by"] for row in rows], ["personal"] * 3)
         self.assertEqual(self.admin("device", "list", "--state", "blocked"), [])
         self.assertEqual(self.device(device_id="NEW1").foldersync().status, 129)
+
+
+    def test_who_asks_and_goes_leaves_nothing_behind(self):
+        for _ in range(5):
+            lines = []
+            for path in ("compliance", "devices?limit=10000", "devices?state=blocked") * 4:
+                line = socket.socket(socket.AF_UNIX)
+                line.connect(str(self.server.socket))
+                line.sendall(f"GET /v1/{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                lines.append(line)
+            for line in lines:
+                line.close()
+        self.assertEqual(self.admin("device", "compliance")[0]["devices"], self.DEVICES + 1)
+
+    def test_a_stop_waits_for_who_looks(self):
+        lines = [UnixConnection(self.server.socket) for _ in range(6)]
+        for line in lines:
+            line.request("GET", "/v1/compliance")
+        self.admin("status")  # they have been taken up, too
+        self.server.stop()
+        self.assertEqual([line.getresponse().status for line in lines], [200] * 6)
+        for line in lines:
+            line.close()
 
 
 class Users(OwnServerCase):

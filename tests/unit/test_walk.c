@@ -176,6 +176,48 @@ static void enough_is_enough(void **unused)
     assert_int_equal(world.pages_read, 1);
 }
 
+/* ---- a listing ---- */
+static bool fits_seventh(void *ctx, const struct device_view *d)
+{
+    (void)ctx;
+    return strtoul(d->user + 1, NULL, 10) % 7 == 0;
+}
+
+static void show(void *ctx, const struct device_view *d)
+{
+    size_t *shown = ctx;
+    assert_int_equal(strtoul(d->user + 1, NULL, 10) % 7, 0);
+    assert_string_equal(d->device_type, "Phone");
+    (*shown)++;
+}
+
+/* Whatever a call may show, and look at: together they show each once. */
+static void calls_are_bounded_and_go_on(void **unused)
+{
+    (void)unused;
+    make_fleet(1300, one);
+    for (unsigned i = 0; i < 20; i++) {
+        static const uint64_t most[] = {0, 1, 50, 186}, looks[] = {0, 1, 77, 500, 1300};
+        size_t shown = 0, calls = 0;
+        char user[AUTH_USER_MAX], device_id[PV_DEVICE_ID_MAX + 1];
+        struct device_listing l = {.most = most[i % 4], .looks = looks[i / 4], .fits = fits_seventh, .each = show, .ctx = &shown};
+        do {
+            size_t before = shown;
+            assert_true(gate_list_devices(gate, &l));
+            assert_true(!l.most || shown - before <= l.most);
+            memcpy(user, l.last_user, sizeof user);
+            memcpy(device_id, l.last_device_id, sizeof device_id);
+            l.after_user = user;
+            l.after_device_id = device_id;
+            calls++;
+        } while (l.more);
+        assert_int_equal(shown, 186);
+        size_t by_looks = l.looks ? (1300 + l.looks - 1) / l.looks : 1;
+        size_t by_most = l.most ? (186 + l.most - 1) / l.most : 1;
+        assert_in_range(calls, by_looks > by_most ? by_looks : by_most, by_looks + by_most);
+    }
+}
+
 /* ---- as memory has it ---- */
 static void memory_is_newer(void **unused)
 {
@@ -280,6 +322,7 @@ int main(void)
         TEST(every_device_once_and_none_stays),
         TEST(it_goes_on_behind_any_device),
         TEST(enough_is_enough),
+        TEST(calls_are_bounded_and_go_on),
         TEST(memory_is_newer),
         TEST(who_is_stale_is_read_again),
         TEST(who_is_new_is_written_first),

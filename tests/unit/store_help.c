@@ -77,7 +77,7 @@ static char schema[32], schema_url[200];
 void run_sql(const char *sql)
 {
     PGconn *c = PQconnectdb(getenv("PROVOST_STORE_URL"));
-    PQclear(PQexec(c, "SET client_min_messages = warning"));
+    PQclear(PQexec(c, "SET client_min_messages = warning; SET lock_timeout = '10s'"));
     PGresult *r = PQexec(c, sql);
     if (PQresultStatus(r) != PGRES_COMMAND_OK && PQresultStatus(r) != PGRES_TUPLES_OK)
         fail_msg("%s: %s", sql, PQerrorMessage(c));

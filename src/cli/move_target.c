@@ -11,7 +11,7 @@
 #include "src/cli/move.h"
 #include "src/server/store/pg.h"
 
-#define PAGE "1000" /* rows that are read at a time */
+#define PAGE "250" /* rows that are read at a time: a line of the audit log may be long */
 #define SQL_CAP 2048
 #define LOCK_PAUSE_MS 100
 #define LOCK_MOST_MS 15000

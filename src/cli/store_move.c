@@ -195,21 +195,21 @@ static void hex(const uint8_t hash[32], char out[65])
 
 static enum cli_exit tell_end(const struct cli *cli, const struct moving *m)
 {
-    char sum[65];
-    hex(m->ours, sum);
+    char sum[65] = "";
+    if (!m->at.done) hex(m->ours, sum);
     if (cli->json) {
-        json_t *json =
-            json_pack("{s:I,s:i,s:s,s:o}", "rows", (json_int_t)m->looked, "tables",
-                      (int)move_table_count, "sha256", sum, "to", text_json(target_name(m->to)));
+        json_t *json = json_pack("{s:I,s:i,s:o,s:o}", "rows", (json_int_t)m->looked, "tables",
+                                 (int)move_table_count, "sha256", text_json(sum[0] ? sum : NULL),
+                                 "to", text_json(target_name(m->to)));
         int rc = json ? json_print(json) : -1;
         json_decref(json);
         return rc == 0 ? CLI_DONE : cli_fail(CLI_FAILED, "the answer cannot be printed");
     }
     printf("%" PRIu64 " rows moved to ", m->looked);
     text_print(stdout, target_name(m->to));
-    printf(", read again on both sides and the same (SHA-256 %s).\n"
-           "The setting store names the database from now on; on the old file no server starts.\n",
-           sum);
+    if (sum[0]) printf(", read again on both sides and the same (SHA-256 %s)", sum);
+    printf(
+        ".\nThe setting store names the database from now on; on the old file no server starts.\n");
     return CLI_DONE;
 }
 

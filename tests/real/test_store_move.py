@@ -156,6 +156,19 @@ class Whole(MoveCase):
         device.handshake()
         self.assertEqual(device.foldersync().status, 1)
 
+    def test_only_the_mark_was_left_to_make(self):
+        self.provisioned(device_id="PHONE")
+        self.server.stop()
+        self.move()
+        with sqlite3.connect(self.server.state / "provost.db") as db:
+            db.execute("DELETE FROM item WHERE kind = 'move' AND name = 'to'")
+        db.close()
+        told = json.loads(self.move("--json").stdout)
+        self.assertIsNone(told["sha256"])
+        self.does_not_start(self.server, "was moved to")
+        self.assertEqual(self.sql("SELECT count(*) FROM audit WHERE convert_from(json, 'UTF8') LIKE"
+                                  " '%store.move%'").strip(), "1")
+
     def test_the_way_back(self):
         device = self.provisioned(device_id="PHONE")
         self.server.stop()

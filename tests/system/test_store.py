@@ -515,6 +515,20 @@ class Restore(StoreCase):
             self.assertFolders(phone.device.foldersync())
         self.sound()
 
+    def test_a_waiting_ping_is_told(self):
+        device = self.provisioned(device_id="PHONE")
+        self.admin("policy", "new", "asks", "DevicePasswordEnabled=1")
+        self.admin("device", "block", "ann", "PHONE")
+        self.admin("store", "backup", str(self.file))
+        self.admin("device", "allow", "ann", "PHONE")
+        self.assertFolders(device.foldersync())
+        device.start("Ping", device.ping_tree(heartbeat=300))
+        wait_for("the Ping to wait", lambda: self.admin("status")["waiting_pings"] == 1)
+        self.restore()
+        answer = device.receive()
+        self.assertEqual((answer.http, answer.root, answer.status), (200, "Ping", 7), answer)
+        self.assertNotEqual(device.foldersync().status, 1)
+
     def spoilt_files(self):
         """(what, file's name, words of the refusal)"""
         good = self.file.read_bytes()

@@ -89,19 +89,6 @@ void table_unlock(struct shard *s)
     pthread_mutex_unlock(&s->mutex);
 }
 
-void table_each(struct table *t, void (*each)(void *ctx, struct shard *s, struct device *d),
-                void *ctx)
-{
-    for (size_t i = 0; i < TABLE_SHARDS; i++) {
-        struct shard *s = &t->shards[i];
-        pthread_mutex_lock(&s->mutex);
-        for (size_t b = 0; b <= s->mask; b++)
-            for (struct owner *o = s->buckets[b]; o; o = o->next)
-                for (struct device *d = o->devices; d; d = d->next) each(ctx, s, d);
-        pthread_mutex_unlock(&s->mutex);
-    }
-}
-
 struct owner *shard_owner(struct shard *s, const char *user)
 {
     struct owner *o = *bucket_of(s, user);

@@ -113,10 +113,6 @@ void table_destroy(struct table *t);
 struct shard *table_lock(struct table *t, const char *user);
 void table_unlock(struct shard *s);
 
-/* Every device; each is called with its shard locked. */
-void table_each(struct table *t, void (*each)(void *ctx, struct shard *s, struct device *d),
-                void *ctx);
-
 /* With the shard locked. */
 struct owner *shard_owner(struct shard *s, const char *user);     /* NULL: none */
 struct owner *shard_owner_add(struct shard *s, const char *user); /* finds or makes; NULL: memory */

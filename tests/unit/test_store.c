@@ -244,7 +244,7 @@ static void revisions_and_items_are_read_one_by_one(void **unused)
         {.kind = STORE_REMOVE_ITEM, .u.item = {"token", "t", NULL}},
         {.kind = STORE_REMOVE_DEVICE, .u.device = {.user = "u", .device_id = "D"}},
     };
-    assert_true(put(s, drops, 2));
+    assert_true(put(s, drops, 2)); /* there is none, but what remains of it */
     assert_int_equal(store_read_item(s, "token", "t", &item, &block), 0);
     assert_int_equal(store_read_trail(s, "u", "D", &trail, &block), 0);
     store_close(s);
@@ -262,7 +262,9 @@ static void removal_leaves_nothing(void **unused)
         {.kind = STORE_PUT_FOLDER_IDS, .u.folder_ids = {"alice", "{}"}},
     };
     const struct store_change device = {.kind = STORE_REMOVE_DEVICE,
-                                        .u.device = {.user = "alice", .device_id = "A"}};
+                                        .u.device = {.user = "alice",
+                                                     .device_id = "A",
+                                                     .was = changes[0].u.device.tag}};
     const struct store_change user = {.kind = STORE_REMOVE_USER, .u.user = {.user = "alice"}};
     struct folder_state_record r;
     struct folder_ids_record ids;

@@ -60,6 +60,8 @@ static void a_device_is_removed_by_who_knows_its_state(void **unused)
     assert_same_device(&seen->devices[0], &next.u.device);
     assert_int_equal(seen->user_count, 0);
     forget(seen);
+    drop[1].u.device.was = 0; /* nobody knew of it */
+    assert_true(conflicts(s, drop, 2));
     drop[1].u.device.was = next.u.device.tag;
     assert_true(put(s, drop, 2));
     assert_true(conflicts(s, &drop[1], 1)); /* it is gone */

@@ -107,7 +107,7 @@ static void put_in_force(struct device_order *o, struct shard *s, int64_t now)
 
 /* What was still written of the device while its removal was on the way (its trail, folders) goes
  * as well: nobody writes for a device that has left the table, and a new one of that id comes behind
- * this in the queue. */
+ * this in the queue. If another server has one by now, it stays: that is a conflict. */
 static void take_out(struct device_order *o, struct shard *s)
 {
     const struct store_change c = {.kind = STORE_REMOVE_DEVICE,

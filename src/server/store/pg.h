@@ -98,8 +98,8 @@
                  "'provost event ' || current_schema(), 0)))"                                  \
                  " INSERT INTO event (json) SELECT $1 FROM turn")                              \
     X(ADD_CHAIN, "INSERT INTO chain VALUES ($1,$2) ON CONFLICT DO NOTHING")                    \
-    X(DROP_DEVICE, "DELETE FROM device WHERE owner = $1 AND device_id = $2")                   \
-    X(DROP_DEVICE_OF, "DELETE FROM device WHERE owner = $1 AND device_id = $2 AND tag = $3")   \
+    X(FIND_DEVICE, "SELECT 1 FROM device WHERE owner = $1 AND device_id = $2")                 \
+    X(DROP_DEVICE, "DELETE FROM device WHERE owner = $1 AND device_id = $2 AND tag = $3")      \
     X(DROP_INFO, "DELETE FROM device_info WHERE owner = $1 AND device_id = $2")                \
     X(DROP_TRAIL, "DELETE FROM trail WHERE owner = $1 AND device_id = $2")                     \
     X(DROP_FOLDER_STATE, "DELETE FROM folder_state WHERE owner = $1 AND device_id = $2")       \

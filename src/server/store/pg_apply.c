@@ -112,15 +112,14 @@ static bool put_device(struct pg_apply *a, const struct device_record *r)
 
 static bool remove_device(struct pg_apply *a, const struct device_record *r)
 {
-    static const enum pg_statement drops[] = {Q_DROP_DEVICE, Q_DROP_INFO, Q_DROP_TRAIL,
-                                              Q_DROP_FOLDER_STATE, Q_DROP_BOND};
-    if (r->was) {
-        struct pg_args b = {0};
-        pg_text(&b, r->user);
-        pg_text(&b, r->device_id);
-        pg_int(&b, (int64_t)r->was);
-        if (!run(a, Q_DROP_DEVICE_OF, &b, PG_ONE)) return false;
-    }
+    static const enum pg_statement drops[] = {Q_DROP_INFO, Q_DROP_TRAIL, Q_DROP_FOLDER_STATE,
+                                              Q_DROP_BOND};
+    struct pg_args b = {0};
+    pg_text(&b, r->user);
+    pg_text(&b, r->device_id);
+    if (r->was) pg_int(&b, (int64_t)r->was);
+    if (r->was ? !run(a, Q_DROP_DEVICE, &b, PG_ONE) : !run(a, Q_FIND_DEVICE, &b, PG_NONE))
+        return false;
     for (size_t i = 0; i < COUNT(drops); i++)
         if (!run_texts(a, drops[i], r->user, r->device_id, NULL, PG_ANY)) return false;
     return pg_infos_forget(a->infos, r->user, r->device_id);

@@ -56,8 +56,8 @@
     X(ADD_EVENT, "INSERT INTO event(json) VALUES (?)")                                         \
     X(ADD_CHAIN, "INSERT INTO chain VALUES (?,?) ON CONFLICT DO NOTHING")                      \
     X(DROP_OFFERS, "DELETE FROM offer WHERE user = ? AND device_id = ?")                       \
-    X(DROP_DEVICE, "DELETE FROM device WHERE user = ? AND device_id = ?")                      \
-    X(DROP_DEVICE_OF, "DELETE FROM device WHERE user = ? AND device_id = ? AND tag = ?")       \
+    X(GET_DEVICE_ID, "SELECT device_id FROM device WHERE user = ? AND device_id = ?")          \
+    X(DROP_DEVICE, "DELETE FROM device WHERE user = ? AND device_id = ? AND tag = ?")          \
     X(DROP_INFO, "DELETE FROM device_info WHERE user = ? AND device_id = ?")                   \
     X(DROP_TRAIL, "DELETE FROM trail WHERE user = ? AND device_id = ?")                        \
     X(DROP_FOLDER_STATE, "DELETE FROM folder_state WHERE user = ? AND device_id = ?")          \

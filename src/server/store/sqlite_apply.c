@@ -331,18 +331,14 @@ static int drop_all(struct sqlite_store *s, const enum sqlite_write *drops, size
 
 static int remove_device(struct sqlite_store *s, const struct device_record *r)
 {
-    static const enum sqlite_write drops[] = {SQL_DROP_DEVICE,       SQL_DROP_OFFERS,
-                                              SQL_DROP_INFO,         SQL_DROP_TRAIL,
+    static const enum sqlite_write drops[] = {SQL_DROP_OFFERS, SQL_DROP_INFO, SQL_DROP_TRAIL,
                                               SQL_DROP_FOLDER_STATE, SQL_DROP_BOND};
-    if (r->was) {
-        struct bind b = bind_start(s, SQL_DROP_DEVICE_OF);
-        bind_text(&b, r->user);
-        bind_text(&b, r->device_id);
-        bind_int(&b, (int64_t)r->was);
-        int rc = bind_run_one(&b);
-        if (rc) return rc;
-    }
-    return drop_all(s, drops, COUNT(drops), r->user, r->device_id);
+    struct bind b = bind_start(s, r->was ? SQL_DROP_DEVICE : SQL_GET_DEVICE_ID);
+    bind_text(&b, r->user);
+    bind_text(&b, r->device_id);
+    if (r->was) bind_int(&b, (int64_t)r->was);
+    int rc = r->was ? bind_run_one(&b) : expect(&b, "");
+    return rc ? rc : drop_all(s, drops, COUNT(drops), r->user, r->device_id);
 }
 
 static int remove_user(struct sqlite_store *s, const struct user_record *r)

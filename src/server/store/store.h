@@ -36,9 +36,9 @@ struct device_record {
     const char *bond_json;                    /* read only, of store_read_devices: the item that is its
                                                  bond; NULL or "": none */
     /* Optimistic concurrency: tag names this saved state, unique and never 0, chosen by who writes it
-     * (store_tag); was is the tag that the row must have to be replaced, 0: there must be none. To be
-     * removed it must have it too, if that is not 0. Else the submission is a conflict. Read back, was
-     * is 0. */
+     * (store_tag); was is the tag that the row must have to be replaced or removed, 0: there must be
+     * none (what remains of one that is gone is removed then). Else the submission is a conflict. Read
+     * back, was is 0. */
     uint64_t tag, was;
 };
 /* DeviceInformation. STORE_PUT_INFO merges: a member that is null goes, what differs from before is

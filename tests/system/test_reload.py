@@ -4,21 +4,19 @@ import http.client
 import json
 import pathlib
 import re
+import shutil
 import socket
 import ssl
-import subprocess
-import sys
+import tempfile
 import threading
 import time
 import unittest
 
 from harness.case import OwnServerCase
-from harness.eas import PATH, Device
+from harness.eas import PATH, Device, basic
 from harness.server import TREE, Server, hash_password, make_certificate, wait_for
 from harness.slow_upstream import SlowUpstream
 from harness.upstream import Upstream, gateway
-
-sys.path.insert(0, str(TREE / "scripts"))
 
 
 def table():
@@ -186,7 +184,6 @@ class AtOnce(Case):
         self.assertEqual(self.device().provision_initial(information=None).status, 165)
 
     def test_the_address_that_autodiscover_tells(self):
-        from harness.eas import basic
         body = ("<Autodiscover xmlns='http://schemas.microsoft.com/exchange/autodiscover/mobilesync/"
                 "requestschema/2006'><Request><EMailAddress>ann@example.org</EMailAddress>"
                 "<AcceptableResponseSchema>http://schemas.microsoft.com/exchange/autodiscover/"
@@ -372,6 +369,28 @@ class Tls(Case):
         self.assertTrue(self.shown())
 
 
+class AdminTls(Case):
+    admin_tls = True
+
+    def test_another_certificate(self):
+        def shown():
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            with socket.create_connection(("127.0.0.1", self.server.admin_port)) as raw:
+                with context.wrap_socket(raw) as peer:
+                    return peer.getpeercert(binary_form=True)
+        before = shown()
+        elsewhere = self.server.dir / "elsewhere"
+        elsewhere.mkdir()
+        certificate, key = make_certificate(elsewhere)
+        line = self.reload(f'admin = {{ socket = "{self.server.socket}"; listen = "127.0.0.1:0"; '
+                           f'certificate = "{certificate}"; key = "{key}"; }};')
+        self.assertIn("admin.certificate, admin.key", line)
+        self.assertNotEqual(shown(), before)
+        self.assertEqual(self.read["restart_needed_for"], [])
+
+
 class Restart(Case):
     def test_keys_that_wait(self):
         """Everything else of that file is in force."""
@@ -537,6 +556,31 @@ class Gateway(unittest.TestCase):
         seen = len(upstream.seen)
         wait_for("another look", lambda: len(upstream.seen) > seen)
         self.assertEqual(upstream.seen[-1].headers["X-Who"], upstream.seen[-1].user)
+
+
+class GatewayTls(Case):
+    def test_who_vouches_for_the_upstream(self):
+        where = pathlib.Path(tempfile.mkdtemp(prefix="provost-test-"))
+        self.addCleanup(shutil.rmtree, where)
+        certificate, key = make_certificate(where)
+        (where / "other").mkdir()
+        other, _ = make_certificate(where / "other")
+        upstream = Upstream(certificate=(certificate, key)).__enter__()
+        self.addCleanup(upstream.stop)
+        self.server.close()
+        self.server = gateway(upstream, f'ca_file = "{certificate}";')
+        self.addCleanup(self.server.close)
+        self.admin = self.server.admin
+        device = self.device()
+        device.handshake()
+        self.assertEqual(device.foldersync().http, 200)
+        config = 'upstream = {{ url = "{}"; ca_file = "{}"; }};'.format
+        self.assertIn("reload-refused", self.reload(config(upstream.url, "/nowhere")))
+        self.assertEqual(device.foldersync().http, 200)
+        self.assertIn("changed=upstream.ca_file", self.reload(config(upstream.url, other)))
+        self.assertEqual(device.foldersync().http, 503)
+        self.reload(config(upstream.url, certificate))
+        wait_for("the upstream", lambda: device.foldersync().http == 200)
 
 
 class Storm(Case):

@@ -258,6 +258,29 @@ class Sockets(unittest.TestCase):
         self.refused(server, "more users may open the socket that was handed over than 0600")
 
 
+@unittest.skipUnless(shutil.which("systemd-socket-activate"), "systemd is not here")
+class Activated(unittest.TestCase):
+    def test_by_systemd_itself(self):
+        """It starts the server with the first connection, which is answered."""
+        free = listening()
+        port = free.getsockname()[1]
+        free.close()
+        server = Server(start=False, config=f'listen = "127.0.0.1:{port}";')
+        self.addCleanup(server.close)
+        env = [f"-E{name}={value}" for name, value in environment().items()
+               if name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")]
+        server.process = subprocess.Popen(
+            ["systemd-socket-activate", *env, "-l", f"127.0.0.1:{port}", *server.command()],
+            stderr=subprocess.PIPE, env=environment(), cwd=server.dir)
+        server._reader = threading.Thread(target=server._read, args=(server.process,), daemon=True)
+        server._reader.start()
+        wait_for("the socket", lambda: "Listening on" in server.log)
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as peer:
+            peer.sendall(b"OPTIONS /elsewhere HTTP/1.1\r\nHost: a\r\n\r\n")
+            self.assertTrue(peer.recv(4096).startswith(b"HTTP/1.1 404 "))
+        self.assertIn(f"listen=127.0.0.1:{port}", server.log)
+
+
 @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd is not here")
 class Units(unittest.TestCase):
     def test_systemd_takes_them(self):

@@ -314,6 +314,32 @@ static void logins_are_verified(void **unused)
                                          NULL, login_works, auth_end});
 }
 
+/* ---- another configuration of logins ---- */
+static bool all_differ(const struct config *a, const struct config *b, const char *prefix)
+{
+    (void)a, (void)b, (void)prefix;
+    return true;
+}
+
+static bool change_run(void)
+{
+    static struct config other;
+    other = config;
+    other.auth.threads = 3;
+    error[0] = '\0';
+    struct auth_change *change = auth_change_make(auth, &other, all_differ, error, sizeof error);
+    if (change) auth_change_use(auth, change);
+    auth_reap(auth);
+    return change;
+}
+
+static void logins_are_verified_anew(void **unused)
+{
+    (void)unused;
+    failing_malloc_sweep(&(struct sweep){"auth_change_make", login_begin, change_run,
+                                         users_not_open, login_works, auth_end});
+}
+
 /* ---- logins that others verify; nobody listens there ---- */
 static struct config elsewhere = {
     .domain = "example.org",
@@ -629,6 +655,7 @@ int main(void)
         TEST(users_file_is_changed),
         TEST(logins_are_verified),
         TEST(logins_are_verified_elsewhere),
+        TEST(logins_are_verified_anew),
         TEST(configuration_is_read),
         TEST(configuration_is_read_again),
         TEST(the_store_writes_and_reads),

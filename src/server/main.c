@@ -356,9 +356,13 @@ static void serve_until_told(struct server *s, const sigset_t *signals)
     service_stopping(stop_s(s) * UINT64_C(1000));
     LOG(LOG_INFO, 0, "draining", KV_TEXT("signal", sigabbrev_np(which)));
     /* A second one ends the process at once. */
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
-    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
     signal(SIGALRM, cut);
     alarm(stop_s(s));
 }

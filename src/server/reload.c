@@ -103,15 +103,20 @@ void reload_look_after(struct server *s)
 static void put_in_force(struct server *s, struct prepared *p)
 {
     const struct config *before = s->config;
+    pthread_mutex_lock(&s->reading.lock);
     if (p->changed.len > 0) {
         config_put_in_force(p->fresh);
         s->config = p->fresh;
-        log_set_level(level_of(s->config->log_level));
-        if (!tell_parts(s, before))
-            LOG(LOG_ERROR, 0, "reload-incomplete", KV_TEXT("why", "out of memory"));
     } else {
         config_confirm(before, p->fresh);
     }
+    s->reading.at = (int64_t)time(NULL);
+    s->reading.waiting = p->waiting;
+    s->reading.refused = false;
+    pthread_mutex_unlock(&s->reading.lock);
+    log_set_level(level_of(s->config->log_level));
+    if (s->config != before && !tell_parts(s, before))
+        LOG(LOG_ERROR, 0, "reload-incomplete", KV_TEXT("why", "out of memory"));
     http_terms_use(s->http, p->terms);
     auth_change_use(s->auth, p->auth);
     reload_look_after(s);
@@ -124,18 +129,15 @@ void reload(struct server *s)
 {
     struct prepared p = {0};
     char error[ERROR_MAX] = "";
-    pthread_mutex_lock(&s->reading.lock);
-    bool good = prepare(s, &p, error, sizeof error);
-    if (good) {
+    if (prepare(s, &p, error, sizeof error)) {
         put_in_force(s, &p);
-        s->reading.at = (int64_t)time(NULL);
-        s->reading.waiting = p.waiting;
     } else {
         give_up(&p);
         tell_refused(error);
+        pthread_mutex_lock(&s->reading.lock);
+        s->reading.refused = true;
+        pthread_mutex_unlock(&s->reading.lock);
     }
-    s->reading.refused = !good;
-    pthread_mutex_unlock(&s->reading.lock);
     if (!auth_reload(s->auth, error, sizeof error))
         LOG(LOG_ERROR, 0, "reload-users", KV_TEXT("why", error));
 }

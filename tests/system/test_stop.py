@@ -177,6 +177,19 @@ class Limit(OwnServerCase):
         self.server.stop(expect=-signal.SIGTERM)
         self.assertLess(time.monotonic() - begin, 1.5)
 
+    def test_a_reload_while_it_ends_is_too_late(self):
+        slow = self.connect()
+        slow.sendall(self.head())
+        self.admin("status")
+        self.server.process.send_signal(signal.SIGTERM)
+        wait_for("the first", lambda: "draining" in self.server.log)
+        self.server.reload()
+        time.sleep(0.2)
+        slow.sendall(bytes(1000))
+        self.server._ended(0)
+        self.assertNotIn("reload", self.server.log)
+        self.assertTrue(slow.recv(4096).startswith(b"HTTP/1.1 "))
+
     def test_who_is_in_the_queue_is_served(self):
         """Connected, but not accepted yet, when the signal comes."""
         self.device().handshake()

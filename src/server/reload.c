@@ -76,12 +76,23 @@ static void tell_refused(char *error)
 
 /* ---- the change ---- */
 
+/* Connections that rest are of use only as long as nothing of this is another. */
+static bool speaks_otherwise(const struct config *a, const struct config *b)
+{
+    static const char *const keys[] = {"upstream.ca_file", "upstream.certificate", "upstream.key",
+                                       "upstream.connections", "upstream.connect_timeout"};
+    bool differs = false;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        differs = differs || config_differs(a, b, keys[i]);
+    return differs;
+}
+
 static bool tell_parts(struct server *s, const struct config *before)
 {
     const struct config *c = s->config;
     bool ok = gate_reconfigure(s->gate, before);
     ok = mailbox_reconfigure(s->mailbox) && ok;
-    if (s->upstreams) ok = upstreams_reconfigure(s->upstreams) && ok;
+    if (s->upstreams && speaks_otherwise(before, c)) ok = upstreams_reconfigure(s->upstreams) && ok;
     pings_reconfigure(s->pings, before, c);
     audit_mover_limit(s->audit, c->audit.rotate_size, c->audit.keep);
     if (config_differs(before, c, "notify.")) ok = notify_reconfigure(s->notify, c) && ok;

@@ -278,7 +278,7 @@ class Activated(unittest.TestCase):
         with socket.create_connection(("127.0.0.1", port), timeout=60) as peer:
             peer.sendall(b"OPTIONS /elsewhere HTTP/1.1\r\nHost: a\r\n\r\n")
             self.assertTrue(peer.recv(4096).startswith(b"HTTP/1.1 404 "))
-        self.assertIn(f"listen=127.0.0.1:{port}", server.log)
+        wait_for("the line", lambda: f"listen=127.0.0.1:{port}" in server.log)
 
 
 @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd is not here")

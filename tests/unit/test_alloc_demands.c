@@ -68,6 +68,42 @@ static void the_gate_starts(void **unused)
                                          start_failed, demand_was_loaded, end});
 }
 
+/* ---- coming into memory ---- */
+static void stored_begin(void)
+{
+    world_bound();
+    start_gate();
+}
+
+static bool read_run(void)
+{
+    struct resident r = {0};
+    bool there = resident_read(gate, &r, "ann", RESIDENT_KNOWN);
+    resident_drop(&r);
+    return there;
+}
+
+static void again_begin(void)
+{
+    stored_begin();
+    be_there("ann");
+    struct shard *s = table_lock(gate->table, "ann");
+    struct device *d = owner_device(shard_owner(s, "ann"), "DEV1");
+    d->tag = 77; /* the store has another state, and another bond */
+    bond_find(&s->bonds, d)->key = 8;
+    table_unlock(s);
+    resident_stale(gate, "ann");
+}
+
+static void users_come_whole_or_not_at_all(void **unused)
+{
+    (void)unused;
+    failing_malloc_sweep(
+        &(struct sweep){"reading a user", stored_begin, read_run, NULL, demand_was_loaded, end});
+    failing_malloc_sweep(&(struct sweep){"reading a user again", again_begin, read_run, NULL,
+                                         demand_was_loaded, end});
+}
+
 /* ---- requests: what cannot be done is answered with 503 ---- */
 /* true: answered with something else. */
 static bool answered(struct http_exchange *x)
@@ -210,6 +246,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_gate_starts),
+        cmocka_unit_test(users_come_whole_or_not_at_all),
         cmocka_unit_test(what_is_demanded_is_whole_or_not_at_all),
     };
     json_set_alloc_funcs(malloc, free);

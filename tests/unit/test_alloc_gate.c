@@ -361,6 +361,45 @@ static bool effective_run(void)
     return shown;
 }
 
+/* A user whose device was wiped, with an open offer, beside a new one. */
+static void reading_begin(void)
+{
+    begin();
+    struct http_exchange ask = {0};
+    handshake("ann", "14.1", key);
+    provision(&ask, NULL, 0, NULL);
+    run_tasks();
+    gate_destroy(gate);
+    gate = gate_create(&config, NULL, NULL, error, sizeof error);
+    assert_non_null(gate);
+    register_commands();
+}
+
+static bool reading_run(void)
+{
+    struct resident r = {0};
+    bool there = resident_read(gate, &r, "ann", RESIDENT_KNOWN);
+    resident_drop(&r);
+    return there;
+}
+
+static bool waiting_run(void)
+{
+    struct http_exchange x = {.key = key};
+    world.absent = true;
+    send_body(&x, "FolderSync", foldersync, sizeof foldersync);
+    return answered(&x);
+}
+
+static void users_come_into_memory(void **unused)
+{
+    (void)unused;
+    failing_malloc_sweep(
+        &(struct sweep){"resident_read", reading_begin, reading_run, NULL, key_holds, end});
+    failing_malloc_sweep(
+        &(struct sweep){"resident_want", reading_begin, waiting_run, NULL, key_holds, end});
+}
+
 static void layers_are_changed(void **unused)
 {
     (void)unused;
@@ -585,6 +624,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_gate_starts),         cmocka_unit_test(requests_are_answered),
         cmocka_unit_test(administrators_are_told), cmocka_unit_test(trails_are_written_and_read),
+        cmocka_unit_test(users_come_into_memory),      cmocka_unit_test(orders_are_whole_or_not_at_all),
         cmocka_unit_test(layers_are_changed),      cmocka_unit_test(orders_are_whole_or_not_at_all),
     };
     json_set_alloc_funcs(malloc, free);

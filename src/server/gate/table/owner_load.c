@@ -263,8 +263,8 @@ static bool end(struct owner_reading *r, struct shard *s, bool ok, uint32_t begu
     struct resident *served = take_served(o, ok, begun);
     bool more = o->waiting != NULL;
     if (!more) o->reading = NULL;
-    (void)shard_make_room(r->gate, s, EVICT_LOOKS_COMING);
     if (!more) shard_let_go(r->gate, s, o);
+    (void)shard_make_room(r->gate, s, EVICT_LOOKS_COMING);
     table_unlock(s);
     tell_all(served, ok);
     return more;

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "src/server/gate/order.h"
+#include "src/server/gate/rules/rules_admin.h"
 #include "src/server/gate/trail/keeper.h"
 #include "tests/unit/failing_malloc.h"
 #include "tests/unit/gate_fake.h"
@@ -437,6 +438,58 @@ static bool list_run(void)
     return gate_each_device(gate, view_device, &count);
 }
 
+static void absent_begin(void)
+{
+    world_begin();
+    start_gate();
+}
+
+static void count_hit(void *ctx, const struct rule_hit *h)
+{
+    assert_string_equal(h->user, "ann");
+    assert_int_equal(h->then, PV_ACCESS_BLOCKED);
+    *(unsigned *)ctx += 1;
+}
+
+static bool test_run(void)
+{
+    char message[200];
+    unsigned count = 0;
+    struct rule r = {.access = PV_ACCESS_BLOCKED};
+    assert_true(rule_condition(&r, "DeviceType", "Phone", message, sizeof message));
+    bool ok = gate_test_rule(gate, &r, count_hit, &count);
+    assert_true(!ok || count == 1);
+    return ok;
+}
+
+static void rules_done(struct rules_set *s)
+{
+    s->of = s;
+}
+
+/* Who is in stays in, by a word of his own. */
+static bool keep_run(void)
+{
+    struct rules_set s = {.change = RULES_DEFAULT, .otherwise = PV_ACCESS_BLOCKED,
+                          .keep_known = true, .actor = "uid 0", .done = rules_done};
+    gate_set_rules(gate, &s);
+    run_tasks();
+    assert_non_null(s.of);
+    assert_true(s.result == RULES_DONE || s.result == RULES_STORE);
+    return s.result == RULES_DONE;
+}
+
+static void everybody_is_in(void)
+{
+    key_holds();
+}
+
+static void who_was_in_is_in(void)
+{
+    key_holds();
+    assert_int_equal(folder_sync("bob", "14.1", "0"), 129);
+}
+
 static void administrators_are_told(void **unused)
 {
     (void)unused;
@@ -446,6 +499,12 @@ static void administrators_are_told(void **unused)
         &(struct sweep){"gate_set_user", begin, user_run, eve_is_in, eve_is_out, end});
     failing_malloc_sweep(
         &(struct sweep){"gate_each_device", begin, list_run, NULL, everything_was_loaded, end});
+    failing_malloc_sweep(&(struct sweep){"gate_each_device, of whom is not in memory", absent_begin,
+                                         list_run, NULL, everything_was_loaded, end});
+    failing_malloc_sweep(&(struct sweep){"gate_test_rule", absent_begin, test_run, NULL,
+                                         everything_was_loaded, end});
+    failing_malloc_sweep(&(struct sweep){"gate_set_rules, keep known", command_begin, keep_run,
+                                         everybody_is_in, who_was_in_is_in, end});
 }
 
 /* ---- orders ---- */

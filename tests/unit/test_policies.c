@@ -368,6 +368,51 @@ static void acts_are_written_down(void **unused)
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, policies_begin, policies_end)
+/* ---- what cannot be counted ---- */
+static void a_change_that_cannot_be_counted_is_in_force(void **unused)
+{
+    (void)unused;
+    char key[65];
+    handshake("ann", "14.1", key);
+    for (int full = 0; full < 2; full++) {
+        world.unreadable = !full;
+        world.pool_full = full;
+        assert_int_equal(set("default", "AllowCamera", full ? "1" : "0"), GATE_OK);
+        assert_false(last.counted);
+        assert_int_equal(RUN(.act = POLICY_SET, .name = "default", .count = 1, .dry_run = true,
+                             .settings = setting("AllowWiFi", "0")), GATE_STORE);
+        world.unreadable = world.pool_full = false;
+        assert_int_equal(folder_sync("ann", "14.1", key), full ? 1 : 143);
+    }
+    assert_int_equal(set("default", "AllowCamera", "0"), GATE_OK);
+    assert_true(last.counted);
+    assert_int_equal(last.affected, 1);
+}
+
+/* What nobody has yet concerns nobody: no device is looked at. */
+static void what_concerns_nobody_is_not_counted_long(void **unused)
+{
+    (void)unused;
+    char key[65];
+    handshake("ann", "14.1", key);
+    unsigned pages = world.pages_read;
+    make_policy("new", NULL, "9");
+    assert_int_equal(set("new", "AllowCamera", "0"), GATE_OK);
+    assert_true(last.counted);
+    assert_int_equal(last.affected, 0);
+    make_policy("newer", "new", "10");
+    assert_int_equal(world.pages_read, pages);
+    assert_int_equal(set("default", "AllowCamera", "0"), GATE_OK);
+    assert_int_equal(last.affected, 1);
+    assert_true(world.pages_read > pages);
+    assert_int_equal(RUN(.act = POLICY_ASSIGN, .name = "new",
+                         .to = {.scope = GATE_SCOPE_USER, .user = "ann"}), GATE_OK);
+    pages = world.pages_read;
+    assert_int_equal(set("new", "AllowCamera", "1"), GATE_OK);
+    assert_int_equal(last.affected, 1);
+    assert_true(world.pages_read > pages);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +428,8 @@ int main(void)
         TEST(what_is_not_stored_is_not_in_force),
         TEST(only_pings_that_are_concerned_are_woken),
         TEST(acts_are_written_down),
+        TEST(a_change_that_cannot_be_counted_is_in_force),
+        TEST(what_concerns_nobody_is_not_counted_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,14 +86,23 @@ static bool is_same_line(const struct line *a, const struct line *b)
             (a->roller->roll == b->roller->roll && strcmp(a->roller->name, b->roller->name) == 0));
 }
 
-/* Nothing that was there is another: what is new is assigned to nobody yet. */
+static bool is_used(const struct book *b, const struct line *l)
+{
+    bool used = l == b->by_default;
+    for (size_t i = 0; i < b->assignment_count && !used; i++) used = b->assigned[i] == l;
+    return used;
+}
+
+/* Nothing is another that anybody has: what is new is assigned to nobody yet. */
 static bool concerns_nobody(const struct effect *e)
 {
     if (e->was->assignment_count != e->is->assignment_count) return false;
     for (size_t i = 0; i < e->was->assignment_count; i++)
         if (e->was->assignments[i] != e->is->assignments[i]) return false;
-    for (size_t i = 0; i < e->was->line_count; i++)
-        if (!is_same_line(e->was->lines[i], book_line(e->is, e->was->lines[i]->name))) return false;
+    for (size_t i = 0; i < e->was->line_count; i++) {
+        const struct line *l = e->was->lines[i];
+        if (!is_same_line(l, book_line(e->is, l->name)) && is_used(e->was, l)) return false;
+    }
     return true;
 }
 

@@ -12,11 +12,13 @@ import threading
 import time
 import unittest
 
+from harness import wbxml
 from harness.case import OwnServerCase
 from harness.eas import PATH, Device, basic
+from harness.maildir import Maildir
 from harness.server import TREE, Server, hash_password, make_certificate, wait_for
 from harness.slow_upstream import SlowUpstream
-from harness.upstream import Upstream, gateway
+from harness.upstream import Upstream, gateway, plain
 
 
 def table():
@@ -216,6 +218,74 @@ class AtOnce(Case):
         self.device().handshake()
         time.sleep(0.5)
         self.assertEqual(told.read_text().count('"event":"quarantined"'), 1)
+
+
+    def folders(self, device):
+        """Names and types, as a new device sees them."""
+        changes = wbxml.nodes(device.foldersync().tree, "Changes")[0][1]
+        rows = [dict(fields) for tag, fields in changes if tag == "Add"]
+        return {row["DisplayName"]: row["Type"] for row in rows}
+
+    def test_where_the_mail_is(self):
+        self.server.maildir("ann").folder("Gesendet")
+        other = Maildir(self.server.dir / "other" / "ann").folder("Elsewhere")
+        device = self.provisioned()
+        self.assertEqual(self.folders(self.provisioned_blank())["Gesendet"], "12")
+        path = f'path = "{self.server.dir}/mail/%u/Maildir";'
+        self.reload(f'mailbox = {{ {path} special = {{ sent = "Gesendet"; }}; }};')
+        self.assertEqual(self.folders(self.provisioned_blank())["Gesendet"], "5")
+        self.reload(f'mailbox = {{ path = "{self.server.dir}/other/%u"; }};')
+        self.assertIn("Elsewhere", self.folders(self.provisioned_blank()))
+        self.assertFolders(device.foldersync())
+        del other
+
+    def provisioned_blank(self):
+        device = self.device()
+        device.handshake()
+        return device
+
+    def test_what_a_device_in_quarantine_reads(self):
+        self.admin("rule", "default", "quarantine")
+        device = self.provisioned_blank()
+        inbox = device.foldersync().text("Changes/Add/ServerId")
+
+        def subject():
+            first = device.command("Sync", ("Sync", [("Collections", [("Collection", [
+                ("SyncKey", "0"), ("CollectionId", inbox)])])]))
+            key = first.text("Collections/Collection/SyncKey")
+            answer = device.command("Sync", ("Sync", [("Collections", [("Collection", [
+                ("SyncKey", key), ("CollectionId", inbox)])])]))
+            return answer.text("Collections/Collection/Commands/Add/ApplicationData/Email:Subject")
+        self.reload('quarantine = { subject = "Wait, %u"; };')
+        self.assertEqual(subject(), "Wait, ann")
+        self.reload('quarantine = { subject = "Patience"; };')
+        self.assertEqual(subject(), "Patience")
+
+    def test_damping(self):
+        device = self.device()
+        for _ in range(100):
+            self.assertNotEqual(device.foldersync(key=0).http, 503)
+        self.reload("damping = true;")
+        device = self.device()
+        for n in range(300):
+            if device.foldersync(key=0).http == 503:
+                return
+        self.fail("it is not slowed down")
+
+    def test_how_long_a_connection_rests(self):
+        device = self.provisioned()
+        self.reload("idle_timeout = 1;")
+        self.assertFolders(device.foldersync())
+        begin = time.monotonic()
+        device._connection.sock.settimeout(30)
+        self.assertEqual(device._connection.sock.recv(1), b"")
+        self.assertLess(time.monotonic() - begin, 10)
+
+    def test_how_many_connections_there_are(self):
+        self.reload("connections_max = 2;")
+        peers = [socket.create_connection(("127.0.0.1", self.server.port)) for _ in range(3)]
+        self.addCleanup(lambda: [peer.close() for peer in peers])
+        self.assertTrue(peers[2].recv(4096).startswith(b"HTTP/1.1 503 "))
 
 
 class Groups(Case):
@@ -581,6 +651,26 @@ class GatewayTls(Case):
         self.assertEqual(device.foldersync().http, 503)
         self.reload(config(upstream.url, certificate))
         wait_for("the upstream", lambda: device.foldersync().http == 200)
+
+
+class GatewayLimits(Case):
+    def test_timeouts_and_sizes(self):
+        upstream = Upstream().__enter__()
+        self.addCleanup(upstream.stop)
+        upstream.script = lambda r: time.sleep(2) or plain(r) if r.cmd == "Search" else plain(r)
+        self.server.close()
+        self.server = gateway(upstream, "timeout = 1;")
+        self.addCleanup(self.server.close)
+        self.admin = self.server.admin
+        device = self.device()
+        device.handshake()
+        self.assertEqual(device.command("Search", ("Search", [])).http, 504)
+        config = 'upstream = {{ url = "{}"; {} }};'.format
+        self.reload(config(upstream.url, "timeout = 30;"))
+        self.assertEqual(device.command("Search", ("Search", [])).http, 200)
+        self.assertEqual(device.command("SendMail", b"x" * 5000).http, 200)
+        self.reload(config(upstream.url, "body_max = 4096;"))
+        self.assertEqual(device.command("SendMail", b"x" * 5000).http, 413)
 
 
 class Storm(Case):

@@ -177,14 +177,26 @@ class Watchdog(OwnServerCase):
             for _ in range(8):  # until one of them gets to that worker
                 peers.append(socket.create_connection(("127.0.0.1", self.server.port)))
                 peers[-1].sendall(b"OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n")
-        self.assert_silent_while("worker-0", poke)
+        self.assert_silent_while("worker-0 clock", poke)
 
     def test_a_store_that_hangs(self):
         device = self.device()
         handshake = threading.Thread(target=device.handshake)
         self.addCleanup(handshake.join)
-        self.assert_silent_while("store", handshake.start)
+        self.assert_silent_while("store disk", handshake.start)
         handshake.join()
+        self.assertFolders(device.foldersync())
+
+    def test_a_gate_that_hangs(self):
+        """It reads what the store has of a trail before it writes it."""
+        device = self.device()
+        device.handshake()
+        self.server.restart()
+
+        def poke():
+            self.assertFolders(device.foldersync())
+            self.assertEqual(device.foldersync(key=77).status, 144)
+        self.assert_silent_while("gate disk", poke)
         self.assertFolders(device.foldersync())
 
     def test_a_reader_that_is_slow_is_no_reason(self):

@@ -338,6 +338,26 @@ class Upkeep(MoveCase):
                     self.sql(mend)
                     self.assertEqual(self.check()[:2], (0, []))
 
+    def test_a_dump_and_the_way_back(self):
+        """As docs/store.md has it."""
+        old = self.provisioned(device_id="OLD")
+        self.admin("policy", "new", "kept", "DevicePasswordEnabled=1")
+        dump = self.postgresql.dir / f"{self.database}.dump"
+        self.postgresql.run("pg_dump", "-Fc", "-f", dump, self.url)
+        late = self.provisioned(device_id="LATE")
+        self.admin("policy", "remove", "kept", "--yes")
+        self.server.stop()
+        self.postgresql.run("pg_restore", "--clean", "--if-exists", "--single-transaction", "-d", self.url, dump)
+        self.server.start()
+        self.assertEqual(old.foldersync().status, 1)
+        self.assertIn("kept", [p["name"] for p in self.admin("policy", "list")])
+        self.assertIn(late.foldersync().status, (142, 144))
+        late.key = 0
+        late.handshake()
+        self.assertEqual(late.foldersync().status, 1)
+        self.assertEqual(self.check()[:2], (0, []))
+        self.assertEqual(self.admin.run("audit", "--verify").returncode, 0)
+
     def test_out_of_reach(self):
         self.postgresql.kill()
         run = self.admin.run("store", "check")

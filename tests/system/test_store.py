@@ -565,6 +565,9 @@ class Restore(StoreCase):
         yield "newer", sql("newer", "PRAGMA user_version = 99"), "newer provostd"
         yield "a trigger", sql("trigger", "CREATE TRIGGER t AFTER INSERT ON user BEGIN DELETE FROM "
                                "device; END"), "not those of a store"
+        yield "a trigger that never ends", sql(
+            "endless", "CREATE TRIGGER t AFTER UPDATE ON device BEGIN SELECT (WITH RECURSIVE n(i) AS "
+            "(SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n); END"), "not those of a store"
         yield "one more table", sql("more", "CREATE TABLE more (x)"), "not those of a store"
         yield "a row that nobody understands", sql("row", "UPDATE device SET outcome = 'fine'"), \
             'device ann/PHONE: outcome "fine" cannot be understood'

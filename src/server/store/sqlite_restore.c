@@ -13,6 +13,7 @@
 
 #define COPY_NAME "restore.db" /* in the state directory */
 #define FINDING_CAP 512
+#define OTHER_TABLES "its tables are not those of a store"
 #define CACHE_KIB "65536" /* for as long as it takes */
 
 #define PENDING "('requested', 'sent', 'failed')"
@@ -111,6 +112,11 @@ static enum store_outcome take_copy(struct restore *x)
     enum store_outcome out = sqlite_copy(x->file, x->made, w);
     if (out == STORE_DONE) out = sqlite_sound(x->made, w);
     if (out == STORE_UNFIT) return unfit(x, "it is damaged");
+    /* Nothing of the file's own is run, not even in the copy. */
+    if (out == STORE_DONE &&
+        number(x->made, "SELECT count(*) FROM sqlite_schema WHERE type IN ('trigger', 'view')") !=
+            0)
+        return unfit(x, OTHER_TABLES);
     return out;
 }
 
@@ -165,7 +171,7 @@ static enum store_outcome compare_schemas(struct restore *x)
                                       "copy") " EXCEPT " SCHEMA_OF("main") "))");
 #undef SCHEMA_OF
     if (differ < 0) return failed(x);
-    return differ ? unfit(x, "its tables are not those of a store") : STORE_DONE;
+    return differ ? unfit(x, OTHER_TABLES) : STORE_DONE;
 }
 
 static enum store_outcome put_side_by_side(struct restore *x)

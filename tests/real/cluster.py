@@ -95,6 +95,11 @@ class Cluster:
         self.proxy(number, *order)
 
     def close(self):
+        """Everything is well again before: the end of a node checks that it ends well."""
+        for number in range(len(self.nodes) if self.proxy else 0):
+            self.way(number, "pass")
+        if self.nodes and self.database and not self.database.process:
+            self.database.start()
         self._stack.close()
 
     def __enter__(self):
@@ -132,6 +137,8 @@ class Isolated(Cluster):
         self.space.link("up")
 
     def close(self):
+        if self.nodes:
+            self.mend()
         super().close()
         self.space.close()
 
@@ -155,7 +162,7 @@ class Namespace:
         try:
             for kind, (host, inside) in (("f", self.front), ("b", self.back)):
                 self.wire(self.name + kind, host, inside)
-            self.ip("-n", self.name, "link", "set", "lo", "up")
+            self.ip("-n", self.name, "link", "set", "dev", "lo", "up")
         except subprocess.CalledProcessError as why:
             self.close()
             raise unittest.SkipTest(f"no wires between namespaces: {why}") from None
@@ -163,16 +170,16 @@ class Namespace:
     def wire(self, link, host, inside):
         self.ip("link", "add", link, "type", "veth", "peer", "name", link[-1], "netns", self.name)
         self.ip("addr", "add", f"{host}/30", "dev", link)
-        self.ip("link", "set", link, "up")
+        self.ip("link", "set", "dev", link, "up")
         self.ip("-n", self.name, "addr", "add", f"{inside}/30", "dev", link[-1])
-        self.ip("-n", self.name, "link", "set", link[-1], "up")
+        self.ip("-n", self.name, "link", "set", "dev", link[-1], "up")
 
     @staticmethod
     def ip(*words):
         subprocess.run(["ip", *words], check=True, capture_output=True)
 
     def link(self, what):
-        self.ip("link", "set", self.back_link, what)
+        self.ip("link", "set", "dev", self.back_link, what)
 
     def close(self):
         """Its wires go with it."""

@@ -12,6 +12,7 @@ from cluster import LEASE, Cluster
 from orders import Office
 from phones import Owner, Phone
 
+from harness.admin import Failed
 from harness.server import wait_for
 
 SEED = int(os.environ.get("CLUSTER_SEED") or 5)
@@ -150,6 +151,10 @@ class ClusterCase(unittest.TestCase):
 
     def assertWhole(self):
         """The audit log, as each node verifies it."""
+        def verified(node):
+            with contextlib.suppress(Failed):
+                return node.admin("audit", "--verify")
+
         for node in self.nodes:
-            verified = node.admin("audit", "--verify")
-            self.assertTrue(verified["good"], verified)
+            found = wait_for("a node to read the audit log", lambda n=node: verified(n))
+            self.assertTrue(found["good"], found)

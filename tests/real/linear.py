@@ -7,12 +7,15 @@ asked in that order, would have answered so (Wing and Gong 1993, with Lowe's mem
 
 * Offers, acknowledgements, acknowledgements of wipes and orders of administrators are linearizable: each
   sees every other that was answered before it began, on whatever node.
-* A command that is refused for its key is linearizable, too: nodes ask the database before.
-* A command that is let in, or refused for a block or a wipe (129, 140), may be answered by what was true
-  at any time from `stale` seconds before it was sent: the lease of docs/consistency.md, and nothing beyond
-  it. One node has no such time: stale is 0.
-* What was not answered, or with 503, has happened at any time after it was sent, or not at all; so may
-  the key be any, and is known once an acknowledgement of the same offer is answered with it.
+* A command that is refused for its key is linearizable, too: nodes ask the database before. Which of two
+  reasons is told, a wrong key or a block, is not looked at: a node remembers wrong keys for a second.
+* A command that is let in may be answered by what was true at any time from `stale` seconds before it
+  was sent: the lease of docs/consistency.md, and nothing beyond it. One that is refused for a block or a wipe
+  (129, 140), by what was true a little more than a second before: nodes ask before they refuse, and
+  remember that so long. One node has no such times: stale is 0.
+* What was not answered, or with 503, has happened at any time after it was sent, or not at all. The
+  key of such an acknowledgement is known once one of the same offer is answered. An offer that nobody
+  was told of is not followed: it is taken into account that it may have dropped the oldest of four.
 
 Commands change nothing that the model looks at, with one exception: once the final key was used its
 acknowledgement need not be repeated. That is left open from the first command with that key on.
@@ -21,11 +24,14 @@ Who only reads never needs a second try: if a command could have been answered s
 good now as later. Only those that write are tried in every order; they are few at any time.
 """
 
+import bisect
 import dataclasses
 import math
 from typing import NamedTuple
 
 OFFERS_MAX = 4
+# Seconds for which a node does not ask again whether it has to refuse: one, from when it was answered.
+REMEMBERED = 1.5
 PENDING = ("requested", "sent")
 READS = ("key", "129", "140", "in", "again", "impossible", "unknown")  # answers that change nothing
 
@@ -80,6 +86,7 @@ class Model:
     def __init__(self, ops, durable_offers=True):
         self.durable_offers = durable_offers
         self.key_of, self.used = {}, {}
+        self.lost_asks = sorted(op.began for op in ops if op.what == "ask" and not op.answer)
         for op in ops:
             if op.what == "ack" and op.answer == "given":
                 self.key_of.setdefault(op.sent, op.told)
@@ -90,25 +97,30 @@ class Model:
         """The key that the acknowledgement of that offer makes."""
         return self.key_of.get(offer, ("of", offer))
 
-    def after(self, state, op, index):
+    def after(self, state, op):
         """The state after an operation that was answered so; None: it would not have been. Without an
         answer any will do."""
-        now, answer = getattr(self, "_" + op.what)(state, op, index)
+        now, answer = getattr(self, "_" + op.what)(state, op)
         return now if op.answer in (None, answer) or (answer == "given or again" and
                                                       op.answer in ("given", "again")) else None
 
     def _directive(self, state):
         return state._replace(wipe="sent"), "wipe"
 
-    def _ask(self, state, op, index):
+    def _ask(self, state, op):
         if state.wipe in PENDING:
             return self._directive(state)
         if state.barred:
             return state, "129"
-        offer = op.told or ("offer", index)
-        return state._replace(offers=(state.offers + (offer,))[-OFFERS_MAX:]), "given"
+        made = (op.told,) if op.told else ()
+        return state._replace(offers=(state.offers + made)[-OFFERS_MAX:]), "given"
 
-    def _ack(self, state, op, index):
+    def _may_be_dropped(self, state, op):
+        """By offers that nobody was told of."""
+        newer = len(state.offers) - state.offers.index(op.sent)
+        return newer + bisect.bisect(self.lost_asks, op.ended) > OFFERS_MAX
+
+    def _ack(self, state, op):
         if state.wipe in PENDING:
             return self._directive(state)
         if state.barred:
@@ -116,27 +128,30 @@ class Model:
         key = self.final(op.sent)
         right = op.answer != "given" or key == op.told
         if op.sent in state.offers and right:
-            if op.answer == "again" and not self.durable_offers:
+            if op.answer == "again" and (not self.durable_offers or self._may_be_dropped(state, op)):
                 return state, "again"
             return state._replace(key=key, offers=(), last=op.sent), "given"
         if op.sent == state.last and key == state.key and right:
             return state, "given or again" if op.ended > self.used.get(key, math.inf) else "given"
         return state, "again"
 
-    def _wiped(self, state, op, index):
+    def _wiped(self, state, op):
         if state.wipe == "requested":
             return self._directive(state)
         if state.wipe == "sent":
             return state._replace(wipe="over", shut=True, key=0, offers=(), last=0), "plain"
         return state, "129" if state.blocked and not state.shut else "plain"
 
-    def _sync(self, state, op, index):
-        return state, state.barred or ("in" if op.sent and op.sent == state.key else "key")
+    def _sync(self, state, op):
+        right = op.sent and op.sent == state.key
+        if not right and op.answer == "key":
+            return state, "key"
+        return state, state.barred or ("in" if right else "key")
 
-    def _block(self, state, op, index):
+    def _block(self, state, op):
         return state._replace(blocked=True), "done"
 
-    def _allow(self, state, op, index):
+    def _allow(self, state, op):
         if state.wipe in PENDING:
             return state, "impossible"
         return state._replace(blocked=False, shut=False), "done"
@@ -144,58 +159,89 @@ class Model:
     def _blank(self, state):
         return state._replace(offers=()) == State() and (not self.durable_offers or not state.offers)
 
-    def _wipe(self, state, op, index):
+    def _wipe(self, state, op):
         if self._blank(state) and op.answer == "unknown":
             return state, "unknown"
         return state if state.wipe in PENDING else state._replace(wipe="requested"), "done"
 
-    def _cancel(self, state, op, index):
+    def _cancel(self, state, op):
         if self._blank(state) and op.answer == "unknown":
             return state, "unknown"
         if state.wipe in PENDING:
             return state._replace(wipe="over"), "done"
         return state, "impossible"
 
-    def _remove(self, state, op, index):
+    def _remove(self, state, op):
         if self._blank(state) and op.answer == "unknown":
             return state, "unknown"
         return State(), "done"
 
 
 class Search:
+    """done: a bit for each operation that has its place."""
+
     def __init__(self, ops, stale, durable_offers):
+        self.model = Model(ops, durable_offers)
+        ops = [op for op in ops if op.answer or op.what != "sync"]
         self.ops = sorted(ops, key=lambda op: self.start(op, stale))
         self.starts = [self.start(op, stale) for op in self.ops]
         self.ends = [op.ended if op.answer else math.inf for op in self.ops]
-        self.model = Model(self.ops, durable_offers)
+        self.by_end = sorted((end, 1 << i) for i, end in enumerate(self.ends) if end < math.inf)
+        self.reads = [(self.starts[i], 1 << i, i) for i, op in enumerate(self.ops) if op.reads]
+        self.writes = [(self.starts[i], 1 << i, i) for i, op in enumerate(self.ops) if not op.reads]
+        self.read_bits = sum(bit for _, bit, _ in self.reads)
         self.must = sum(1 << i for i, op in enumerate(self.ops) if op.answer)
-        self.tried, self.farthest = set(), (0, 0, State())
+        self.tried, self.farthest = {}, (0, 0, State())
 
     @staticmethod
     def start(op, stale):
-        may_lag = op.what == "sync" and op.answer in ("in", "129", "140")
-        return op.began - stale if may_lag else op.began
+        lag = 0.0
+        if op.what == "sync":
+            lag = {"in": stale, "129": min(stale, REMEMBERED), "140": min(stale, REMEMBERED)}.get(op.answer, 0.0)
+        return op.began - lag
 
-    def possible(self, done):
-        """Those that may be next: none that has ended lies before them."""
-        limit, found = math.inf, []
-        for i, start in enumerate(self.starts):
-            if start > limit:
-                break
-            if not done >> i & 1:
-                found.append(i)
-                limit = min(limit, self.ends[i])
-        return [i for i in found if self.starts[i] <= limit]
+    def limit(self, done):
+        """What begins later cannot be next: before it lies one that has ended."""
+        return next((end for end, bit in self.by_end if not done & bit), math.inf)
 
     def read(self, done, state):
         """Everything that reads and can be answered now is."""
         while True:
-            ready = [i for i in self.possible(done) if self.ops[i].reads and
-                     self.model.after(state, self.ops[i], i) == state]
-            if not ready:
+            limit, before = self.limit(done), done
+            for start, bit, i in self.reads:
+                if start > limit:
+                    break
+                if not done & bit and self.model.after(state, self.ops[i]) == state:
+                    done |= bit
+            if done == before:
                 return done
-            for i in ready:
-                done |= 1 << i
+
+    def next(self, done, state):
+        """What may come next and changes something, with the state after it. Of those that are the same
+        and were not answered the first will do for all."""
+        limit, unknown = self.limit(done), set()
+        for start, bit, i in self.writes:
+            if start > limit:
+                return
+            if done & bit:
+                continue
+            op = self.ops[i]
+            if not op.answer:
+                if (op.what, op.sent) in unknown:
+                    continue
+                unknown.add((op.what, op.sent))
+            after = self.model.after(state, op)
+            if after is not None and (op.answer or after != state):
+                yield done | bit, after
+
+    def is_news(self, done, state):
+        """It was not there before, nor with more that was read."""
+        known = self.tried.setdefault((done & ~self.read_bits, state), [])
+        read = done & self.read_bits
+        if any(other & read == read for other in known):
+            return False
+        known.append(read)
+        return True
 
     def run(self):
         """Is there an order?"""
@@ -205,17 +251,12 @@ class Search:
             done = self.read(done, state)
             if done & self.must == self.must:
                 return True
-            if (done, state) in self.tried:
+            if not self.is_news(done, state):
                 continue
-            self.tried.add((done, state))
             count = (done & self.must).bit_count()
             if count >= self.farthest[0]:
                 self.farthest = (count, done, state)
-            for i in reversed(self.possible(done)):
-                op = self.ops[i]
-                after = None if op.reads else self.model.after(state, op, i)
-                if after is not None and (op.answer or after != state):
-                    todo.append((done | 1 << i, after))
+            todo += reversed(list(self.next(done, state)))
         return False
 
     def explain(self):
@@ -231,5 +272,5 @@ class Search:
 
 def violation(ops, stale=0.0, durable_offers=True):
     """None, if the history is good; else why not, for people. stale: seconds."""
-    search = Search([op for op in ops if op.answer or op.what != "sync"], stale, durable_offers)
+    search = Search(ops, stale, durable_offers)
     return None if search.run() else search.explain()

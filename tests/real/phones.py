@@ -20,7 +20,9 @@ ASK = HEADER + b"\0\x0eE\0\x12VHW\x03Phone\0\x01\x01\x01\0\x0eFG" + KIND + b"\x0
 ACK = HEADER + b"\0\x0eEFG" + KIND + b"I\x03%d\0\x01K\x031\0\x01\x01\x01\x01"
 WIPED = HEADER + b"\0\x0eELK\x031\0\x01\x01\x01"
 FOLDERS = HEADER + b"\0\x07VR\x030\0\x01\x01"
+WHOSE = HEADER + b"\0\x12E\x5d\x07\x01\x01"
 STATUS = {"FolderSync": re.compile(rb"^\x03\x01j\0\0\x07VL\x03(\d+)\0"),
+          "Settings": re.compile(rb"^\x03\x01j\0\0\x12EF\x03(\d+)\0"),
           "Provision": re.compile(rb"\0\x0eE?K\x03(\d+)\0\x01(.*)$", re.S)}
 KEY = re.compile(rb"I\x03(\d+)\0")
 POLICY_STATUS = re.compile(rb"K\x03(\d+)\0")
@@ -130,10 +132,10 @@ class Answer:
             self.status = int(found.group(1))
             if self.status in REFUSALS:
                 self.what = "refused"
-            elif cmd == "FolderSync":
-                self.what = "in"
-            else:
+            elif cmd == "Provision":
                 self._provision(found.group(2))
+            else:
+                self.what = "in"
 
     def _provision(self, rest):
         if rest[:1] in b"\x0c\x3b" and rest != b"\x01":
@@ -176,6 +178,10 @@ class Phone:
 
     def folders(self, line, key):
         return self.ask(line, "FolderSync", FOLDERS, key)
+
+    def knock(self, line, key):
+        """A command for which nothing must be read but what the gate knows."""
+        return self.ask(line, "Settings", WHOSE, key)
 
     def offer(self, line):
         return self.ask(line, "Provision", ASK, 0)

@@ -13,6 +13,7 @@ are made. reset: those that there are, once. delay: each piece comes that much l
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 import subprocess
@@ -102,6 +103,7 @@ async def main(routes):
         number, *order = line.split()
         ways[int(number)].obey(*order)
         print("ok", flush=True)
+    os._exit(0)  # whatever is under way
 
 
 class Proxy:
@@ -110,7 +112,8 @@ class Proxy:
     def __init__(self, routes):
         words = [f"{a}:{p}={b}:{q}" for (a, p), (b, q) in routes]
         self.process = subprocess.Popen([sys.executable, __file__, *words], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
+                                        stdout=subprocess.PIPE, text=True,
+                                        start_new_session=True)
         self._told()
 
     def _told(self):

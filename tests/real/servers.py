@@ -10,6 +10,7 @@ servers want users of their own. SOGo and what it stands on are in sogo.py.
         dovecot.mailbox("ann").folder("Work").deliver("Work", subject="Hello")
 """
 
+import concurrent.futures
 import contextlib
 import os
 import pathlib
@@ -33,6 +34,10 @@ from harness.server import make_certificate, wait_for  # noqa: E402
 DOMAIN = "example.org"
 # Below the ports that the kernel hands out: nobody's outgoing connection takes one meanwhile.
 PORTS = range(10000, 32000)
+
+
+# A server ends with the thread that has started it (as_user), so that is one which lasts as long as the test.
+_starter = concurrent.futures.ThreadPoolExecutor(1)
 
 
 def free_port():
@@ -112,8 +117,9 @@ class Daemon:
 
     def start(self):
         with open(self.log_file, "ab") as log:
-            self.process = subprocess.Popen(self.as_user(self.argv()), stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, env=self.env, cwd=self.dir)
+            self.process = _starter.submit(
+                subprocess.Popen, self.as_user(self.argv()), stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log, env=self.env, cwd=self.dir).result()
         try:
             wait_for(f"{self.name} to be ready", self._ready_or_dead, self.ready_within)
         except AssertionError as why:

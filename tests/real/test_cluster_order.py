@@ -4,15 +4,22 @@ CLUSTER_STORIES says how many partnerships are lived through (linear.py says wha
 
 import os
 import random
+import threading
+import time
 import unittest
 
+from cluster import LEASE
 from cluster_case import SEED, ClusterCase, Trouble
 from linear import violation
+from phones import Phone
 from stories import Story
+
+from harness.server import wait_for
 
 STORIES = int(os.environ.get("CLUSTER_STORIES") or 24)
 AT_A_TIME = 12
 DEVICES, ADMINISTRATORS = 3, 1  # hands of each
+ROUNDS = 200  # of two or three at once
 
 
 class Order:
@@ -41,6 +48,84 @@ class Order:
         self.assertGreater(sum(op.answer == "in" for op in ops), len(ops) // 20)
         self.assertGreater(trouble.count["kill_node"], 0)
         self.assertWhole()
+
+
+class Together(Order, ClusterCase):
+    """Three nodes over one database."""
+
+    stale, durable_offers = LEASE, True
+
+    def at_once(self, *runs):
+        """All of them in threads, which begin together. @return what each gives"""
+        work, start = self.work(), threading.Barrier(len(runs))
+        given = [None] * len(runs)
+
+        def one(index, run):
+            start.wait()
+            given[index] = run()
+        for index, run in enumerate(runs):
+            work.start(one, index, run)
+        work.join()
+        return given
+
+    def test_one_device_on_two_nodes(self):
+        """Two handshakes at once: one key opens everywhere, and the loser finds its way."""
+        owners = [self.owner(node) for node in self.nodes]
+        everywhere = self.owner()
+        both = one = 0
+        for number in range(ROUNDS):
+            here, there = owners[number % 3], owners[(number + 1) % 3]
+            phone = self.phone(user="u1")
+            # Two hands with one device, each with a key of its own.
+            hands = [Phone(phone.user, phone.device_id) for _ in range(2)]
+            told = self.at_once(*[lambda o=o, h=h: o.provision(h) for o, h in zip((here, there), hands)])
+            self.assertEqual(told, [None, None])
+            keys = {hand.key for hand in hands if hand.key}
+            both, one = both + (len(keys) == 2), one + (len(keys) == 1)
+            self.assertTrue(keys, "nobody got a key")
+            self.assert_one_opens(phone, keys)
+            for hand in hands:
+                self.assertEqual(everywhere.handshake(hand), "in")
+        print(f"\n{ROUNDS} handshakes against each other: {both} times one after the other, {one} times only "
+              "one of them was told a key")
+        self.assertGreater(both + one, ROUNDS - 1)
+
+    def assert_one_opens(self, phone, keys):
+        """The same one on every node; another that was told before it may do so for the lease."""
+        owner, end = self.owner(), time.monotonic() + LEASE
+        while True:
+            began = time.monotonic()
+            opens = [[phone.knock(owner.lines[node], key).what for node in self.nodes] for key in keys]
+            if sum(set(row) == {"in"} for row in opens) == 1 and sum("in" in row for row in opens) == 1:
+                return
+            self.assertLess(began, end, (keys, opens))
+
+    def test_one_policy_on_two_nodes(self):
+        """Edits at the same time: one wins, the other is told so; what was said to be done is there."""
+        self.nodes[0].admin("policy", "new", "disputed", "DevicePasswordEnabled=1")
+        office = [self.office(node) for node in self.nodes]
+        settings = ("MinDevicePasswordLength", "MaxDevicePasswordFailedAttempts", "MaxInactivityTimeDeviceLock")
+        wanted, refused = {}, 0
+
+        def edit(number, value):
+            return office[number].call(self.nodes[number], "PATCH", "/v1/policies/disputed",
+                                       {"settings": {settings[number]: value}})
+        for value in [4 + i % 12 for i in range(ROUNDS // 3)]:
+            answers = self.at_once(*[lambda n=n: edit(n, value) for n in range(3)])
+            for number, answer in enumerate(answers):
+                self.assertIn(answer.http, (200, 409), answer)
+                if answer.http == 200:
+                    wanted[settings[number]] = str(value)
+                refused += answer.http == 409
+            self.assertIn(200, [answer.http for answer in answers], "nobody wins")
+            for one, node in zip(office, self.nodes):
+                wait_for("a node to know", lambda o=one, n=node: self.shown(o, n, wanted))
+        print(f"\n{ROUNDS} edits of one policy, three at a time: {refused} were refused")
+
+    @staticmethod
+    def shown(office, node, wanted):
+        settings = office.call(node, "GET", "/v1/policies/disputed").json["settings"]
+        return {name: str(settings.get(name)) for name in wanted} == wanted
 
 
 class Alone(Order, ClusterCase):

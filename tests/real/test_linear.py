@@ -44,6 +44,7 @@ GOOD = {
 4.8 4.9 sync 21 key""",
     "block and allow": ENROLLED + "- - block done\n- - sync 21 129\n- - ask 129\n- - allow done\n"
                                   "- - sync 21 in",
+    "a wrong key of a blocked device": ENROLLED + "- - block done\n- - sync 5 key\n- - sync 5 129",
     "a wipe": ENROLLED + "- - wipe done\n- - sync 21 140\n- - wiped wipe\n- - wiped plain\n- - sync 21 129\n"
                          "- - wiped plain\n- - allow done\n- - sync 21 key\n- - ask given 12\n"
                          "- - ack 12 given 22\n- - sync 22 in",
@@ -51,6 +52,9 @@ GOOD = {
                                            "- - cancel done\n- - sync 21 in\n- - cancel impossible",
     "removed": ENROLLED + "- - block done\n- - remove done\n- - sync 21 key\n- - remove unknown\n"
                           "- - ask given 12",
+    "a lost question was answered with the directive": ENROLLED + "- - wipe done\n- - ask ?\n"
+                                                                  "- - wiped plain\n- - sync 21 129",
+    "lost offers drop another": "- - ask given 11\n" + "- - ask ?\n" * 4 + "- - ack 11 again",
     "a lost block": ENROLLED + "- - block ?\n- - sync 21 in\n- - sync 21 129\n- - allow done\n- - sync 21 in",
 }
 BAD = {
@@ -62,10 +66,12 @@ BAD = {
                                                        "- - sync 21 in",
     "two keys for one offer": "- - ask given 11\n- - ack 11 given 21\n- - ack 11 given 22",
     "an offer is lost": "- - ask given 11\n- - ack 11 again",
+    "three lost offers do not drop another": "- - ask given 11\n" + "- - ask ?\n" * 3 + "- - ack 11 again",
     "an offer outlives a confirmation": "- - ask given 11\n- - ask given 12\n- - ack 11 given 21\n"
                                         "- - ack 12 given 22",
     "the fifth offer drops none": "".join(f"- - ask given {i}\n" for i in range(1, 6)) + "- - ack 1 given 9",
     "an unused acknowledgement is not repeated": ENROLLED + "- - ack 11 again",
+    "the key of a blocked device is called wrong": ENROLLED + "- - block done\n- - sync 21 key",
     "a block is ignored": ENROLLED + "- - block done\n- - sync 21 in",
     "a block is forgotten": ENROLLED + "- - block done\n- - sync 21 129\n- - sync 21 in",
     "a blocked device gets a key": "- - ask given 11\n- - block done\n- - ack 11 given 21",
@@ -107,6 +113,10 @@ class Histories(unittest.TestCase):
                                 ("1.05 1.3", 0, True)):
             with self.subTest(when=when, lag=lag):
                 self.assertEqual(violation(history(told % when), lag) is None, good)
+        # Who is refused, by little more than a second.
+        allowed = ENROLLED + "- - block done\n1.0 1.1 allow done\n%s sync 21 129"
+        for when, good in (("2.0 2.1", True), ("2.7 2.8", False)):
+            self.assertEqual(violation(history(allowed % when), 2.0) is None, good)
         # Not those that are refused for their key, nor what makes or confirms an offer.
         for text in (ENROLLED + "- - sync 21 key", ENROLLED + "- - block done\n- - ask given 12",
                      "- - ask given 11\n- - ack 11 again"):
@@ -158,7 +168,7 @@ class Random(unittest.TestCase):
             op.told = state.key
         if op.told and op.what == "ack":
             model.key_of[op.sent] = op.told
-        after, op.answer = getattr(model, "_" + op.what)(state, op, index)
+        after, op.answer = getattr(model, "_" + op.what)(state, op)
         if op.answer != "given":
             op.told = 0
         elif op.what == "ask":

@@ -201,19 +201,24 @@ static void save_new(struct gate *g, struct shard *s, struct owner *o)
         if (!d->tag && !desk_taken(&d->desk)) device_save_behind(g, s, d, NULL, time(NULL), &cause);
 }
 
-/* A device that was never stored is in no page. What is still on its way is waited for; a store that does
- * not write shows what it has. */
+/* A device that was never stored is in no page. What is still on its way is waited for, a few seconds at
+ * most: a store that does not write shows what it has. Once for a listing: who comes while it is read page
+ * after page is in it or not. */
 static void store_new(struct gate *g, const struct store_query *q)
 {
-    struct shard *one = q->user ? table_lock(g->table, q->user) : NULL;
-    struct owner *o = one ? shard_owner(one, q->user) : NULL;
-    if (o) save_new(g, one, o);
-    if (one) table_unlock(one);
-    for (size_t i = 0; !one && !q->after_user && i < TABLE_SHARDS; i++) {
+    if (q->user) {
+        struct shard *s = table_lock(g->table, q->user);
+        struct owner *o = shard_owner(s, q->user);
+        if (o) save_new(g, s, o);
+        table_unlock(s);
+    } else if (q->after_user) {
+        return;
+    }
+    for (size_t i = 0; !q->user && i < TABLE_SHARDS; i++) {
         struct shard *s = &g->table->shards[i];
         pthread_mutex_lock(&s->mutex);
         for (size_t b = 0; b <= s->mask; b++)
-            for (o = s->buckets[b]; o; o = o->next) save_new(g, s, o);
+            for (struct owner *o = s->buckets[b]; o; o = o->next) save_new(g, s, o);
         pthread_mutex_unlock(&s->mutex);
     }
     (void)store_settle(g->store, store_submitted(g->store));

@@ -31,7 +31,7 @@
 #define DEFAULT_FILE "/etc/provost/provost.conf"
 #define SETTLE_S 5 /* of the end, after draining: writing what is to be written, closing */
 #define DRAIN_LOOK_MS 10
-#define FAREWELL_MS 1000 /* between two requests of one command of administration */
+#define FAREWELL_MS 500 /* between two requests of one command of administration */
 #define ADMIN_CONNECTIONS_MAX 64
 #define ADMIN_HTTPS_CONNECTIONS_MAX 512 /* strangers may hold some of them */
 #define ADMIN_SOCKET_MODE 0600

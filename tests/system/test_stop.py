@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import signal
 import socket
+import subprocess
 import threading
 import time
 import unittest
@@ -224,6 +225,18 @@ class Limit(OwnServerCase):
             self.assertNotIn(b"Connection: close", answer)
             time.sleep(0.2)
         self.server._ended(0)
+
+
+    def test_who_follows_the_audit_log_does_not_hold_it_up(self):
+        follower = subprocess.Popen(
+            [self.admin.program, "-s", self.admin.socket, "audit", "--follow"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
+        self.addCleanup(follower.wait)
+        self.addCleanup(follower.kill)
+        time.sleep(1.5)
+        begin = time.monotonic()
+        self.server.stop()
+        self.assertLess(time.monotonic() - begin, 1.9)
 
 
 class ThroughTheGateway(unittest.TestCase):

@@ -48,6 +48,10 @@ class FaultCase(OwnServerCase):
     def lines(self, verb):
         return [line for line in self.server.lines if re.search(rf"\b{verb}\b", line)]
 
+    def trouble_is_over(self):
+        self.admin("device", "show", "ann", "PHONE0")  # reads, which nobody else may do any more
+        return self.lines("store-(?:failed|back)")[-1:] == self.lines("store-back")[-1:]
+
     def assertAway(self, answer):
         self.assertEqual((answer.http, answer.body), (503, b""), answer)
         self.assertGreater(int(answer.headers["Retry-After"]), 0)
@@ -101,8 +105,7 @@ class Disk(FaultCase):
         since = [phone.handshakes for phone in phones]
         wait_for("handshakes of every phone", lambda: all(
             phone.wrong or phone.handshakes > was + 1 for phone, was in zip(phones, since)))
-        wait_for("the end of the trouble",
-                 lambda: len(self.lines("store-back")) == len(self.lines("store-failed")))
+        wait_for("the end of the trouble", self.trouble_is_over)
         seen = collections.Counter()
         for phone in phones:
             phone.stop()
@@ -110,7 +113,8 @@ class Disk(FaultCase):
             self.assertEqual(phone.wrong, [])
         self.assertGreater(seen[503], 50, seen)
         self.assertGreater(seen["key"], 50, seen)
-        self.assertIn(len(self.lines("store-failed")), (1, 2), self.server.log)  # writing, reading
+        self.assertLessEqual(len(self.lines("store-failed")), 4, self.server.log)  # other reasons
+        self.assertLess(len([line for line in self.server.lines if " warn " in line]), 5)
         for line in self.lines("store-failed"):
             self.assertRegex(line, r"code=\d+ error=\"[^\"]*/provost\.db: ")
         for kill in (False, True):
@@ -217,7 +221,7 @@ class File(FaultCase):
         take()
         wait_for("the trouble", lambda: new.provision_initial().http == 503 or
                  new.provision_ack(new.offer()).http == 503, 5)
-        for _ in range(100):
+        for _ in range(40):
             answer = old.foldersync()
             self.assertIn((answer.http, answer.body and answer.status), ((200, 1), (503, b"")))
             answer = new.provision_initial()
@@ -226,6 +230,7 @@ class File(FaultCase):
                 answer = new.provision_ack(answer.key)
             self.assertAway(answer)
         self.assertIn(len(self.lines("store-failed")), (1, 2), self.server.log)
+        self.assertEqual([line for line in self.server.lines if " warn " in line], [])
         give()
         self.comes_back(new)
         self.assertFolders(old.foldersync())

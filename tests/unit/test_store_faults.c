@@ -135,6 +135,47 @@ static void a_file_that_is_moved_away_fails_until_it_is_back(void **unused)
     assert_kept(kept);
 }
 
+/* Nobody would learn that it is lost: it waits until it can be written, however many there are; whoever
+ * waits is told soon. */
+static void what_is_written_behind_waits(void **unused)
+{
+    (void)unused;
+    enum { BEHIND = 3 * STORE_BATCH_MAX };
+    char name[16];
+    struct store *s = open_quick();
+    assert_true(put_user(s, "before"));
+    assert_int_equal(rename(path_of(""), path_of("-away")), 0);
+    assert_false(put_user(s, "meanwhile"));
+    struct store_change d = device_change("user0", "D");
+    for (int i = 0; i < BEHIND; i++) { /* each of what the one before makes */
+        assert_true(store_submit(s, &d, 1, NULL));
+        if (i + 1 < BEHIND)
+            next_tag(&d);
+    }
+    uint64_t position = store_submitted(s);
+    for (int i = 0; i < 5; i++) {
+        snprintf(name, sizeof name, "user%d", i);
+        assert_false(put_user(s, name));
+    }
+    assert_false(store_settled(s, position));
+    assert_false(store_settle(s, position)); /* not for seconds */
+    assert_int_equal(rename(path_of("-away"), path_of("")), 0);
+    comes_back(s, "after");
+    assert_true(store_settle(s, position));
+    struct seen *seen = read_user(s, "user0");
+    assert_int_equal(seen->device_count, 1);
+    assert_same_device(&seen->devices[0], &d.u.device);
+    forget(seen);
+
+    /* A store that closes does not wait for ever. */
+    assert_int_equal(rename(path_of(""), path_of("-away")), 0);
+    const struct store_change last = user_change("last", true);
+    assert_false(put_user(s, "meanwhile"));
+    assert_true(store_submit(s, &last, 1, NULL));
+    store_close(s);
+    assert_int_equal(rename(path_of("-away"), path_of("")), 0);
+}
+
 /* Of another one, whatever it holds, memory would be wrong. */
 static void another_file_in_its_place_is_not_used(void **unused)
 {
@@ -358,6 +399,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_full_disk_is_told_and_survived),
         TEST(a_file_that_is_moved_away_fails_until_it_is_back),
+        TEST(what_is_written_behind_waits),
         TEST(another_file_in_its_place_is_not_used),
         TEST(a_log_that_is_removed_takes_nothing_with_it),
         TEST(damaged_pages_fail_until_they_are_mended),

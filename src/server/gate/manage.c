@@ -95,7 +95,7 @@ static void user_stored(struct store_write *w)
     struct shard *s = table_lock(ch->g->table, u->user);
     struct owner *o = ch->resident.owner;
     /* Of a shared store: another node may have changed it since, and have been heard before this. */
-    if (!w->durable || store_is_shared(ch->g->store)) owner_doubt(o);
+    if (w->conflict || w->lost || store_is_shared(ch->g->store)) owner_doubt(o);
     if (w->durable) {
         const struct user_flags f = flags_after(o, u->act);
         o->disabled = !f.enabled;

@@ -152,7 +152,10 @@ static void stored(struct store_write *w)
         if (!d->gone && d->tag == o->tag) put_in_force(o, s, now);
     } else {
         d->unsaved = true;
-        owner_doubt(d->owner);
+        if (o->remove)
+            owner_doubt(d->owner);
+        else
+            device_not_stored(o->gate, d, o->tag, w);
     }
     leave(o, s, now);
     table_unlock(s);

@@ -121,7 +121,7 @@ static void stored(struct store_write *w)
     } else {
         d->unsaved = true;
         device_count(d, &s->before);
-        owner_doubt(d->owner);
+        device_not_stored(s->call->call.gate, d, s->tag, w);
     }
     leave(s, shard, now);
     table_unlock(shard);

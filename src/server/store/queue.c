@@ -43,7 +43,7 @@ void store_tell_listeners(const struct store *s)
 }
 
 /* ---- the queue ---- */
-static uint64_t now_ms(void)
+uint64_t queue_now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -52,7 +52,7 @@ static uint64_t now_ms(void)
 
 static struct timespec deadline_in(unsigned ms)
 {
-    uint64_t at = now_ms() + ms;
+    uint64_t at = queue_now_ms() + ms;
     return (struct timespec){.tv_sec = (time_t)(at / 1000), .tv_nsec = (long)(at % 1000) * 1000000};
 }
 
@@ -81,7 +81,7 @@ bool queue_submit(struct queue *q, const struct store_change *changes, size_t co
     struct submission *sub = submission_create(changes, count, w);
     if (!sub) return false;
     if (w) w->home = worker_self();
-    sub->at_ms = now_ms();
+    sub->at_ms = queue_now_ms();
 
     pthread_mutex_lock(&q->mutex);
     bool room = !q->closing && q->queued < STORE_QUEUE_MAX && q->bytes <= STORE_QUEUE_BYTES &&
@@ -155,7 +155,7 @@ void queue_give_back(struct queue *q, struct submission *first)
 struct submission *queue_take_late(struct queue *q, unsigned ms)
 {
     struct submission *late = NULL, **late_end = &late;
-    uint64_t now = now_ms();
+    uint64_t now = queue_now_ms();
     pthread_mutex_lock(&q->mutex);
     for (struct submission **at = &q->head; *at;) {
         struct submission *sub = *at;

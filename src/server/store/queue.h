@@ -25,6 +25,7 @@ struct queue {
     _Atomic uint64_t settled;         /* all up to that position are written, or have failed */
 };
 
+uint64_t queue_now_ms(void); /* the clock of at_ms in a submission */
 void queue_init(struct queue *q);
 void queue_finish(struct queue *q);
 

@@ -166,6 +166,8 @@ struct sqlite_store {
     char broken_why[256];
     unsigned mend_wait_ms;
     uint64_t mend_at_ms, mended_ms;
+    uint64_t unable_ms;                /* since when nothing can be written; 0: something can */
+    bool ending;                       /* nothing waits any more for another attempt */
     struct trouble writing;
     pthread_t thread;
     bool running;

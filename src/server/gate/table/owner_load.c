@@ -292,7 +292,7 @@ static bool read_once(struct owner_reading *r)
         if (ok) o->loaded = true;
         if (ok) o->stale = false;
         if (merged != AGAIN || n + 1 == READINGS_AGAIN) {
-            if (!ok) LOG(LOG_WARN, 0, "user-not-read", KV_TEXT("user", o->name));
+            if (!ok) LOG(LOG_DEBUG, 0, "user-not-read", KV_TEXT("user", o->name));
             return end(r, s, ok, begun);
         }
         table_unlock(s);

@@ -186,6 +186,16 @@ void owner_doubt(struct owner *o)
     o->doubts++;
 }
 
+void device_not_stored(struct gate *g, struct device *d, uint64_t tag, const struct store_write *w)
+{
+    if (w->conflict || w->lost || store_is_shared(g->store) || d->tag != tag) {
+        owner_doubt(d->owner);
+        return;
+    }
+    d->tag = d->was;
+    d->was = 0;
+}
+
 static bool somebody_waits(const struct owner *o)
 {
     for (const struct device *d = o->devices; d; d = d->next)

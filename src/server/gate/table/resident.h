@@ -49,6 +49,9 @@ void owner_unpin(struct gate *g, struct shard *s, struct owner *o);
 /* What is in memory may be wrong, since a write of it has failed: it is read before it is used next.
  * Shard locked. */
 void owner_doubt(struct owner *o);
+/* A write of d's record by that tag has failed. If it is known that nothing of it was stored, and nothing
+ * has been made of it, d is of the state before again; else the owner is in doubt. Shard locked. */
+void device_not_stored(struct gate *g, struct device *d, uint64_t tag, const struct store_write *w);
 
 /* store_submit of what belongs to a user, or to one of its devices: an eviction waits until it is
  * settled, and a reading does not undo it. The record of a device (device_record_of), if there is one

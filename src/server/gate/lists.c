@@ -31,6 +31,7 @@ struct lists {
     struct lists_waiter *waiters;
     struct job job;
     bool queued;
+    bool failing; /* it was told of */
     struct pool *pool;
     const struct lists_part *parts[LISTS_PARTS_MAX];
     size_t part_count;
@@ -189,8 +190,10 @@ static void look(struct job *j)
     uint64_t n = l->asked;
     pthread_mutex_unlock(&l->mutex);
     bool ok = compare(l->gate, error, sizeof error);
-    if (!ok) LOG(LOG_ERROR, 0, "lists-not-read", KV_TEXT("why", error));
     pthread_mutex_lock(&l->mutex);
+    if (!ok && !l->failing) LOG(LOG_ERROR, 0, "lists-not-read", KV_TEXT("why", error));
+    if (ok && l->failing) LOG(LOG_WARN, 0, "lists-read-again");
+    l->failing = !ok;
     if (ok) l->answered = n;
     answer(l, n, ok);
     pthread_mutex_unlock(&l->mutex);

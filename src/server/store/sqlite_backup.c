@@ -112,8 +112,8 @@ static enum store_outcome copy(struct backup *b)
                         w->error, w->error_cap))
         return STORE_FAILED;
     enum store_outcome out = sqlite_copy(b->from, b->to, w);
-    if (out == STORE_DONE) out = sqlite_sound(b->to, w);
-    if (out == STORE_UNFIT) out = STORE_FAILED; /* nobody's choice of a file was wrong */
+    if (out == STORE_DONE) out = sqlite_sound(b->to, b->file, w);
+    if (out == STORE_UNFIT) out = STORE_FAILED; /* the store is, and its copy with it */
     if (out != STORE_DONE) return out;
     int64_t devices = number(b->to, "SELECT count(*) FROM device");
     if (devices < 0) return work_failed(w, b->temporary, b->to, 0);

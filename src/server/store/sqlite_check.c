@@ -53,6 +53,18 @@ static int ask_to_stop(void *arg)
     return work_stopped(k->w) || now.tv_sec >= k->until.tv_sec;
 }
 
+/* Several may come together. */
+static void page_faults(struct check *k, const char *said)
+{
+    char why[WHY_CAP];
+    for (const char *at = sqlite_fault_text(said); *at;) {
+        size_t len = strcspn(at, "\n");
+        snprintf(why, sizeof why, "%.*s", (int)len, at);
+        found(k, true, "file", why);
+        at += len + (at[len] == '\n');
+    }
+}
+
 static void check_pages(struct check *k)
 {
     char sql[64];
@@ -66,7 +78,7 @@ static void check_pages(struct check *k)
     int rc = sqlite3_prepare_v2(db, sql, -1, &q, NULL);
     while (rc == SQLITE_OK && (rc = sqlite3_step(q)) == SQLITE_ROW) {
         const char *said = (const char *)sqlite3_column_text(q, 0);
-        if (said && strcmp(said, "ok") != 0) found(k, true, "file", said);
+        if (said && strcmp(said, "ok") != 0) page_faults(k, said);
         rc = SQLITE_OK;
     }
     if (rc == SQLITE_INTERRUPT && !work_stopped(k->w))

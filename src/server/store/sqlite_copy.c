@@ -68,9 +68,14 @@ static int ask_to_stop(void *arg)
     return work_stopped(arg);
 }
 
-enum store_outcome sqlite_sound(sqlite3 *db, const struct store_work *w)
+const char *sqlite_fault_text(const char *said)
 {
-    const char *where = sqlite3_db_filename(db, "main");
+    const char *line = strncmp(said, "*** ", 4) == 0 ? strchr(said, '\n') : NULL;
+    return line ? line + 1 : said;
+}
+
+enum store_outcome sqlite_sound(sqlite3 *db, const char *name, const struct store_work *w)
+{
     sqlite3_stmt *q = NULL;
     if (w->step) w->step(w->ctx, "checking", 0, 0);
     sqlite3_progress_handler(db, STOP_EVERY, ask_to_stop, (void *)(uintptr_t)w);
@@ -79,10 +84,12 @@ enum store_outcome sqlite_sound(sqlite3 *db, const struct store_work *w)
     const char *said = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(q, 0) : NULL;
     enum store_outcome out = STORE_DONE;
     if (!said) {
-        out = work_failed(w, where, db, rc);
+        out = work_failed(w, name, db, rc);
         if (rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB) out = STORE_UNFIT;
     } else if (strcmp(said, "ok") != 0) {
-        snprintf(w->error, w->error_cap, "%s is damaged: %s", where, said);
+        const char *fault = sqlite_fault_text(said);
+        snprintf(w->error, w->error_cap, "%s is damaged: %.*s", name, (int)strcspn(fault, "\n"),
+                 fault);
         out = STORE_UNFIT;
     }
     sqlite3_finalize(q);

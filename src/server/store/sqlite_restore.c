@@ -110,7 +110,7 @@ static enum store_outcome take_copy(struct restore *x)
         return unfit(x, "it is no store of provostd");
     if (schema > sqlite_store_schema()) return unfit(x, "it was written by a newer provostd");
     enum store_outcome out = sqlite_copy(x->file, x->made, w);
-    if (out == STORE_DONE) out = sqlite_sound(x->made, w);
+    if (out == STORE_DONE) out = sqlite_sound(x->made, x->r->path, w);
     if (out == STORE_UNFIT) return unfit(x, "it is damaged");
     /* Nothing of the file's own is run, not even in the copy. */
     if (out == STORE_DONE &&

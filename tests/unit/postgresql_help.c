@@ -126,10 +126,15 @@ struct store *open_node(const char *name, unsigned lease_s)
     return s;
 }
 
+struct store_follower told_follower(struct told *t)
+{
+    return (struct store_follower){told_user, told_lists, told_all, t};
+}
+
 void follow(struct store *s, struct told *t)
 {
     *t = (struct told){.mutex = PTHREAD_MUTEX_INITIALIZER};
-    const struct store_follower f = {told_user, told_lists, told_all, t};
+    const struct store_follower f = told_follower(t);
     assert_true(store_listen(s, told_log, t));
     assert_true(store_follow(s, &f));
     EVENTUALLY(store_is_heard(s));

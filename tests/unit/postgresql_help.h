@@ -34,6 +34,7 @@ struct told {
 };
 unsigned count(struct told *t, const unsigned *which);
 unsigned times_told(struct told *t, const char *user);
+struct store_follower told_follower(struct told *t);
 /* Until it is heard; t is set. */
 void follow(struct store *s, struct told *t);
 

@@ -27,10 +27,14 @@ static uint64_t boot_ms(void)
 }
 
 /* ---- looking ---- */
-static bool replace(char **at, const char *text)
+static bool replace(struct pg_link *l, char **at, const char *text)
 {
     char *copy = strdup(text);
-    if (!copy) return false;
+    if (!copy) {
+        snprintf(l->why, sizeof l->why, "out of memory");
+        l->state[0] = '\0';
+        return false;
+    }
     free(*at);
     *at = copy;
     return true;
@@ -67,7 +71,7 @@ static bool look(struct pg_store *s, bool missed)
     bool ok = rows > 0;
     if (ok) {
         tell(s, r, missed || rows > NEWS_MOST || pg_number(r, 0, 1));
-        ok = replace(&feed->snapshot, PQgetvalue(r, 0, 0));
+        ok = replace(&feed->link, &feed->snapshot, PQgetvalue(r, 0, 0));
     }
     PQclear(r);
     if (ok) atomic_store(&feed->heard_ms, start);
@@ -86,7 +90,7 @@ static bool resume(struct pg_store *s)
     PQclear(r);
     if (!pg_run(&feed->link, Q_HISTORY, NULL, &r)) return false;
     bool other = strcmp(PQgetvalue(r, 0, 0), feed->history) != 0;
-    bool ok = replace(&feed->history, PQgetvalue(r, 0, 0));
+    bool ok = replace(&feed->link, &feed->history, PQgetvalue(r, 0, 0));
     PQclear(r);
     return ok && look(s, other);
 }
@@ -164,8 +168,8 @@ bool pg_feed_prepare(struct pg_store *s, struct pg_link *l)
             &r))
         return false;
     snprintf(s->channel, sizeof s->channel, "%s", PQgetvalue(r, 0, 0));
-    bool ok = replace(&s->feed.snapshot, PQgetvalue(r, 0, 1)) &&
-              replace(&s->feed.history, PQgetvalue(r, 0, 2));
+    bool ok = replace(l, &s->feed.snapshot, PQgetvalue(r, 0, 1)) &&
+              replace(l, &s->feed.history, PQgetvalue(r, 0, 2));
     PQclear(r);
     return ok;
 }
@@ -190,6 +194,7 @@ bool pg_follow(struct store *base, const struct store_follower *f)
         return true;
     }
     feed->follower = *f;
+    atomic_store(&feed->closing, false);
     feed->link =
         (struct pg_link){.store = s,
                          .role = PG_FEED,

@@ -9,10 +9,11 @@ import threading
 import time
 import unittest
 
-from cluster import LEASE, Isolated
+from cluster import LEASE, PASSWORD, Isolated
 from cluster_case import ClusterCase
 from phones import Away
 
+from harness.eas import Device
 from harness.server import wait_for
 
 BACK = 15  # seconds within which a node is there again: it tries less often, the longer it was away
@@ -122,6 +123,30 @@ class Shared(CutCase):
     def test_a_cut(self):
         """Connections break, and new ones too."""
         self.promise(lambda: self.cluster.way(2, "cut"), lambda: self.cluster.way(2, "pass"))
+
+    def test_pings_that_wait(self):
+        """A Ping at one node is told of an order at another; if its node is cut off, when that is back."""
+        there = self.nodes[2]
+        for number, what in enumerate(("block", "wipe", "remove")):
+            for cut in (False, True):
+                with self.subTest(what, cut=cut):
+                    phone = self.phone(user="u9")
+                    device = Device(self.nodes[0], user="u9", password=PASSWORD, device_id=phone.device_id)
+                    device.handshake()
+                    inbox = device.foldersync().text("Changes/Add/ServerId")
+                    device.close()
+                    device.server = there
+                    before = there.admin("status")["waiting_pings"]
+                    device.start("Ping", device.ping_tree(600, [inbox]), key=None)
+                    wait_for("the Ping to wait", lambda: there.admin("status")["waiting_pings"] > before)
+                    if cut:
+                        self.cluster.way(2, "stall")
+                    self.assertEqual(self.office(self.nodes[number % 2]).order(phone, what)[0], 200)
+                    if cut:
+                        self.cluster.way(2, "pass")
+                    answer = device.receive()
+                    self.assertEqual((answer.http, answer.status), (200, 7), answer)
+                    device.close()
 
     def test_away_and_back(self):
         self.addCleanup(lambda: self.cluster.database.process or self.cluster.database.start())

@@ -197,7 +197,7 @@ static void calls_are_bounded_and_go_on(void **unused)
     (void)unused;
     make_fleet(1300, one);
     for (unsigned i = 0; i < 20; i++) {
-        static const uint64_t most[] = {0, 1, 50, 186}, looks[] = {0, 1, 77, 500, 1300};
+        static const uint64_t most[] = {0, 7, 50, 186}, looks[] = {0, 41, 77, 500, 1300};
         size_t shown = 0, calls = 0;
         char user[AUTH_USER_MAX], device_id[PV_DEVICE_ID_MAX + 1];
         struct device_listing l = {.most = most[i % 4], .looks = looks[i / 4], .fits = fits_seventh, .each = show, .ctx = &shown};

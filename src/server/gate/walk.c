@@ -70,12 +70,21 @@ static void visit(struct walking *k, struct shard *s, const struct owner *o)
         k->enough = !k->w->each(k->w->ctx, s, k->found[i]);
 }
 
-/* Who is being read, or is to be read again: as he is then. No shard locked. */
+static void see_nothing(void *ctx, const struct device_record *r)
+{
+    (void)ctx, (void)r;
+}
+
+/* Who is being read, or is to be read again: as he is then. One whom nobody can read, since something of
+ * him is damaged, must not hide all others. No shard locked. */
 static void visit_later(struct walking *k, const char *user)
 {
     struct resident r = {0};
-    k->unreachable = !resident_read(k->g, &r, user, RESIDENT_KNOWN);
-    if (k->unreachable) return;
+    const struct store_query q = {.user = user, .most = 1};
+    if (!resident_read(k->g, &r, user, RESIDENT_KNOWN)) {
+        k->unreachable = !store_read_devices(k->g->store, &q, see_nothing, NULL);
+        return;
+    }
     struct shard *s = table_lock(k->g->table, user);
     visit(k, s, r.owner);
     table_unlock(s);
@@ -180,7 +189,7 @@ static void read_pages(struct walking *k)
     for (bool all = false; !all && goes_on(k);) {
         size_t before = k->row_count;
         k->unreachable = !store_read_devices(k->g->store, &q, take_row, k);
-        all = k->row_count - before < WALK_PAGE;
+        all = k->row_count == before; /* one that is not full need not be the last */
         if (!goes_on(k)) return;
         if (k->row_count > 0) {
             const struct device_record *last = record_of(k->rows[k->row_count - 1]);

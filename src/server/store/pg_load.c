@@ -35,6 +35,20 @@ static bool visit_accounts(struct pg_rows *q, const struct store_visitor *v, voi
     return !q->error[0];
 }
 
+/* One that cannot be understood is told, and left out. */
+static void visit_page(struct pg_store *s, struct pg_rows *q, const struct store_visitor *v,
+                       void *ctx)
+{
+    struct device_record device;
+    for (q->row = 0; q->row < PQntuples(q->r); q->row++) {
+        q->error[0] = '\0';
+        if (pg_row_device(q, &device))
+            v->device(ctx, &device);
+        else
+            damaged(s, q);
+    }
+}
+
 static bool visit_devices(struct pg_rows *q, const struct store_visitor *v, void *ctx)
 {
     struct device_record device;
@@ -139,8 +153,7 @@ bool pg_read_devices(struct store *base, const struct store_query *query,
     if (query->filter != STORE_ALL) pg_int(&args, query->before);
     if (!pg_read_planned(s, pages[query->filter][query->user != NULL], &args, &r)) return false;
     struct pg_rows q = {.r = r};
-    bool ok = visit_devices(&q, &v, ctx);
-    if (!ok) damaged(s, &q);
+    visit_page(s, &q, &v, ctx);
     PQclear(r);
-    return ok;
+    return true;
 }

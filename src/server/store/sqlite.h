@@ -245,6 +245,8 @@ struct sqlite_rows {
     bool failed;
     int rc;         /* of SQLite, if that failed */
     char user[256]; /* whose row it is, for the log */
+    struct trouble *leaves_out; /* of a page: rows that cannot be understood are told there and left out;
+                                   NULL: they fail */
 };
 /* Every row of a statement that is bound goes to `row`, until one fails. */
 void sqlite_rows_each(struct sqlite_rows *l, enum sqlite_read which,

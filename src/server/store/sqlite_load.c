@@ -142,7 +142,8 @@ bool sqlite_read_devices(struct store *base, const struct store_query *q,
     struct sqlite_store *s = (struct sqlite_store *)base;
     const struct store_visitor v = {.device = each};
     char error[256];
-    struct sqlite_rows l = {.v = &v, .ctx = ctx, .error = error, .error_cap = sizeof error};
+    struct sqlite_rows l = {
+        .v = &v, .ctx = ctx, .error = error, .error_cap = sizeof error, .leaves_out = &s->reading};
     if (begin(s, &l)) {
         enum sqlite_read which = page_statement(&l, q);
         if (!l.failed && bind_page(&l, which, q)) sqlite_rows_each(&l, which, sqlite_row_device);

@@ -158,7 +158,12 @@ void sqlite_rows_each(struct sqlite_rows *l, enum sqlite_read which,
 {
     sqlite3_stmt *q = l->reader->q[which];
     int rc = SQLITE_DONE;
-    while (!l->failed && (rc = sqlite3_step(q)) == SQLITE_ROW) row(l, q);
+    while (!l->failed && (rc = sqlite3_step(q)) == SQLITE_ROW) {
+        row(l, q);
+        if (!l->failed || l->rc || !l->leaves_out) continue;
+        trouble_damaged(l->leaves_out, l->user, l->error);
+        l->failed = false;
+    }
     if (!l->failed && rc != SQLITE_DONE) sqlite_rows_sql_fail(l);
     sqlite3_reset(q);
     sqlite3_clear_bindings(q); /* they point to the caller's texts */

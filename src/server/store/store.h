@@ -245,7 +245,8 @@ bool store_load(struct store *s, const struct store_visitor *v, void *ctx, char 
 /* What is kept of a user, of one instant: its flags (if any), its devices by id, the items that are
  * their bonds. Blocks. false: out of reach, or a value that cannot be understood (logged). */
 bool store_read_user(struct store *s, const char *user, const struct store_visitor *v, void *ctx);
-/* A page; blocks. false: out of reach. */
+/* A page; blocks. A row that cannot be understood is logged and left out: there may be fewer than `most`
+ * although there are more. false: out of reach. */
 bool store_read_devices(struct store *s, const struct store_query *q,
                         void (*each)(void *ctx, const struct device_record *r), void *ctx);
 /* Whoever has a device of exactly that id, by name, at most `most`; blocks. */

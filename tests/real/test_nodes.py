@@ -56,8 +56,8 @@ class InForce(NodesCase):
         self.assertEqual(first.foldersync().status, 129)
         self.assertSoon(129, second)
         other.admin("device", "allow", first.user, first.device_id)
-        for device in (second, first):  # at once: who would refuse asks first
-            self.assertEqual(device.foldersync().status, 1)
+        self.assertEqual(second.foldersync().status, 1)
+        self.assertSoon(1, first)  # which has asked a moment ago, and remembers that
         other.admin("device", "wipe", first.user, first.device_id, "--whole-device", "--yes")
         self.assertSoon(140, first)
 

@@ -638,6 +638,162 @@ static void unknown_lists_let_nobody_in(void **unused)
     assert_int_equal(sync_at(0, key), 1);
 }
 
+/* ---- histories ---- */
+#define STEPS 60
+#define KEYS_MAX (2 * STEPS)
+
+/* What one device has been told, and what was said of it. */
+struct history {
+    unsigned chance; /* of a generator of its own */
+    char offers[STEPS][65], keys[KEYS_MAX][65];
+    unsigned offer_count, key_count;
+    bool blocked, unsure; /* by the last order; its end is not known */
+};
+
+static unsigned draw(struct history *h, unsigned below)
+{
+    h->chance = h->chance * 1103515245u + 12345u;
+    return (h->chance >> 16) % below;
+}
+
+static void heal(void)
+{
+    for (unsigned i = 0; i < NODES; i++) {
+        node[i]->loses = node[i]->unreachable = node[i]->unheard = node[i]->holds = false;
+        while (fake_release(node[i])) {}
+        fake_hear(node[i]);
+    }
+    run_tasks();
+}
+
+/* What comes of a Provision, now or later. */
+struct asked {
+    struct http_exchange x;
+    bool ack;
+};
+
+static void provision_somewhere(struct history *h, struct asked *a)
+{
+    a->x = (struct http_exchange){.user = "ann"};
+    a->ack = h->offer_count && draw(h, 2);
+    at(draw(h, NODES));
+    provision(&a->x, a->ack ? h->offers[draw(h, h->offer_count)] : NULL, 1, NULL);
+    run_tasks();
+}
+
+static void take_told(struct history *h, const struct asked *a)
+{
+    assert_true(a->x.done);
+    if (a->x.reply.status != 200) return;
+    struct told t = told_by(&a->x);
+    if (t.policy_status != 1) return;
+    if (a->ack)
+        snprintf(h->keys[h->key_count++], 65, "%s", t.key);
+    else
+        snprintf(h->offers[h->offer_count++], 65, "%s", t.key);
+}
+
+static void order_somewhere(struct history *h, struct device_order *o)
+{
+    *o = (struct device_order){.user = "ann",
+                               .device_id = "DEV1",
+                               .kind = draw(h, 2) ? PV_ORDER_BLOCK : PV_ORDER_ALLOW,
+                               .actor = "uid 0",
+                               .done = ordered,
+                               .result = ORDER_FULL};
+    gate_order(gates[draw(h, NODES)], o);
+    run_tasks();
+}
+
+static void take_order(struct history *h, const struct device_order *o)
+{
+    bool known = o->result == ORDER_DONE || o->result == ORDER_UNCHANGED;
+    assert_int_not_equal(o->result, ORDER_FULL);
+    if (known) h->blocked = o->kind == PV_ORDER_BLOCK;
+    if (known || o->result == ORDER_STORE) h->unsure = !known;
+}
+
+static void one_step(struct history *h)
+{
+    struct asked a, b;
+    struct device_order o;
+    unsigned i = draw(h, NODES), what = draw(h, 10);
+    if (draw(h, 4) == 0) node[i]->deaf = true;
+    if (draw(h, 4) == 0) fake_hear(node[draw(h, NODES)]);
+    node[i]->loses = draw(h, 8) == 0;
+    node[i]->unreachable = draw(h, 12) == 0;
+    if (what < 4) {
+        provision_somewhere(h, &a);
+        take_told(h, &a);
+    } else if (what < 6) {
+        order_somewhere(h, &o);
+        take_order(h, &o);
+    } else if (what < 8 && h->key_count) {
+        (void)sync_at(draw(h, NODES), h->keys[draw(h, h->key_count)]);
+    } else { /* two at a time, and one is stored behind the other */
+        for (unsigned k = 0; k < NODES; k++) node[k]->holds = true;
+        provision_somewhere(h, &a);
+        if (what == 8) order_somewhere(h, &o);
+        provision_somewhere(h, &b);
+        for (unsigned tries = 0; tries < 40; tries++) {
+            (void)fake_release(node[draw(h, NODES)]);
+            run_tasks();
+        }
+        for (unsigned k = 0; k < NODES; k++) {
+            while (fake_release(node[k])) run_tasks();
+            node[k]->holds = false;
+            run_tasks();
+        }
+        take_told(h, &a);
+        take_told(h, &b);
+        if (what == 8) take_order(h, &o);
+    }
+    node[i]->loses = node[i]->unreachable = false;
+}
+
+static void check_history(struct history *h)
+{
+    const struct device_record *r = stored();
+    char key[16];
+    if (!r) return;
+    if (!h->unsure) assert_int_equal(r->partnership.personal == PV_PERSONAL_BLOCK, h->blocked);
+    bool blocked = r->partnership.personal == PV_PERSONAL_BLOCK;
+    snprintf(key, sizeof key, "%u", r->partnership.key);
+    for (unsigned n = 0; n < h->key_count; n++) {
+        unsigned want = blocked ? 129 : strcmp(h->keys[n], key) == 0 ? 1 : 0;
+        for (unsigned i = 0; i < NODES; i++) {
+            unsigned got = sync_at(i, h->keys[n]);
+            want ? assert_int_equal(got, want) : assert_true(wrong_keys(got));
+        }
+    }
+}
+
+/* Whatever happens: in the end both let in the key that is stored, if it is not blocked, and no other one;
+ * and the last word of an administrator stands. */
+static void random_histories(void **unused)
+{
+    unsigned told = 0, conflicts = 0;
+    for (unsigned seed = 1; seed <= 150; seed++) {
+        struct history *h = calloc(1, sizeof *h);
+        h->chance = seed;
+        print_message("# %u\n", seed);
+        for (unsigned n = 0; n < STEPS; n++) {
+            one_step(h);
+            if (n % 15 != 14) continue;
+            heal();
+            check_history(h);
+        }
+        told += h->key_count;
+        conflicts += node[0]->conflicts + node[1]->conflicts;
+        free(h);
+        end(unused);
+        begin(unused);
+    }
+    print_message("# %u keys, %u conflicts\n", told, conflicts);
+    assert_true(told > 500);
+    assert_true(conflicts > 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -664,6 +820,7 @@ int main(void)
         TEST(who_hears_nothing_lets_nobody_in),
         TEST(a_wait_that_ends_unheard),
         TEST(unknown_lists_let_nobody_in),
+        TEST(random_histories),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -126,7 +126,7 @@ static void try_again(struct device_order *o)
 {
     struct shard *s = lock_of(o);
     o->device->unsaved = true;
-    owner_doubt(o->device->owner);
+    device_not_stored(o->gate, o->device, o->tag, &o->write);
     table_unlock(s);
     drop_texts(o);
     run_fresh(o);

@@ -89,7 +89,7 @@ static void try_again(struct step *s)
     struct device *d = device_of(s);
     d->unsaved = true;
     device_count(d, &s->before);
-    owner_doubt(d->owner);
+    device_not_stored(s->call->call.gate, d, s->tag, &s->write);
     table_unlock(shard);
     undo(s);
     s->fresh = true;
@@ -119,8 +119,8 @@ static void stored(struct store_write *w)
         if (s->machine) track_step(s->call, shard, &s->in, &s->out, &s->before, &s->next, now);
         s->before = s->next; /* as it is written */
     } else {
-        d->unsaved = true;
         device_count(d, &s->before);
+        d->unsaved = true;
         device_not_stored(s->call->call.gate, d, s->tag, w);
     }
     leave(s, shard, now);

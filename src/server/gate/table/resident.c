@@ -189,6 +189,8 @@ void owner_doubt(struct owner *o)
 void device_not_stored(struct gate *g, struct device *d, uint64_t tag, const struct store_write *w)
 {
     if (w->conflict || w->lost || store_is_shared(g->store) || d->tag != tag) {
+        /* It may be stored by that tag nevertheless, and is not what is in memory: a name of nothing. */
+        if (d->tag == tag) d->tag = store_tag();
         owner_doubt(d->owner);
         return;
     }

@@ -63,6 +63,27 @@ static void changes_are_told_to_others_once(void **unused)
     store_close(b);
 }
 
+/* Only those of others are a reason to look: a server that writes much does not read as much. */
+static void own_changes_are_not_looked_for(void **unused)
+{
+    (void)unused;
+    struct store *a = open_node("a", 300), *b = open_node("b", 300);
+    struct told told;
+    follow(a, &told);
+    EVENTUALLY(store_is_leader(a));
+    sleep_ms(200);
+    uint64_t heard = ((struct pg_store *)a)->feed.heard_ms;
+    for (int i = 0; i < 5; i++)
+        assert_true(put_one(a, user_change("own", i % 2)));
+    sleep_ms(500);
+    assert_true(((struct pg_store *)a)->feed.heard_ms == heard);
+    assert_true(put_one(b, user_change("other", true)));
+    EVENTUALLY(times_told(&told, "other") == 1);
+    EVENTUALLY(((struct pg_store *)a)->feed.heard_ms > heard);
+    store_close(a);
+    store_close(b);
+}
+
 /* What was opened before it is followed misses nothing meanwhile. */
 static void changes_between_open_and_follow_are_told(void **unused)
 {
@@ -276,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(changes_are_told_to_others_once),
+        TEST(own_changes_are_not_looked_for),
         TEST(changes_between_open_and_follow_are_told),
         TEST(a_late_commit_is_not_missed),
         TEST(changes_during_a_break_are_told),

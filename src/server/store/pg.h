@@ -261,6 +261,7 @@ struct pg_store {
     pthread_t thread;
     bool running, refused;            /* the server did not want the last batch */
     unsigned broken;                  /* connections one after the other that broke with a batch */
+    _Atomic int writer_pid;           /* the server's process behind the writer's connection */
     _Atomic uint64_t away_ms;         /* since when the writer has no connection; 0: it has one */
 
     pthread_mutex_t read_mutex;       /* guards which readers are free, and the counts */

@@ -128,7 +128,8 @@ static bool wait_for_news(struct pg_store *s, unsigned ms)
         if (now >= end || (poll(p, 2, (int)(end - now)) < 0 && errno != EINTR)) return true;
         if (!p[1].revents) continue;
         if (!PQconsumeInput(conn) || PQstatus(conn) != CONNECTION_OK) return false;
-        for (PGnotify *n; (n = PQnotifies(conn)) != NULL; PQfreemem(n)) rung = true;
+        for (PGnotify *n; (n = PQnotifies(conn)) != NULL; PQfreemem(n))
+            rung = rung || n->be_pid != atomic_load(&s->writer_pid); /* we know our own changes */
     }
     return true;
 }

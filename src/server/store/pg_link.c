@@ -361,6 +361,7 @@ bool pg_connect(struct pg_link *l)
     if (pg_now_ms() < l->not_before_ms) return false;
     if (pg_dial(l) && pg_schema_fits(l) && prepare_all(l)) {
         l->pause_ms = 0;
+        if (l->role == PG_WRITER) atomic_store(&l->store->writer_pid, PQbackendPID(l->conn));
         return true;
     }
     pg_disconnect(l);

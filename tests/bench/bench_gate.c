@@ -268,7 +268,7 @@ static int decisions(void)
         type_of(i, asked[turn].type);
         agent_of(i, asked[turn].agent);
     }
-    world = (struct world){.now = 1700000000, .load = load_world};
+    world = (struct world){.now = 1700000000, .load = load_world, .absent = true};
     make_groups();
     load_default(5, "{}");
     config.partnerships_in_memory = devices;

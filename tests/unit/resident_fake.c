@@ -92,15 +92,20 @@ static void wake(struct gate_waiter *w)
 static struct gate_waiter waiter;
 static struct http_exchange ping_exchange;
 
-void wait_with_ping(const char *user)
+void wait_on(struct call *c)
 {
     woken = 0;
     waiter = (struct gate_waiter){.wake = wake};
+    gate_wait_add(c, &waiter);
+}
+
+void wait_with_ping(const char *user)
+{
     ping_exchange = (struct http_exchange){.user = user};
     send_body(&ping_exchange, "Ping", ping, sizeof ping);
     run_tasks();
     assert_false(ping_exchange.done);
-    gate_wait_add(ping_call, &waiter);
+    wait_on(ping_call);
 }
 
 void end_ping(void)

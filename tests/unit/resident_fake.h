@@ -27,6 +27,7 @@ void read_stored(const char *user, const char *device_id);
 /* A Ping that waits, and how often it was woken. */
 extern unsigned woken;
 void wait_with_ping(const char *user);
+void wait_on(struct call *c);
 void end_ping(void);
 
 #endif

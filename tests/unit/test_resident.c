@@ -165,6 +165,36 @@ static void who_waits_is_woken(void **unused)
     end_ping();
 }
 
+/* What is heard while nobody waits yet, and what cannot be read at first. */
+static void who_begins_to_wait_is_woken(void **unused)
+{
+    (void)unused;
+    handshake("ann", "14.1", key);
+    wait_with_ping("ann");
+    end_ping();
+    struct http_exchange x = {.user = "ann"};
+    send_body(&x, "Ping", ping, sizeof ping);
+    run_tasks();
+    block_elsewhere("ann");
+    resident_stale(gate, "ann");
+    unsigned read = world.users_read;
+    wait_on(ping_call);
+    world.unreadable = true;
+    run_tasks();
+    assert_int_equal(world.users_read, read + 1);
+    assert_int_equal(woken, 0);
+    world.unreadable = false;
+    resident_look_again(gate, NULL); /* as the keeper's thread does after a moment */
+    run_tasks();
+    assert_int_equal(woken, 1);
+    assert_true(gate_ping_due(ping_call));
+    read = world.users_read;
+    resident_look_again(gate, NULL);
+    run_tasks();
+    assert_int_equal(world.users_read, read);
+    end_ping();
+}
+
 static void flags_come_with_a_user(void **unused)
 {
     (void)unused;
@@ -357,6 +387,7 @@ int main(void)
         TEST(orders_and_flags_bring_users),
         TEST(what_another_did_counts_when_it_is_heard),
         TEST(who_waits_is_woken),
+        TEST(who_begins_to_wait_is_woken),
         TEST(flags_come_with_a_user),
         TEST(new_devices_stay),
         TEST(a_reading_that_is_overtaken_begins_anew),

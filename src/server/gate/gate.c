@@ -361,6 +361,7 @@ void gate_destroy(struct gate *g)
     gate_stop(g);
     pool_destroy(g->walks);
     lists_destroy(g); /* from here on nobody is heard */
+    keeper_stop(g->keeper);
     residents_destroy(g->residents);
     expiry_destroy(g->expiry);
     gate_save_all(g);

@@ -142,7 +142,9 @@ void gate_wait_add(struct call *c, struct gate_waiter *w)
     if (w->next) w->next->at = &w->next;
     w->device->waiters = w;
     s->waiters++;
+    bool stale = c->device->owner->stale;
     table_unlock(s);
+    if (stale) resident_look_again(c->gate, c->user); /* heard of when nobody waited yet */
     gate_call_of(c)->waited = true;
     call_drop_body(c);
 }

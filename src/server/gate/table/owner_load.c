@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "src/server/gate/table/evict.h"
+#include "src/server/gate/trail/keeper.h"
 #include "src/server/observe/log.h"
 #include "src/server/store/change.h"
 
@@ -263,6 +264,8 @@ static bool end(struct owner_reading *r, struct shard *s, bool ok, uint32_t begu
     struct resident *served = take_served(o, ok, begun);
     bool more = o->waiting != NULL;
     if (!more) o->reading = NULL;
+    /* A moment later once more: nobody else would. */
+    if (!ok && o->stale && owner_is_waited_on(o)) keeper_look_again(r->gate);
     if (!more) shard_let_go(r->gate, s, o);
     (void)shard_make_room(r->gate, s, EVICT_LOOKS_COMING);
     table_unlock(s);

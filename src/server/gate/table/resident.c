@@ -198,7 +198,7 @@ void device_not_stored(struct gate *g, struct device *d, uint64_t tag, const str
     d->was = 0;
 }
 
-static bool somebody_waits(const struct owner *o)
+bool owner_is_waited_on(const struct owner *o)
 {
     for (const struct device *d = o->devices; d; d = d->next)
         if (d->waiters) return true;
@@ -207,25 +207,25 @@ static bool somebody_waits(const struct owner *o)
 
 /* Who waits on a device cannot ask by himself. Without memory he is woken for nothing. Shard locked.
  * NULL: nothing is to be read. */
-static struct owner_reading *doubt(struct gate *g, struct owner *o)
+static struct owner_reading *look_again(struct gate *g, struct owner *o)
 {
-    owner_doubt(o);
-    if (o->reading || !somebody_waits(o)) return NULL;
+    if (!o->stale || o->reading || !owner_is_waited_on(o)) return NULL;
     struct owner_reading *r = reading_begin(g, o);
     for (struct device *d = r ? NULL : o->devices; d; d = d->next) device_wake(g, d);
     return r;
 }
 
-static void doubt_shard(struct gate *g, struct shard *s)
+static void look_again_in(struct gate *g, struct shard *s, bool doubt)
 {
     struct owner_reading *begun = NULL, *r;
     pthread_mutex_lock(&s->mutex);
     for (size_t b = 0; b <= s->mask; b++)
-        for (struct owner *o = s->buckets[b]; o; o = o->next)
-            if ((r = doubt(g, o))) {
-                r->next = begun;
-                begun = r;
-            }
+        for (struct owner *o = s->buckets[b]; o; o = o->next) {
+            if (doubt) owner_doubt(o);
+            if (!(r = look_again(g, o))) continue;
+            r->next = begun;
+            begun = r;
+        }
     pthread_mutex_unlock(&s->mutex);
     while ((r = begun)) {
         begun = r->next;
@@ -235,11 +235,23 @@ static void doubt_shard(struct gate *g, struct shard *s)
 
 void resident_stale(struct gate *g, const char *user)
 {
-    for (size_t i = 0; !user && i < TABLE_SHARDS; i++) doubt_shard(g, &g->table->shards[i]);
+    for (size_t i = 0; !user && i < TABLE_SHARDS; i++) look_again_in(g, &g->table->shards[i], true);
     if (!user) return;
     struct shard *s = table_lock(g->table, user);
     struct owner *o = shard_owner(s, user);
-    struct owner_reading *r = o ? doubt(g, o) : NULL;
+    if (o) owner_doubt(o);
+    table_unlock(s);
+    resident_look_again(g, user);
+}
+
+void resident_look_again(struct gate *g, const char *user)
+{
+    for (size_t i = 0; !user && i < TABLE_SHARDS; i++)
+        look_again_in(g, &g->table->shards[i], false);
+    if (!user) return;
+    struct shard *s = table_lock(g->table, user);
+    struct owner *o = shard_owner(s, user);
+    struct owner_reading *r = o ? look_again(g, o) : NULL;
     table_unlock(s);
     if (r) reading_queue(g->residents, r);
 }

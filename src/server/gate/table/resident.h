@@ -53,6 +53,12 @@ void owner_doubt(struct owner *o);
  * has been made of it, d is of the state before again; else the owner is in doubt. Shard locked. */
 void device_not_stored(struct gate *g, struct device *d, uint64_t tag, const struct store_write *w);
 
+/* Does somebody wait on one of its devices? Shard locked. */
+bool owner_is_waited_on(const struct owner *o);
+/* Who is in doubt is read again where somebody waits on a device of his: he began to wait since, or the
+ * last reading has failed. user NULL: all. Any thread, no shard locked. */
+void resident_look_again(struct gate *g, const char *user);
+
 /* store_submit of what belongs to a user, or to one of its devices: an eviction waits until it is
  * settled, and a reading does not undo it. The record of a device (device_record_of), if there is one
  * among the changes, gives it its tag. Shard locked. */

@@ -20,7 +20,7 @@ struct job_of_trail {
 struct keeper {
     struct gate *gate;
     struct job_of_trail *jobs; /* of the round under way: KEEPER_AT_ONCE */
-    atomic_bool wanted;
+    atomic_bool wanted, look_again;
     pthread_t thread;
     bool running;
     struct heart heart; /* of the thread */
@@ -235,6 +235,12 @@ void keeper_want(struct gate *g)
     pthread_mutex_unlock(&k->mutex);
 }
 
+void keeper_look_again(struct gate *g)
+{
+    atomic_store(&g->keeper->look_again, true);
+    keeper_want(g);
+}
+
 void keeper_evicted(struct gate *g, struct shard *s, struct trail *t)
 {
     struct keeper *k = g->keeper;
@@ -277,6 +283,7 @@ static void *run(void *arg)
         heart_beat(&k->heart);
         if (keeper_round(k)) keeper_want(k->gate);
         table_make_room(k->gate);
+        if (atomic_exchange(&k->look_again, false)) resident_look_again(k->gate, NULL);
         heart_rest(&k->heart);
     }
     return NULL;
@@ -312,14 +319,20 @@ bool keeper_start(struct keeper *k)
     return k->running;
 }
 
-void keeper_destroy(struct keeper *k)
+void keeper_stop(struct keeper *k)
 {
-    if (!k) return;
+    if (!k || !k->running) return;
     pthread_mutex_lock(&k->mutex);
     k->ending = true;
     pthread_cond_signal(&k->wake);
     pthread_mutex_unlock(&k->mutex);
-    if (k->running) pthread_join(k->thread, NULL);
+    pthread_join(k->thread, NULL);
+    k->running = false;
+}
+
+void keeper_destroy(struct keeper *k)
+{
+    if (!k) return;
     /* A store that fails does not keep the server from stopping: each trail is tried once. */
     for (unsigned n = 0; k->gate->table && n < TRAILS_PER_SHARD / KEEPER_AT_ONCE; n++)
         if (!keeper_round(k)) break;

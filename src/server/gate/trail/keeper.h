@@ -17,11 +17,15 @@ struct keeper *keeper_create(struct gate *g);
 bool keeper_start(struct keeper *k);
 /* Of the thread. */
 const struct heart *keeper_heart(const struct keeper *k);
-/* Ends the thread, writes what has changed, frees. NULL is accepted. */
+/* Ends the thread. NULL is accepted. */
+void keeper_stop(struct keeper *k);
+/* Writes what has changed, frees; after keeper_stop. NULL is accepted. */
 void keeper_destroy(struct keeper *k);
 
 /* Something has changed in a trail, or there are too many in memory. */
 void keeper_want(struct gate *g);
+/* Readings have failed of users on whose devices somebody waits: soon once more. */
+void keeper_look_again(struct gate *g);
 /* A trail that had to go for another, taken over; its user stays in memory until it is written. Shard
  * locked. */
 void keeper_evicted(struct gate *g, struct shard *s, struct trail *t);

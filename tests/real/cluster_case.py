@@ -158,3 +158,5 @@ class ClusterCase(unittest.TestCase):
         for node in self.nodes:
             found = wait_for("a node to read the audit log", lambda n=node: verified(n))
             self.assertTrue(found["good"], found)
+        wait_for("all to see the same end of it",
+                 lambda: len({str((verified(node) or {}).get("head")) for node in self.nodes}) == 1)

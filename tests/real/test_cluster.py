@@ -6,6 +6,7 @@ docs/consistency.md, and the audit log is whole. PROVOST_HANDSHAKES says how man
 it goes.
 """
 
+import collections
 import itertools
 import os
 import random
@@ -22,6 +23,8 @@ HANDSHAKES = int(os.environ.get("PROVOST_HANDSHAKES") or 10000)
 OWNERS = 12  # threads with phones
 WATCHED = 10  # one phone in so many is in the hands of administrators
 CLOSED = (129, 140)
+ACTS = {"block": "device.block", "wipe": "device.wipe-device", "allow": "device.allow",
+        "cancel": "device.cancel-wipe"}
 
 
 class Fleet:
@@ -59,7 +62,7 @@ class Administrator:
         self.office, self.phones = office, phones
         self.shut = {phone: [] for phone in phones}
         self.open = {phone: [] for phone in phones}
-        self.orders = 0
+        self.orders, self.told = 0, collections.Counter()
 
     def order(self, phone, what):
         """Until it is done. false: it is impossible."""
@@ -71,6 +74,7 @@ class Administrator:
                 spans[-1][1] = first
         if code == 200:
             (self.open if what in ("allow", "cancel") else self.shut)[phone].append([ended, None])
+            self.told[phone.device_id, ACTS[what]] += 1
         self.orders += 1
         return code == 200
 
@@ -105,6 +109,8 @@ class Administrator:
 
 
 class Thousands(ClusterCase):
+    how = {"config": "partnerships_in_memory = 1000;"}  # half of them
+
     def test_handshakes(self):
         began = time.monotonic()
         chance = random.Random(SEED)
@@ -126,9 +132,22 @@ class Thousands(ClusterCase):
         self.assertEqual([w for one in administrators for w in one.ignored(fleet.watched)], [])
         self.assert_keys_open(fleet, administrators)
         self.assertWhole()
+        self.assert_in_the_audit_log(sum((one.told for one in administrators), collections.Counter()))
         for kind in ("kill_node", "restart_database", "kill_database"):
             self.assertGreater(trouble.count[kind], 0, "too little trouble to prove anything")
         self.assertGreater(orders, 20)
+
+    def assert_in_the_audit_log(self, told):
+        """Blocks and wipes that were told; each was news, since the phone was allowed before."""
+        lines, office, after = [], self.office(), 0
+        while rows := office.call(self.nodes[1], "GET", f"/v1/audit?after={after}&limit=10000").json:
+            lines += rows
+            after = rows[-1]["seq"]
+        self.assertEqual([line["seq"] for line in lines], list(range(1, len(lines) + 1)))
+        found = collections.Counter((line.get("device_id"), line["act"]) for line in lines)
+        missing = {key: count for key, count in told.items()
+                   if key[1] in ("device.block", "device.wipe-device") and found[key] < count}
+        self.assertEqual(missing, {})
 
     def policies(self, work):
         """Who is in the group is asked again and again."""

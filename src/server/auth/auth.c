@@ -119,7 +119,7 @@ struct auth *auth_create(const struct config *c, struct auth_method *const *made
     pthread_mutex_init(&a->lock, NULL);
     if (getrandom(a->secret, sizeof a->secret, 0) != (ssize_t)sizeof a->secret)
         snprintf(error, error_cap, "getrandom: %s", strerror(errno));
-    else if (!(a->set = make_set(&k)))
+    else if (!(a->set = auth_set_make(&k)))
         ; /* error is set */
     else if ((a->cache = cache_create((uint64_t)c->auth.cache_seconds * 1000)) &&
              (a->throttle = throttle_create()))
@@ -142,7 +142,7 @@ static void pending_free(struct pending *p)
         a->pending = p->next;
     if (p->next) p->next->prev = p->prev;
     pthread_mutex_unlock(&a->lock);
-    drop_set(a, p->set);
+    auth_set_drop(a, p->set);
     explicit_bzero(p, sizeof *p + p->token_size);
     free(p);
 }
@@ -172,10 +172,10 @@ static struct pending *pending_make(struct auth *a, const struct pending *facts,
 void auth_destroy(struct auth *a)
 {
     if (!a) return;
-    for (const struct pending *p = a->pending; p; p = p->next) close_method(p->method);
+    for (const struct pending *p = a->pending; p; p = p->next) auth_method_close(p->method);
     while (a->pending) /* held back when the workers ended */
         pending_free(a->pending);
-    if (a->set) drop_set(a, a->set);
+    if (a->set) auth_set_drop(a, a->set);
     auth_reap(a);
     throttle_destroy(a->throttle);
     cache_destroy(a->cache);
@@ -362,11 +362,11 @@ void auth_forget(struct auth *a, const char *authorization)
     struct auth_try t = {0};
     struct credential c = {.authorization = authorization};
     struct digest d;
-    struct set *s = hold_set(a);
+    struct set *s = auth_set_hold(a);
     struct used *m = choose(s, &c, &t);
     if (m && identify(s, m->m, &t) && digest_of(a, m, &t, c.secret, c.secret_len, &d))
         cache_drop(a->cache, &d);
-    drop_set(a, s);
+    auth_set_drop(a, s);
     explicit_bzero(&t, sizeof t);
 }
 
@@ -374,11 +374,11 @@ bool auth_is_of(struct auth *a, const char *authorization, const char *user)
 {
     struct login l;
     char name[AUTH_USER_MAX];
-    struct set *s = hold_set(a);
+    struct set *s = auth_set_hold(a);
     bool is = login_parse(authorization, &l) &&
               login_canonical(l.name, s->domain, s->case_sensitive, name) &&
               strcmp(name, user) == 0;
-    drop_set(a, s);
+    auth_set_drop(a, s);
     login_wipe(&l);
     return is;
 }
@@ -439,8 +439,8 @@ static bool start(struct auth *a, struct set *s, struct auth_check *q)
 
 bool auth_start(struct auth *a, struct auth_check *q)
 {
-    struct set *s = hold_set(a);
+    struct set *s = auth_set_hold(a);
     bool answered = start(a, s, q);
-    drop_set(a, s);
+    auth_set_drop(a, s);
     return answered;
 }

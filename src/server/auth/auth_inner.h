@@ -45,10 +45,10 @@ struct auth {
 
 /* ---- auth_set.c ---- */
 /* The one in force. */
-struct set *hold_set(struct auth *a);
-void drop_set(struct auth *a, struct set *s);
+struct set *auth_set_hold(struct auth *a);
+void auth_set_drop(struct auth *a, struct set *s);
 /* What it has begun has ended then. */
-void close_method(struct used *u);
+void auth_method_close(struct used *u);
 
 /* For making a set: whose methods may be used again. */
 struct making {
@@ -60,6 +60,6 @@ struct making {
     size_t error_cap;
 };
 /* NULL: error is set. */
-struct set *make_set(const struct making *k);
+struct set *auth_set_make(const struct making *k);
 
 #endif

@@ -10,7 +10,7 @@
 
 /* ---- sets ---- */
 
-struct set *hold_set(struct auth *a)
+struct set *auth_set_hold(struct auth *a)
 {
     pthread_mutex_lock(&a->lock);
     struct set *s = a->set;
@@ -19,7 +19,7 @@ struct set *hold_set(struct auth *a)
     return s;
 }
 
-void drop_set(struct auth *a, struct set *s)
+void auth_set_drop(struct auth *a, struct set *s)
 {
     if (atomic_fetch_sub(&s->holders, 1) > 1) return;
     pthread_mutex_lock(&a->lock);
@@ -28,7 +28,7 @@ void drop_set(struct auth *a, struct set *s)
     pthread_mutex_unlock(&a->lock);
 }
 
-void close_method(struct used *u)
+void auth_method_close(struct used *u)
 {
     if (u->m && u->m->ops->close) u->m->ops->close(u->m);
     u->m = NULL;
@@ -39,7 +39,7 @@ static void free_set(struct set *s)
     for (size_t i = 0; i < s->count; i++) {
         struct used *u = s->methods[i];
         if (--u->sets > 0) continue;
-        close_method(u);
+        auth_method_close(u);
         free(u);
     }
     free(s);
@@ -119,7 +119,7 @@ static bool add_methods(const struct making *k, struct set *s)
     return true;
 }
 
-struct set *make_set(const struct making *k)
+struct set *auth_set_make(const struct making *k)
 {
     struct set *s = calloc(1, sizeof *s);
     if (!s) {
@@ -153,7 +153,7 @@ struct auth_change *auth_change_make(struct auth *a, const struct config *c,
                              .error = error,
                              .error_cap = error_cap};
     struct auth_change *change = malloc(sizeof *change);
-    if (change && (change->set = make_set(&k))) return change;
+    if (change && (change->set = auth_set_make(&k))) return change;
     if (!change) snprintf(error, error_cap, "out of memory");
     free(change);
     return NULL;
@@ -166,7 +166,7 @@ void auth_change_use(struct auth *a, struct auth_change *change)
     a->set = change->set;
     pthread_mutex_unlock(&a->lock);
     cache_set_fresh(a->cache, change->set->config->auth.cache_seconds * UINT64_C(1000));
-    drop_set(a, before);
+    auth_set_drop(a, before);
     free(change);
 }
 
@@ -192,9 +192,9 @@ void auth_reap(struct auth *a)
 unsigned auth_kinds(struct auth *a)
 {
     unsigned kinds = 0;
-    struct set *s = hold_set(a);
+    struct set *s = auth_set_hold(a);
     for (size_t i = 0; i < s->count; i++) kinds |= s->methods[i]->m->ops->kinds;
-    drop_set(a, s);
+    auth_set_drop(a, s);
     return kinds;
 }
 
@@ -212,38 +212,38 @@ bool auth_reload(struct auth *a, char *error, size_t error_cap)
 
 enum auth_edit auth_user_add(struct auth *a, const char *user, const char *password)
 {
-    struct set *s = hold_set(a);
+    struct set *s = auth_set_hold(a);
     enum auth_edit result =
         s->file ? file_set_password(s->file, user, password, false) : AUTH_EDIT_NO_FILE;
-    drop_set(a, s);
+    auth_set_drop(a, s);
     return result;
 }
 
 enum auth_edit auth_user_passwd(struct auth *a, const char *user, const char *password)
 {
-    struct set *s = hold_set(a);
+    struct set *s = auth_set_hold(a);
     enum auth_edit result =
         s->file ? file_set_password(s->file, user, password, true) : AUTH_EDIT_NO_FILE;
-    drop_set(a, s);
+    auth_set_drop(a, s);
     return result;
 }
 
 enum auth_edit auth_user_remove(struct auth *a, const char *user)
 {
-    struct set *s = hold_set(a);
+    struct set *s = auth_set_hold(a);
     enum auth_edit result =
         s->file ? users_edit(file_users(s->file), user, NULL, true) : AUTH_EDIT_NO_FILE;
-    drop_set(a, s);
+    auth_set_drop(a, s);
     return result;
 }
 
 enum auth_edit auth_user_each(struct auth *a, const char *after, size_t most,
                               void (*each)(void *ctx, const char *user), void *ctx)
 {
-    struct set *s = hold_set(a);
+    struct set *s = auth_set_hold(a);
     if (s->file) users_each(file_users(s->file), after, most, each, ctx);
     enum auth_edit result = s->file ? AUTH_EDIT_OK : AUTH_EDIT_NO_FILE;
-    drop_set(a, s);
+    auth_set_drop(a, s);
     return result;
 }
 
@@ -259,8 +259,8 @@ static bool user_name(const struct set *s, const char *typed, char user_out[AUTH
 
 bool auth_user_name(struct auth *a, const char *typed, char user_out[AUTH_USER_MAX])
 {
-    struct set *s = hold_set(a);
+    struct set *s = auth_set_hold(a);
     bool known = user_name(s, typed, user_out);
-    drop_set(a, s);
+    auth_set_drop(a, s);
     return known;
 }

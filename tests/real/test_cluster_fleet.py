@@ -68,6 +68,18 @@ class Fleet(ClusterCase):
         for node in self.nodes:
             self.assertEqual(self.names(node, "--state", "quarantined"), [])
 
+    def test_a_row_that_nobody_understands_hides_no_other(self):
+        self.fill("X", 30, int(time.time()))
+        before = self.names(self.nodes[1])
+        spoilt = next(name for name in before if name[1] == "X000017")
+        which = f"WHERE device_id = '{spoilt[1]}'"
+        self.cluster.database.sql(f"UPDATE device SET state = 'odd' {which}")
+        for node in self.nodes:
+            self.assertEqual(self.names(node), [name for name in before if name != spoilt])
+        self.assertIn("store-damaged", self.nodes[0].log)
+        self.cluster.database.sql(f"UPDATE device SET state = 'provisioned' {which}")
+        self.assertEqual(self.names(self.nodes[0]), before)
+
     def test_one_of_them_forgets_who_was_not_seen(self):
         before = len(self.names(self.nodes[0]))
         self.fill("OLD", 50, int(time.time()) - 31 * 86400)

@@ -11,6 +11,7 @@
 #include "src/server/observe/log.h"
 
 #define SWEEP_MS 60000
+#define FOLLOW_MS 5000 /* whether it leads now is looked up, if it did not */
 #define SWEEP_MOST 200 /* of each kind at a time */
 #define DAY_S 86400
 
@@ -34,7 +35,7 @@ struct expiry {
     struct job job;
     struct timer timer;
     struct task task;
-    bool every_minute;
+    bool every_minute, leads;
     struct place wipes, unseen;
     struct due *found;
     unsigned under_way, expired, pruned;
@@ -109,7 +110,7 @@ static void end(struct expiry *x)
     if (more && take(x))
         begin(x);
     else if (x->every_minute)
-        timer_set(worker_self(), &x->timer, SWEEP_MS, minute_is_over);
+        timer_set(worker_self(), &x->timer, x->leads ? SWEEP_MS : FOLLOW_MS, minute_is_over);
 }
 
 static void ordered(struct device_order *o)
@@ -182,7 +183,8 @@ static void look_for_all(struct job *j)
 {
     struct expiry *x = CONTAINER_OF(j, struct expiry, job);
     int64_t now = time(NULL), days = config_now(x->gate->config)->prune_after;
-    if (gate_is_ending(x->gate) || !store_is_leader(x->gate->store)) return;
+    x->leads = store_is_leader(x->gate->store);
+    if (gate_is_ending(x->gate) || !x->leads) return;
     struct search wipes = {.expiry = x,
                            .place = &x->wipes,
                            .order = {.kind = PV_ORDER_CANCEL_WIPE,

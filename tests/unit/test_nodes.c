@@ -698,6 +698,7 @@ static void order_somewhere(struct history *h, struct device_order *o)
     *o = (struct device_order){.user = "ann",
                                .device_id = "DEV1",
                                .kind = draw(h, 2) ? PV_ORDER_BLOCK : PV_ORDER_ALLOW,
+                               .remove = draw(h, 6) == 0,
                                .actor = "uid 0",
                                .done = ordered,
                                .result = ORDER_FULL};
@@ -709,7 +710,7 @@ static void take_order(struct history *h, const struct device_order *o)
 {
     bool known = o->result == ORDER_DONE || o->result == ORDER_UNCHANGED;
     assert_int_not_equal(o->result, ORDER_FULL);
-    if (known) h->blocked = o->kind == PV_ORDER_BLOCK;
+    if (known) h->blocked = !o->remove && o->kind == PV_ORDER_BLOCK;
     if (known || o->result == ORDER_STORE) h->unsure = !known;
 }
 

@@ -195,13 +195,23 @@ static bool is_among(const char *words, const char *value)
     return false;
 }
 
+/* A URL may hold a password, before an @ or among its parameters. */
+static void not_among(struct reading *r, const config_setting_t *s, const struct key *k,
+                      const char *value)
+{
+    bool secret = strpbrk(value, "@?");
+    complain(r, s, "%s is \"%.*s%s\"; allowed: %s", k->name,
+             (int)(secret ? strcspn(value, ":@?") : strlen(value)), value, secret ? "..." : "",
+             k->allowed);
+}
+
 static void read_text(struct reading *r, const config_setting_t *s, const struct key *k)
 {
     const char *value = config_setting_get_string(s);
     if (!value)
         wrong_type(r, s, k);
     else if (k->kind == KEY_CHOICE && !is_among(k->allowed, value))
-        complain(r, s, "%s is \"%s\"; allowed: %s", k->name, value, k->allowed);
+        not_among(r, s, k, value);
     else if (k->kind == KEY_PATH && *value == '\0')
         complain(r, s, "%s must not be empty", k->name);
     else

@@ -192,6 +192,8 @@ static const struct {
     { "log_level = \"inf\";", ":1: log_level is \"inf\"; allowed: error warn info debug" },
     { "store = \"mysql://db/x\";",
       ":1: store is \"mysql://db/x\"; allowed: sqlite postgresql://* postgres://*" },
+    { "store = \"postgress://u:geheim@db/x\";", ":1: store is \"postgress...\"; allowed: sqlite " },
+    { "store = \"mysql://db/x?password=geheim\";", ":1: store is \"mysql...\"; allowed: sqlite " },
     { "store = \"paper\";", ":1: store is \"paper\"; allowed: sqlite" },
     { "auth = { method = \"paper\"; };",
       ":1: auth.method has \"paper\"; allowed: file" },

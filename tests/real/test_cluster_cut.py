@@ -5,6 +5,8 @@ The promises are those of docs/consistency.md. What comes between node and datab
 or cuts, a dead wire, and the end of the database itself."""
 
 import contextlib
+import select
+import signal
 import threading
 import time
 import unittest
@@ -147,6 +149,33 @@ class Shared(CutCase):
                     answer = device.receive()
                     self.assertEqual((answer.http, answer.status), (200, 7), answer)
                     device.close()
+
+    def test_an_answer_of_the_database_that_comes_late(self):
+        """What a node has asked the database is no longer believed when the lease has run out meanwhile."""
+        number, node = 1, self.nodes[1]
+        phone, office = self.phone(user="u8"), self.office(self.nodes[0])
+        self.assertEqual(self.owner(self.nodes[0]).handshake(phone), "in")
+        self.until_in(phone)
+        for what in ("block", "allow"):  # the user must be read again there
+            self.assertEqual(office.order(phone, what)[0], 200)
+        device = Device(node, user="u8", password=PASSWORD, device_id=phone.device_id)
+        device.key = phone.key
+        device.connect().connect()
+        self.cluster.way(number, "delay", "0.2")
+        time.sleep(LEASE / 2)
+        device.start("Settings", ("Settings", [("UserInformation", [("Get", None)])]))
+        time.sleep(0.3)  # the question is there, the answer is on its way
+        node.process.send_signal(signal.SIGSTOP)
+        try:
+            self.cluster.way(number, "pass")
+            self.assertEqual(office.order(phone, "block")[0], 200)
+            time.sleep(LEASE + 0.5)
+            self.assertEqual(select.select([device.connect().sock], [], [], 0)[0], [], "answered before")
+        finally:
+            node.process.send_signal(signal.SIGCONT)
+        answer = device.receive()
+        self.assertEqual((answer.http, answer.headers.get("Retry-After")), (503, "10"), answer)
+        device.close()
 
     def test_away_and_back(self):
         self.addCleanup(lambda: self.cluster.database.process or self.cluster.database.start())

@@ -29,11 +29,21 @@ bool gate_is_heard(struct gate *g)
 }
 
 /* ---- before memory is believed ---- */
+/* Everything is there as it must be. What was waited for may have come late: the lease may be over, and
+ * what was read may be older than that. */
+static void go_on(struct gate_call *gc)
+{
+    if (gate_is_heard(gc->call.gate))
+        gc->believed(gc);
+    else
+        call_http(&gc->call, 503, RETRY_AFTER_S);
+}
+
 static void user_was_read(struct resident *r, bool ok)
 {
     struct gate_call *gc = CONTAINER_OF(r, struct gate_call, resident);
     if (ok)
-        gc->believed(gc);
+        go_on(gc);
     else
         call_http(&gc->call, 503, RETRY_AFTER_S);
 }
@@ -43,7 +53,7 @@ static void want_user(struct gate_call *gc, enum resident_need need)
     struct call *c = &gc->call;
     gc->resident.ready = user_was_read;
     if (resident_want(c->gate, &gc->resident, c->user, need))
-        gc->believed(gc);
+        go_on(gc);
     else
         call_wait(c, NULL);
 }

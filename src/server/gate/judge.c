@@ -119,11 +119,12 @@ static void step_failed(struct gate_call *gc, enum pv_err err)
     call_http(&gc->call, 503, RETRY_AFTER_S);
 }
 
-/* A command that changes the partnership in a way that must be on the disk first. */
+/* A command that changes the partnership in a way that must be on the disk first. Meanwhile the lease may
+ * have run out, which the user's flags and the lists are under, too. */
 static void stepped(struct step *s, enum step_result result)
 {
     struct gate_call *gc = s->call;
-    if (result == STEP_DONE)
+    if (result == STEP_DONE && gate_is_heard(gc->call.gate))
         act(gc, &s->out, s->expected, s->go);
     else
         call_http(&gc->call, 503, RETRY_AFTER_S);

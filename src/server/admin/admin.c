@@ -221,9 +221,9 @@ void admin_on_status(struct admin *a, bool (*add)(void *ctx, json_t *status), vo
 void admin_destroy(struct admin *a)
 {
     if (a == NULL) return;
-    gate_drop_lists(a->gate, &a->token_list);
     store_jobs_destroy(a->store_jobs);
     pool_destroy(a->pool);
+    gate_drop_lists(a->gate, &a->token_list); /* nobody looks at lists here any more */
     limiter_destroy(a->calls);
     limiter_destroy(a->failures);
     tokens_destroy(a->tokens);

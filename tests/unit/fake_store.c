@@ -408,56 +408,56 @@ static int copy(struct store *s, enum store_kind kind, const struct store_change
     return 1;
 }
 
-static int read_folder_state(struct store *s, const char *user, const char *device_id,
-                             struct folder_state_record *out, void **block_out)
-{
-    const struct store_change key = {.u.folder_state = {.user = user, .device_id = device_id}};
-    struct store_change c;
-    int found = copy(s, STORE_PUT_FOLDER_STATE, &key, &c, block_out);
-    if (found == 1) *out = c.u.folder_state;
-    return found;
-}
-
-static int read_folder_ids(struct store *s, const char *user, struct folder_ids_record *out,
-                           void **block_out)
-{
-    const struct store_change key = {.u.folder_ids.user = user};
-    struct store_change c;
-    int found = copy(s, STORE_PUT_FOLDER_IDS, &key, &c, block_out);
-    if (found == 1) *out = c.u.folder_ids;
-    return found;
-}
-
-static int read_info(struct store *s, const char *user, const char *device_id,
-                     struct info_record *out, void **block_out)
+static int read_info(struct store *s, const char *user, const char *device_id, struct store_row *out,
+                     void **block_out)
 {
     const struct store_change key = {.u.info = {.user = user, .device_id = device_id}};
     if (!reads(s)) return -1;
     const struct row *r = find(db_of(s), STORE_PUT_INFO, &key);
     if (!r || !r->info) return 0;
     *block_out = strdup(r->info);
-    *out = (struct info_record){user, device_id, change_of(r)->u.info.at, *block_out, "[]"};
+    *out = (struct store_row){.texts = {*block_out, "[]"}};
     return 1;
 }
 
-static int read_trail(struct store *s, const char *user, const char *device_id,
-                      struct trail_record *out, void **block_out)
+/* The change that a row was put by, as a key and read. */
+static int read_row(struct store *s, enum store_row_of of, const char *a, const char *b,
+                    struct store_row *out, void **block_out)
 {
-    const struct store_change key = {.u.trail = {.user = user, .device_id = device_id}};
-    struct store_change c;
-    int found = copy(s, STORE_PUT_TRAIL, &key, &c, block_out);
-    if (found == 1) *out = c.u.trail;
-    return found;
-}
-
-static int read_item(struct store *s, const char *kind, const char *name, struct item_record *out,
-                     void **block_out)
-{
-    const struct store_change key = {.u.item = {.kind = kind, .name = name}};
-    struct store_change c;
-    int found = copy(s, STORE_PUT_ITEM, &key, &c, block_out);
-    if (found == 1) *out = c.u.item;
-    return found;
+    static const enum store_kind kinds[] = {
+        [STORE_ROW_FOLDER_STATE] = STORE_PUT_FOLDER_STATE, [STORE_ROW_FOLDER_IDS] = STORE_PUT_FOLDER_IDS,
+        [STORE_ROW_INFO] = STORE_PUT_INFO, [STORE_ROW_TRAIL] = STORE_PUT_TRAIL, [STORE_ROW_ITEM] = STORE_PUT_ITEM,
+    };
+    struct store_change key = {0}, c;
+    switch (of) {
+    case STORE_ROW_FOLDER_STATE:
+        key.u.folder_state.user = a;
+        key.u.folder_state.device_id = b;
+        break;
+    case STORE_ROW_FOLDER_IDS: key.u.folder_ids.user = a; break;
+    case STORE_ROW_INFO: return read_info(s, a, b, out, block_out);
+    case STORE_ROW_TRAIL:
+        key.u.trail.user = a;
+        key.u.trail.device_id = b;
+        break;
+    case STORE_ROW_ITEM:
+        key.u.item.kind = a;
+        key.u.item.name = b;
+        break;
+    }
+    int found = copy(s, kinds[of], &key, &c, block_out);
+    if (found != 1)
+        return found;
+    const struct folder_state_record *f = &c.u.folder_state;
+    switch (of) {
+    case STORE_ROW_FOLDER_STATE:
+        *out = (struct store_row){{f->key, f->previous_key}, {f->tree_json, f->previous_tree_json, f->ping_json}};
+        break;
+    case STORE_ROW_FOLDER_IDS: out->texts[0] = c.u.folder_ids.ids_json; break;
+    case STORE_ROW_TRAIL: out->texts[0] = c.u.trail.trail_json; break;
+    default: out->texts[0] = c.u.item.json;
+    }
+    return 1;
 }
 
 static bool read_user(struct store *s, const char *user, const struct store_visitor *v, void *ctx)
@@ -602,11 +602,7 @@ static const struct store_ops ops = {
     .shared = true,
     .load = load,
     .submit = submit,
-    .read_folder_state = read_folder_state,
-    .read_folder_ids = read_folder_ids,
-    .read_info = read_info,
-    .read_trail = read_trail,
-    .read_item = read_item,
+    .read_row = read_row,
     .read_user = read_user,
     .read_devices = read_devices,
     .read_users_of = read_users_of,

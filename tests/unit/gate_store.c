@@ -503,8 +503,12 @@ bool store_read_users_of(struct store *s, const char *device_id, unsigned most,
 int store_read_item(struct store *s, const char *kind, const char *name, struct item_record *out,
                     void **block_out)
 {
+    struct store_row r;
+    int found = s ? s->ops->read_row(s, STORE_ROW_ITEM, kind, name, &r, block_out) : 0;
+    if (found == 1)
+        *out = (struct item_record){kind, name, r.texts[0]};
     if (s)
-        return s->ops->read_item(s, kind, name, out, block_out);
+        return found;
     char full[600];
     snprintf(full, sizeof full, "%s %s", kind, name);
     const struct store_change *c = find(full);
@@ -518,8 +522,12 @@ int store_read_item(struct store *s, const char *kind, const char *name, struct 
 int store_read_trail(struct store *s, const char *user, const char *device_id,
                      struct trail_record *out, void **block_out)
 {
+    struct store_row r;
+    int found = s ? s->ops->read_row(s, STORE_ROW_TRAIL, user, device_id, &r, block_out) : 0;
+    if (found == 1)
+        *out = (struct trail_record){user, device_id, r.texts[0]};
     if (s)
-        return s->ops->read_trail(s, user, device_id, out, block_out);
+        return found;
     if (world.store == STORE_FAILS)
         return -1;
     if (!*world.last_trail)

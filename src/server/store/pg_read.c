@@ -8,12 +8,6 @@
 #define COUNT_MS 5000       /* how long a count is kept */
 #define COUNT_EXACTLY 20000 /* more devices than that are estimated, as the server does */
 
-/* What is found of one row: the texts behind the numbers. */
-struct row {
-    uint32_t numbers[2];
-    const char *texts[3];
-};
-
 /* One block: the texts of the columns from `from` on. */
 static char *copy_texts(const PGresult *r, int from, const char *out[])
 {
@@ -30,77 +24,26 @@ static char *copy_texts(const PGresult *r, int from, const char *out[])
     return block;
 }
 
-/* The row for one or two names (b may be NULL): `numbers` numbers, then texts. */
-static int read_row(struct store *s, enum pg_statement which, const char *a, const char *b,
-                    int numbers, struct row *out, void **block_out)
+int pg_read_row(struct store *s, enum store_row_of of, const char *a, const char *b,
+                struct store_row *out, void **block_out)
 {
+    static const enum pg_statement which[] = {
+        [STORE_ROW_FOLDER_STATE] = Q_FOLDER_STATE,
+        [STORE_ROW_FOLDER_IDS] = Q_FOLDER_IDS,
+        [STORE_ROW_INFO] = Q_INFO,
+        [STORE_ROW_TRAIL] = Q_TRAIL,
+        [STORE_ROW_ITEM] = Q_ITEM,
+    };
+    int numbers = store_row_numbers(of);
     struct pg_args args = {0};
     PGresult *r;
     pg_text(&args, a);
     if (b) pg_text(&args, b);
-    if (!pg_read((struct pg_store *)s, which, &args, &r)) return -1;
+    if (!pg_read((struct pg_store *)s, which[of], &args, &r)) return -1;
     int found = PQntuples(r) > 0;
     for (int i = 0; found && i < numbers; i++) out->numbers[i] = (uint32_t)pg_number(r, 0, i);
     if (found && !(*block_out = copy_texts(r, numbers, out->texts))) found = -1;
     PQclear(r);
-    return found;
-}
-
-int pg_read_folder_state(struct store *s, const char *user, const char *device_id,
-                         struct folder_state_record *out, void **block_out)
-{
-    struct row r;
-    int found = read_row(s, Q_FOLDER_STATE, user, device_id, 2, &r, block_out);
-    if (found == 1)
-        *out = (struct folder_state_record){
-            .user = user,
-            .device_id = device_id,
-            .key = r.numbers[0],
-            .previous_key = r.numbers[1],
-            .tree_json = r.texts[0],
-            .previous_tree_json = r.texts[1],
-            .ping_json = r.texts[2],
-        };
-    return found;
-}
-
-int pg_read_folder_ids(struct store *s, const char *user, struct folder_ids_record *out,
-                       void **block_out)
-{
-    struct row r;
-    int found = read_row(s, Q_FOLDER_IDS, user, NULL, 0, &r, block_out);
-    if (found == 1) *out = (struct folder_ids_record){.user = user, .ids_json = r.texts[0]};
-    return found;
-}
-
-int pg_read_info(struct store *s, const char *user, const char *device_id, struct info_record *out,
-                 void **block_out)
-{
-    struct row r;
-    int found = read_row(s, Q_INFO, user, device_id, 0, &r, block_out);
-    if (found == 1)
-        *out = (struct info_record){.user = user,
-                                    .device_id = device_id,
-                                    .info_json = r.texts[0],
-                                    .history_json = r.texts[1]};
-    return found;
-}
-
-int pg_read_trail(struct store *s, const char *user, const char *device_id,
-                  struct trail_record *out, void **block_out)
-{
-    struct row r;
-    int found = read_row(s, Q_TRAIL, user, device_id, 0, &r, block_out);
-    if (found == 1) *out = (struct trail_record){user, device_id, r.texts[0]};
-    return found;
-}
-
-int pg_read_item(struct store *s, const char *kind, const char *name, struct item_record *out,
-                 void **block_out)
-{
-    struct row r;
-    int found = read_row(s, Q_ITEM, kind, name, 0, &r, block_out);
-    if (found == 1) *out = (struct item_record){.kind = kind, .name = name, .json = r.texts[0]};
     return found;
 }
 

@@ -267,16 +267,8 @@ bool sqlite_read_users(struct store *s, const char *after, unsigned most,
                        void (*each)(void *ctx, const struct user_record *r), void *ctx);
 
 /* sqlite_read.c: single rows, from threads that may block. */
-int sqlite_read_folder_state(struct store *s, const char *user, const char *device_id,
-                             struct folder_state_record *out, void **block_out);
-int sqlite_read_folder_ids(struct store *s, const char *user, struct folder_ids_record *out,
-                           void **block_out);
-int sqlite_read_info(struct store *s, const char *user, const char *device_id,
-                     struct info_record *out, void **block_out);
-int sqlite_read_trail(struct store *s, const char *user, const char *device_id,
-                      struct trail_record *out, void **block_out);
-int sqlite_read_item(struct store *s, const char *kind, const char *name, struct item_record *out,
-                     void **block_out);
+int sqlite_read_row(struct store *s, enum store_row_of of, const char *a, const char *b,
+                struct store_row *out, void **block_out);
 bool sqlite_read_users_of(struct store *s, const char *device_id, unsigned most,
                           void (*each)(void *ctx, const char *user), void *ctx);
 bool sqlite_count_devices(struct store *s, uint64_t *out);

@@ -33,22 +33,21 @@ static bool release(struct sqlite_store *s, struct sqlite_reader *r, sqlite3_stm
     return rc == SQLITE_OK;
 }
 
-/* What is found of one row: the texts behind the numbers. */
-struct row {
-    uint32_t numbers[2];
-    const char *texts[3];
-};
-
-/* The row for one or two names (b may be NULL): `numbers` numbers, then texts to the last column.
- * 1 found, 0 not there, -1 out of reach. */
-static int read_row(struct store *base, enum sqlite_read which, const char *a, const char *b,
-                    int numbers, struct row *out, void **block_out)
+int sqlite_read_row(struct store *base, enum store_row_of of, const char *a, const char *b,
+                    struct store_row *out, void **block_out)
 {
+    static const enum sqlite_read which[] = {
+        [STORE_ROW_FOLDER_STATE] = SQL_READ_FOLDER_STATE,
+        [STORE_ROW_FOLDER_IDS] = SQL_READ_FOLDER_IDS,
+        [STORE_ROW_INFO] = SQL_READ_INFO,
+        [STORE_ROW_TRAIL] = SQL_READ_TRAIL,
+        [STORE_ROW_ITEM] = SQL_READ_ITEM,
+    };
     struct sqlite_store *s = (struct sqlite_store *)base;
     struct sqlite_reader *reader = sqlite_reader_take(s);
     if (!reader) return -1;
-    sqlite3_stmt *q = reader->q[which];
-    int rc = sqlite3_bind_text(q, 1, a, -1, SQLITE_STATIC);
+    sqlite3_stmt *q = reader->q[which[of]];
+    int rc = sqlite3_bind_text(q, 1, a, -1, SQLITE_STATIC), numbers = store_row_numbers(of);
     if (rc == SQLITE_OK && b) rc = sqlite3_bind_text(q, 2, b, -1, SQLITE_STATIC);
     if (rc == SQLITE_OK) rc = sqlite3_step(q);
     int found = rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : -1;
@@ -58,64 +57,6 @@ static int read_row(struct store *base, enum sqlite_read which, const char *a, c
         if (!*block_out) found = -1;
     }
     release(s, reader, q, found >= 0 ? SQLITE_OK : rc == SQLITE_ROW ? SQLITE_NOMEM : rc);
-    return found;
-}
-
-int sqlite_read_folder_state(struct store *s, const char *user, const char *device_id,
-                             struct folder_state_record *out, void **block_out)
-{
-    struct row r;
-    int found = read_row(s, SQL_READ_FOLDER_STATE, user, device_id, 2, &r, block_out);
-    if (found == 1)
-        *out = (struct folder_state_record){
-            .user = user,
-            .device_id = device_id,
-            .key = r.numbers[0],
-            .previous_key = r.numbers[1],
-            .tree_json = r.texts[0],
-            .previous_tree_json = r.texts[1],
-            .ping_json = r.texts[2],
-        };
-    return found;
-}
-
-int sqlite_read_folder_ids(struct store *s, const char *user, struct folder_ids_record *out,
-                           void **block_out)
-{
-    struct row r;
-    int found = read_row(s, SQL_READ_FOLDER_IDS, user, NULL, 0, &r, block_out);
-    if (found == 1) *out = (struct folder_ids_record){.user = user, .ids_json = r.texts[0]};
-    return found;
-}
-
-int sqlite_read_info(struct store *s, const char *user, const char *device_id,
-                     struct info_record *out, void **block_out)
-{
-    struct row r;
-    int found = read_row(s, SQL_READ_INFO, user, device_id, 0, &r, block_out);
-    if (found == 1)
-        *out = (struct info_record){.user = user,
-                                    .device_id = device_id,
-                                    .info_json = r.texts[0],
-                                    .history_json = r.texts[1]};
-    return found;
-}
-
-int sqlite_read_trail(struct store *s, const char *user, const char *device_id,
-                      struct trail_record *out, void **block_out)
-{
-    struct row r;
-    int found = read_row(s, SQL_READ_TRAIL, user, device_id, 0, &r, block_out);
-    if (found == 1) *out = (struct trail_record){user, device_id, r.texts[0]};
-    return found;
-}
-
-int sqlite_read_item(struct store *s, const char *kind, const char *name, struct item_record *out,
-                     void **block_out)
-{
-    struct row r;
-    int found = read_row(s, SQL_READ_ITEM, kind, name, 0, &r, block_out);
-    if (found == 1) *out = (struct item_record){kind, name, r.texts[0]};
     return found;
 }
 

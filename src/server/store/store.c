@@ -58,31 +58,59 @@ bool store_load(struct store *s, const struct store_visitor *v, void *ctx, char 
 int store_read_folder_state(struct store *s, const char *user, const char *device_id,
                             struct folder_state_record *out, void **block_out)
 {
-    return s->ops->read_folder_state(s, user, device_id, out, block_out);
+    struct store_row r;
+    int found = s->ops->read_row(s, STORE_ROW_FOLDER_STATE, user, device_id, &r, block_out);
+    if (found == 1)
+        *out = (struct folder_state_record){
+            .user = user,
+            .device_id = device_id,
+            .key = r.numbers[0],
+            .previous_key = r.numbers[1],
+            .tree_json = r.texts[0],
+            .previous_tree_json = r.texts[1],
+            .ping_json = r.texts[2],
+        };
+    return found;
 }
 
 int store_read_folder_ids(struct store *s, const char *user, struct folder_ids_record *out,
                           void **block_out)
 {
-    return s->ops->read_folder_ids(s, user, out, block_out);
+    struct store_row r;
+    int found = s->ops->read_row(s, STORE_ROW_FOLDER_IDS, user, NULL, &r, block_out);
+    if (found == 1) *out = (struct folder_ids_record){.user = user, .ids_json = r.texts[0]};
+    return found;
 }
 
 int store_read_info(struct store *s, const char *user, const char *device_id,
                     struct info_record *out, void **block_out)
 {
-    return s->ops->read_info(s, user, device_id, out, block_out);
+    struct store_row r;
+    int found = s->ops->read_row(s, STORE_ROW_INFO, user, device_id, &r, block_out);
+    if (found == 1)
+        *out = (struct info_record){.user = user,
+                                    .device_id = device_id,
+                                    .info_json = r.texts[0],
+                                    .history_json = r.texts[1]};
+    return found;
 }
 
 int store_read_trail(struct store *s, const char *user, const char *device_id,
                      struct trail_record *out, void **block_out)
 {
-    return s->ops->read_trail(s, user, device_id, out, block_out);
+    struct store_row r;
+    int found = s->ops->read_row(s, STORE_ROW_TRAIL, user, device_id, &r, block_out);
+    if (found == 1) *out = (struct trail_record){user, device_id, r.texts[0]};
+    return found;
 }
 
 int store_read_item(struct store *s, const char *kind, const char *name, struct item_record *out,
                     void **block_out)
 {
-    return s->ops->read_item(s, kind, name, out, block_out);
+    struct store_row r;
+    int found = s->ops->read_row(s, STORE_ROW_ITEM, kind, name, &r, block_out);
+    if (found == 1) *out = (struct item_record){.kind = kind, .name = name, .json = r.texts[0]};
+    return found;
 }
 
 bool store_read_revisions(struct store *s, const char *policy,

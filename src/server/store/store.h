@@ -168,6 +168,25 @@ struct store_options {
     unsigned connections;                     /* for reading a shared store, at a time */
 };
 
+/* Rows that are read one at a time; numbers come before texts. */
+#define STORE_ROW_NUMBERS 2
+#define STORE_ROW_TEXTS 3
+enum store_row_of {
+    STORE_ROW_FOLDER_STATE,                   /* key, previous_key; tree, previous_tree, ping */
+    STORE_ROW_FOLDER_IDS,                     /* ids */
+    STORE_ROW_INFO,                           /* info, history */
+    STORE_ROW_TRAIL, STORE_ROW_ITEM
+};
+struct store_row {
+    uint32_t numbers[STORE_ROW_NUMBERS];
+    const char *texts[STORE_ROW_TEXTS];       /* live until free(*block_out) */
+};
+/* How many of the columns are numbers. */
+static inline int store_row_numbers(enum store_row_of of)
+{
+    return of == STORE_ROW_FOLDER_STATE ? 2 : 0;
+}
+
 struct store_ops {
     const char *name;
     bool shared;
@@ -177,18 +196,9 @@ struct store_ops {
                  size_t error_cap);
     bool (*submit)(struct store *s, const struct store_change *changes, size_t count,
                    struct store_write *w);
-    /* Blocking reads, from a pool's thread. The strings live until free(*block_out).
-     * @return 1 found, 0 not there, -1 out of reach. */
-    int (*read_folder_state)(struct store *s, const char *user, const char *device_id,
-                             struct folder_state_record *out, void **block_out);
-    int (*read_folder_ids)(struct store *s, const char *user, struct folder_ids_record *out,
-                           void **block_out);
-    int (*read_info)(struct store *s, const char *user, const char *device_id,
-                     struct info_record *out, void **block_out);
-    int (*read_trail)(struct store *s, const char *user, const char *device_id,
-                      struct trail_record *out, void **block_out);
-    int (*read_item)(struct store *s, const char *kind, const char *name, struct item_record *out,
-                     void **block_out);
+    /* A single row, for one or two names (b may be NULL); as store_read_folder_state and its like. */
+    int (*read_row)(struct store *s, enum store_row_of of, const char *a, const char *b,
+                    struct store_row *out, void **block_out);
     bool (*read_user)(struct store *s, const char *user, const struct store_visitor *v, void *ctx);
     bool (*read_devices)(struct store *s, const struct store_query *q,
                          void (*each)(void *ctx, const struct device_record *r), void *ctx);
@@ -280,6 +290,8 @@ int64_t store_heard_ms(const struct store *s);
 /* Is this the node that looks after what is due by time alone, events and the audit log? At most one at
  * a time is, as far as the store's own clock and locks can tell. Always, if the store is not shared. */
 bool store_is_leader(const struct store *s);
+/* Single rows; block. The strings live until free(*block_out), but for the names that were given.
+ * @return 1 found, 0 not there, -1 out of reach. */
 int store_read_folder_state(struct store *s, const char *user, const char *device_id,
                             struct folder_state_record *out, void **block_out);
 int store_read_folder_ids(struct store *s, const char *user, struct folder_ids_record *out,

@@ -164,6 +164,7 @@ static void event_at(int wd, uint32_t mask, const char *name)
 
 /* ---- a mailbox ---- */
 
+static const struct config no_config;
 static uint64_t content;
 static bool unreadable;
 
@@ -229,7 +230,7 @@ static int setup(void **state)
     file_system = 0xef53;
     pool_full = unreadable = false;
     content = 1;
-    spots = spots_create(the_worker, NULL, NULL);
+    spots = spots_create(the_worker, &no_config, NULL);
     return spots ? 0 : -1;
 }
 

@@ -134,28 +134,40 @@ static bool wait_for_news(struct pg_store *s, unsigned ms)
     return true;
 }
 
+static void drop_link(struct pg_feed *feed)
+{
+    atomic_store(&feed->leads, false);
+    pg_disconnect(&feed->link);
+}
+
+/* false: there is no connection then. */
+static bool take_turn(struct pg_store *s)
+{
+    struct pg_link *l = &s->feed.link;
+    bool had = l->conn != NULL;
+    bool ok = pg_connect(l) && (had ? look(s, false) : resume(s)) && lead(s);
+    if (ok) {
+        trouble_over(&s->trouble, TROUBLE_HEAR);
+        trouble_over(&s->trouble, TROUBLE_READ); /* perhaps nobody reads for long */
+    } else {
+        pg_failed(s, TROUBLE_HEAR, l);
+        drop_link(&s->feed);
+    }
+    return ok;
+}
+
 static void *feed_main(void *arg)
 {
     struct pg_store *s = arg;
     struct pg_feed *feed = &s->feed;
-    struct pg_link *l = &feed->link;
     pthread_setname_np(pthread_self(), "store-feed");
     while (!atomic_load(&feed->closing)) {
-        bool had = l->conn != NULL;
-        bool ok = pg_connect(l) && (had ? look(s, false) : resume(s)) && lead(s);
-        if (ok) {
-            trouble_over(&s->trouble, TROUBLE_HEAR);
-            trouble_over(&s->trouble, TROUBLE_READ); /* perhaps nobody reads for long */
-        } else {
-            pg_failed(s, TROUBLE_HEAR, l);
-        }
-        if (ok && wait_for_news(s, s->lease_ms / 4)) continue;
-        atomic_store(&feed->leads, false);
-        pg_disconnect(l);
-        if (!ok) wait_for_news(s, PG_PAUSE_MS);
+        if (!take_turn(s))
+            wait_for_news(s, PG_PAUSE_MS);
+        else if (!wait_for_news(s, s->lease_ms / 4))
+            drop_link(feed);
     }
-    atomic_store(&feed->leads, false);
-    pg_disconnect(l);
+    drop_link(feed);
     return NULL;
 }
 
@@ -201,6 +213,7 @@ bool pg_follow(struct store *base, const struct store_follower *f)
                          .role = PG_FEED,
                          .patience_ms = s->lease_ms < PG_ANSWER_MS ? s->lease_ms : PG_ANSWER_MS};
     if ((feed->wake_fd = eventfd(0, EFD_CLOEXEC)) < 0) return false;
+    (void)take_turn(s); /* whoever says that he is ready has heard of the store */
     feed->running = pthread_create(&feed->thread, NULL, feed_main, s) == 0;
     if (!feed->running) close(feed->wake_fd);
     return feed->running;

@@ -277,7 +277,8 @@ bool store_settle(struct store *s, uint64_t position);
 
 /* ---- a store that several nodes share ---- */
 bool store_is_shared(const struct store *s);
-/* f is called from now on; once, before the first submission. Of a store that is not shared only `all`
+/* f is called from now on, for the first time perhaps before this returns: if the store is well it has
+ * been heard of then; once, before the first submission. Of a store that is not shared only `all`
  * is: when a backup was restored. false: it cannot be followed. Later with f NULL: no longer, and it is
  * not being called either. */
 bool store_follow(struct store *s, const struct store_follower *f);

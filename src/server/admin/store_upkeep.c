@@ -1,5 +1,4 @@
 /* Backup of the store, and how far such work has come. */
-#include <pthread.h>
 #include <time.h>
 
 #include "src/json_text.h"
@@ -10,34 +9,12 @@
 #include "src/server/observe/log.h"
 
 /* ---- the line in the audit log ---- */
-struct noted {
-    struct store_write write;
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
-    bool done;
-};
-
-static void line_written(struct store_write *w)
-{
-    struct noted *n = CONTAINER_OF(w, struct noted, write);
-    pthread_mutex_lock(&n->mutex);
-    n->done = true;
-    pthread_cond_signal(&n->wake);
-    pthread_mutex_unlock(&n->mutex);
-}
-
 /* On a thread that may block. false: it is not on the disk. */
 static bool write_line(struct store *s, const char *line)
 {
-    struct noted n = {.write.done = line_written,
-                      .mutex = PTHREAD_MUTEX_INITIALIZER,
-                      .wake = PTHREAD_COND_INITIALIZER};
     const struct store_change c = {.kind = STORE_ADD_AUDIT, .u.log.json = line};
-    if (!line || !store_submit(s, &c, 1, &n.write)) return false;
-    pthread_mutex_lock(&n.mutex);
-    while (!n.done) pthread_cond_wait(&n.wake, &n.mutex);
-    pthread_mutex_unlock(&n.mutex);
-    return n.write.durable;
+    struct store_write w;
+    return line && store_submit_wait(s, &c, 1, &w);
 }
 
 /* object and after are taken over. The act is done: a line that cannot be stored is told of in the

@@ -74,23 +74,7 @@ void lists_reading_policy(struct lists_reading *r, const struct policy_record *p
 }
 
 /* ---- the first start ---- */
-struct first_write {
-    struct store_write write;
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
-    bool done;
-};
-
-static void first_written(struct store_write *w)
-{
-    struct first_write *f = (struct first_write *)w;
-    pthread_mutex_lock(&f->mutex);
-    f->done = true;
-    pthread_cond_signal(&f->wake);
-    pthread_mutex_unlock(&f->mutex);
-}
-
-static bool store_and_wait(struct lists_reading *r, const struct saved *s)
+static bool store_first(struct lists_reading *r, const struct saved *s)
 {
     struct lists_guard guard;
     memcpy(guard.was, r->generation, sizeof guard.was);
@@ -103,16 +87,11 @@ static bool store_and_wait(struct lists_reading *r, const struct saved *s)
                                                          .parent = s->parent,
                                                          .by = s->by}},
                                            lists_change(&guard)};
-    struct first_write f = {.write.done = first_written,
-                            .mutex = PTHREAD_MUTEX_INITIALIZER,
-                            .wake = PTHREAD_COND_INITIALIZER};
-    if (!store_submit(r->g->store, changes, 2, &f.write)) return false;
-    pthread_mutex_lock(&f.mutex);
-    while (!f.done) pthread_cond_wait(&f.wake, &f.mutex);
-    pthread_mutex_unlock(&f.mutex);
-    r->overtaken = f.write.conflict;
-    if (f.write.durable) memcpy(r->generation, guard.next, sizeof r->generation);
-    return f.write.durable;
+    struct store_write w;
+    bool durable = store_submit_wait(r->g->store, changes, 2, &w);
+    r->overtaken = w.conflict;
+    if (durable) memcpy(r->generation, guard.next, sizeof r->generation);
+    return durable;
 }
 
 /* It restricts nothing, but it is a policy: every client seen fails when it is told that there
@@ -129,7 +108,7 @@ static bool add_default(struct lists_reading *r, struct book *book, char *error,
         return false;
     }
     r->last_revision = s->id;
-    bool stored = store_and_wait(r, s), ok = stored && book_put(book, s);
+    bool stored = store_first(r, s), ok = stored && book_put(book, s);
     saved_release(s);
     if (!ok)
         snprintf(error, error_cap, "%s",

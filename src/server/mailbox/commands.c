@@ -1,5 +1,4 @@
 /* The commands of the own mailbox: what they share, and their place at the gate. */
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,27 +88,12 @@ bool commands_turned_away(struct call *call, const struct visit *v)
     }
 }
 
-struct awaited_write {
-    struct store_write write;
-    sem_t done;
-};
-
-static void write_done(struct store_write *w)
-{
-    sem_post(&CONTAINER_OF(w, struct awaited_write, write)->done);
-}
-
 enum commands_stored commands_store(struct commands *c, const struct store_change *changes,
                                     size_t count)
 {
-    struct awaited_write a = {.write.done = write_done};
-    sem_init(&a.done, 0, 0);
-    bool queued = store_submit(gate_store(c->gate), changes, count, &a.write);
-    while (queued && sem_wait(&a.done) != 0) {
-    }
-    sem_destroy(&a.done);
-    if (queued && a.write.durable) return COMMANDS_STORED;
-    return queued && a.write.conflict ? COMMANDS_CONFLICT : COMMANDS_NOT_STORED;
+    struct store_write w;
+    if (store_submit_wait(gate_store(c->gate), changes, count, &w)) return COMMANDS_STORED;
+    return w.conflict ? COMMANDS_CONFLICT : COMMANDS_NOT_STORED;
 }
 
 /* ---- create, destroy ---- */

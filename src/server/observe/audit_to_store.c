@@ -3,7 +3,6 @@
  * there is but one chain. */
 #include <inttypes.h>
 #include <jansson.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,28 +81,13 @@ static bool head_read(struct store *s, struct head *out, char *why, size_t cap)
 }
 
 /* ---- one transaction ---- */
-struct awaited {
-    struct store_write write;
-    sem_t done;
-};
-
-static void write_done(struct store_write *w)
-{
-    sem_post(&CONTAINER_OF(w, struct awaited, write)->done);
-}
-
 enum sealed { SEALED, CONFLICT, FAILED };
 
 static enum sealed submit(struct store *s, const struct store_change *changes, size_t count)
 {
-    struct awaited a = {.write.done = write_done};
-    sem_init(&a.done, 0, 0);
-    bool queued = store_submit(s, changes, count, &a.write);
-    while (queued && sem_wait(&a.done) != 0) {
-    }
-    sem_destroy(&a.done);
-    if (queued && a.write.durable) return SEALED;
-    return queued && a.write.conflict ? CONFLICT : FAILED;
+    struct store_write w;
+    if (store_submit_wait(s, changes, count, &w)) return SEALED;
+    return w.conflict ? CONFLICT : FAILED;
 }
 
 struct sealing {

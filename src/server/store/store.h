@@ -245,6 +245,10 @@ uint64_t store_tag(void);
  * or its queue is full, or a device has no tag; done is not called. */
 bool store_submit(struct store *s, const struct store_change *changes, size_t count,
                   struct store_write *w);
+/* The same from a thread that may block and is no worker: *out says what became of it, and its `done` is
+ * not for the caller. Nothing of it is set if it was not queued. @return out->durable */
+bool store_submit_wait(struct store *s, const struct store_change *changes, size_t count,
+                       struct store_write *out);
 /* fn is called after transactions that added to a log; from the writer's thread, so it must not
  * block. Before the first submission; false: there are STORE_LISTENERS_MAX already. */
 bool store_listen(struct store *s, void (*fn)(void *ctx), void *ctx);

@@ -117,9 +117,9 @@ static bool may_come(const struct pg_store *s)
 static bool first_contact(struct pg_store *s, char *error, size_t error_cap)
 {
     struct pg_link *l = &s->writer;
-    uint64_t end = pg_now_ms() + PG_OPEN_S * 1000;
+    uint64_t end = queue_now_ms() + PG_OPEN_S * 1000;
     bool there;
-    while (!(there = pg_dial(l)) && pg_now_ms() < end && may_come(s)) {
+    while (!(there = pg_dial(l)) && queue_now_ms() < end && may_come(s)) {
         pg_disconnect(l);
         nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
     }

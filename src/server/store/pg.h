@@ -230,7 +230,6 @@ bool pg_exec(struct pg_link *l, const char *sql, PGresult **out);
 /* Notes what the result says went wrong. */
 void pg_note(struct pg_link *l, const PGresult *r);
 bool pg_good(const PGresult *r);
-uint64_t pg_now_ms(void);
 int64_t pg_number(const PGresult *r, int row, int column);
 
 /* ---- the store ---- */

@@ -106,11 +106,11 @@ static bool lead(struct pg_store *s)
         atomic_store(&feed->leads, pg_number(r, 0, 0) == 1);
         PQclear(r);
     }
-    if (!atomic_load(&feed->leads) || pg_now_ms() < feed->prune_ms) return true;
+    if (!atomic_load(&feed->leads) || queue_now_ms() < feed->prune_ms) return true;
     pg_int(&args, PRUNE_ROWS);
     if (!pg_run(&feed->link, Q_PRUNE, &args, &r)) return false;
     bool more = PQntuples(r) > 0 && pg_number(r, 0, 0) == PRUNE_ROWS;
-    if (!more) feed->prune_ms = pg_now_ms() + PRUNE_EACH_MS;
+    if (!more) feed->prune_ms = queue_now_ms() + PRUNE_EACH_MS;
     PQclear(r);
     return true;
 }
@@ -121,10 +121,10 @@ static bool wait_for_news(struct pg_store *s, unsigned ms)
 {
     struct pg_feed *feed = &s->feed;
     PGconn *conn = feed->link.conn;
-    uint64_t end = pg_now_ms() + ms;
+    uint64_t end = queue_now_ms() + ms;
     for (bool rung = false; !rung && !atomic_load(&feed->closing);) {
         struct pollfd p[] = {{feed->wake_fd, POLLIN, 0}, {conn ? PQsocket(conn) : -1, POLLIN, 0}};
-        uint64_t now = pg_now_ms();
+        uint64_t now = queue_now_ms();
         if (now >= end || (poll(p, 2, (int)(end - now)) < 0 && errno != EINTR)) return true;
         if (!p[1].revents) continue;
         if (!PQconsumeInput(conn) || PQstatus(conn) != CONNECTION_OK) return false;

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "src/server/store/pg.h"
 
@@ -24,13 +23,6 @@ static const struct {
 /* Which servers a role may stand on, if the URL does not say. */
 static const char *const session_attributes[PG_ROLES] = {
     [PG_WRITER] = "read-write", [PG_READER] = "primary", [PG_FEED] = "primary"};
-
-uint64_t pg_now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 /* ---- parameters and numbers ---- */
 void pg_bytes(struct pg_args *a, const char *bytes, size_t len)
@@ -102,13 +94,13 @@ void pg_failed(struct pg_store *s, enum trouble_doing doing, const struct pg_lin
 /* Until a result can be had without waiting, or the time is over. */
 static bool wait_result(struct pg_link *l)
 {
-    uint64_t end = pg_now_ms() + (l->patience_ms ? l->patience_ms : PG_ANSWER_MS);
+    uint64_t end = queue_now_ms() + (l->patience_ms ? l->patience_ms : PG_ANSWER_MS);
     for (;;) {
         int unsent = PQflush(l->conn);
         if (unsent < 0) return link_broke(l);
         if (!PQisBusy(l->conn)) return true;
         struct pollfd p = {PQsocket(l->conn), (short)(POLLIN | (unsent ? POLLOUT : 0)), 0};
-        uint64_t now = pg_now_ms();
+        uint64_t now = queue_now_ms();
         if (now >= end) {
             say_why(l, "the server does not answer");
             return false;
@@ -358,7 +350,7 @@ bool pg_connect(struct pg_link *l)
 {
     if (l->conn && PQstatus(l->conn) == CONNECTION_OK) return true;
     pg_disconnect(l);
-    if (pg_now_ms() < l->not_before_ms) return false;
+    if (queue_now_ms() < l->not_before_ms) return false;
     if (pg_dial(l) && pg_schema_fits(l) && prepare_all(l)) {
         l->pause_ms = 0;
         if (l->role == PG_WRITER) atomic_store(&l->store->writer_pid, PQbackendPID(l->conn));
@@ -367,7 +359,7 @@ bool pg_connect(struct pg_link *l)
     pg_disconnect(l);
     l->pause_ms = l->pause_ms ? l->pause_ms * 2 : PG_PAUSE_MS;
     if (l->pause_ms > PG_PAUSE_MOST_MS) l->pause_ms = PG_PAUSE_MOST_MS;
-    l->not_before_ms = pg_now_ms() + jittered(l->pause_ms);
+    l->not_before_ms = queue_now_ms() + jittered(l->pause_ms);
     return false;
 }
 

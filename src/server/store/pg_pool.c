@@ -47,7 +47,7 @@ static bool dial(struct pg_store *s, struct pg_link *l)
     l->not_before_ms = s->reader_not_before_ms;
     l->pause_ms = s->reader_pause_ms;
     pthread_mutex_unlock(&s->read_mutex);
-    if (pg_now_ms() < l->not_before_ms) return false;
+    if (queue_now_ms() < l->not_before_ms) return false;
     bool ok = pg_connect(l);
     pthread_mutex_lock(&s->read_mutex);
     s->reader_not_before_ms = ok ? 0 : l->not_before_ms;
@@ -63,7 +63,7 @@ struct pg_link *pg_reader_take(struct pg_store *s)
     clock_gettime(CLOCK_MONOTONIC, &at);
     at.tv_sec += TAKE_S;
     pthread_mutex_lock(&s->read_mutex);
-    while (!s->free_readers && pg_now_ms() >= s->reader_not_before_ms)
+    while (!s->free_readers && queue_now_ms() >= s->reader_not_before_ms)
         if (pthread_cond_timedwait(&s->read_wake, &s->read_mutex, &at) == ETIMEDOUT) break;
     struct pg_link *l = s->free_readers;
     if (l) s->free_readers = l->next;

@@ -109,7 +109,7 @@ bool pg_count_devices(struct store *base, uint64_t *out)
 {
     struct pg_store *s = (struct pg_store *)base;
     int64_t count;
-    uint64_t now = pg_now_ms();
+    uint64_t now = queue_now_ms();
     pthread_mutex_lock(&s->read_mutex);
     bool known = s->counted_ms && now - s->counted_ms < COUNT_MS;
     *out = s->counted;

@@ -143,7 +143,7 @@ static void fail_all(struct submission *first)
 /* Without a connection: devices are told soon to come again, writes behind wait. */
 static void be_away(struct pg_store *s)
 {
-    uint64_t now = pg_now_ms(), none = 0;
+    uint64_t now = queue_now_ms(), none = 0;
     if (pg_connect(&s->writer)) {
         atomic_store(&s->away_ms, 0);
         queue_give_up(&s->queue, false);
@@ -184,7 +184,7 @@ static void *writer_main(void *arg)
         for (struct submission *sub = first; sub; sub = sub->next) b->entries[b->count++].sub = sub;
         if (!write_batch(s, b)) {
             pg_disconnect(&s->writer);
-            if (s->refused) s->writer.not_before_ms = pg_now_ms() + PG_PAUSE_MS;
+            if (s->refused) s->writer.not_before_ms = queue_now_ms() + PG_PAUSE_MS;
         }
         heart_rest(&s->base.heart);
     }
@@ -198,7 +198,7 @@ bool pg_submit(struct store *base, const struct store_change *changes, size_t co
 {
     struct pg_store *s = (struct pg_store *)base;
     uint64_t away = atomic_load(&s->away_ms);
-    if (w && away && pg_now_ms() - away > PG_FAIL_SOON_MS) return false;
+    if (w && away && queue_now_ms() - away > PG_FAIL_SOON_MS) return false;
     return queue_submit(&s->queue, changes, count, w);
 }
 
